@@ -1,0 +1,106 @@
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+)
+
+type inner struct {
+	Port int `json:"port"`
+}
+
+type sample struct {
+	Name  string            `json:"name"`
+	In    inner             `json:"in"`
+	List  []inner           `json:"list,omitempty"`
+	Extra map[string]string `json:"extra,omitempty"`
+	Any   any               `json:"any,omitempty"`
+}
+
+// TestDecodeRefuses: each document breaks one rule, and the error names the key or the rule.
+func TestDecodeRefuses(t *testing.T) {
+	for name, tc := range map[string]struct{ doc, want string }{
+		"unknown key":             {`{"name":"a","nme":"b"}`, `unknown key "nme"`},
+		"duplicate key":           {`{"name":"a","name":"b"}`, `duplicate key "name"`},
+		"nested duplicate":        {`{"in":{"port":1,"port":2}}`, `duplicate key "port"`},
+		"duplicate in list":       {`{"list":[{"port":1},{"port":1,"port":2}]}`, `duplicate key "port"`},
+		"duplicate in map":        {`{"extra":{"a":"1","a":"2"}}`, `duplicate key "a"`},
+		"duplicate in any":        {`{"any":{"a":1,"a":2}}`, `duplicate key "a"`},
+		"case variant":            {`{"Name":"a"}`, `unknown key "Name"`},
+		"escaped duplicate":       {`{"name":"a","n\u0061me":"b"}`, `duplicate key "name"`},
+		"trailing document":       {`{"name":"a"}{}`, "after the document"},
+		"trailing bracket":        {`{"name":"a"}]`, "after the document"},
+		"wrong type":              {`{"in":{"port":"x"}}`, "port"},
+		"truncated":               {`{"name":`, ""},
+		"empty":                   {``, ""},
+		"nested beyond the bound": {strings.Repeat(`{"any":`, 80) + "1" + strings.Repeat("}", 80), "nested deeper"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var v sample
+			err := Decode([]byte(tc.doc), &v)
+			if !errors.Is(err, ErrSyntax) || !strings.Contains(err.Error(), tc.want) {
+				t.Fatalf("Decode(%s) = %v, want ErrSyntax naming %q", tc.doc, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestDecodeAccepts: white space and key order do not matter when reading.
+func TestDecodeAccepts(t *testing.T) {
+	var v sample
+	if err := Decode([]byte(" {\"in\" : {\"port\":7}, \"name\":\"a\"}\n"), &v); err != nil {
+		t.Fatal(err)
+	}
+	if v.Name != "a" || v.In.Port != 7 {
+		t.Fatalf("decoded %+v", v)
+	}
+}
+
+// TestCanonical: keys sorted, no white space, one newline, nothing escaped that need not be.
+func TestCanonical(t *testing.T) {
+	got, err := Canonical(sample{Name: "<a>", In: inner{3}, Extra: map[string]string{"z": "1", "b": "2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"extra":{"b":"2","z":"1"},"in":{"port":3},"name":"<a>"}` + "\n"
+	if string(got) != want {
+		t.Fatalf("Canonical = %s, want %s", got, want)
+	}
+	if _, err := Canonical(map[string]any{"x": 1.5}); err == nil {
+		t.Fatal("a float was accepted")
+	}
+	if big, err := Canonical(map[string]any{"x": uint64(1) << 63}); err != nil || string(big) != "{\"x\":9223372036854775808}\n" {
+		t.Fatalf("a 64-bit integer became %s, %v", big, err)
+	}
+}
+
+// FuzzDecode: what decodes re-encodes canonically, and the canonical form decodes to the same encoding.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{`{}`, `{"name":"a"}`, `{"in":{"port":1}}`, `{"list":[{"port":2}]}`, `{"any":[1,{"a":null}]}`, `{"name":"\ud800"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var v sample
+		if Decode(data, &v) != nil {
+			return
+		}
+		if !json.Valid(data) {
+			t.Fatalf("accepted invalid JSON %q", data)
+		}
+		once, err := Canonical(v)
+		if err != nil {
+			return // a float in "any"
+		}
+		var again sample
+		if err := Decode(once, &again); err != nil {
+			t.Fatalf("canonical form %q does not decode: %v", once, err)
+		}
+		twice, err := Canonical(again)
+		if err != nil || !bytes.Equal(once, twice) {
+			t.Fatalf("%q became %q (%v)", once, twice, err)
+		}
+	})
+}
