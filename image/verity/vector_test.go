@@ -1,0 +1,140 @@
+package verity_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cocoon/image/verity"
+)
+
+// repoRoot is the folder that holds go.mod.
+func repoRoot(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			tb.Fatal("no go.mod above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+type treeVector struct {
+	RootHash string `json:"root_hash"`
+	Bytes    int64  `json:"hash_area_bytes"`
+	SHA256   string `json:"hash_area_sha256"`
+}
+
+type vectorFile struct {
+	Salt    string `json:"salt"`
+	UUID    string `json:"uuid"`
+	Vectors []struct {
+		Blocks     int64      `json:"blocks"`
+		DataSHA256 string     `json:"data_sha256"`
+		Salted     treeVector `json:"salted"`
+		Unsalted   treeVector `json:"unsalted"`
+	} `json:"vectors"`
+}
+
+// sample is the vectors' data: byte k of block b is (31*b + 7*k + (k>>8)) mod 256.
+func sample(blocks int64) []byte {
+	out := make([]byte, blocks*verity.BlockSize)
+	for i := range out {
+		b, k := i/verity.BlockSize, i%verity.BlockSize
+		out[i] = byte(31*b + 7*k + k>>8)
+	}
+	return out
+}
+
+// area collects what Format writes, like a file would.
+type area struct{ data []byte }
+
+func (a *area) WriteAt(p []byte, off int64) (int, error) {
+	if end := int(off) + len(p); end > len(a.data) {
+		a.data = append(a.data, make([]byte, end-len(a.data))...)
+	}
+	return copy(a.data[off:], p), nil
+}
+
+func loadVectors(t *testing.T) vectorFile {
+	t.Helper()
+	name := filepath.Join(repoRoot(t), "../shared/vectors/image/verity.json")
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Skipf("vectors are not beside the checkout: %v", err)
+	}
+	var f vectorFile
+	if err := json.Unmarshal(raw, &f); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestFormatMatchesVeritysetupVectors(t *testing.T) {
+	t.Parallel()
+	vectors := loadVectors(t)
+	var uuid [16]byte
+	copy(uuid[:], unhex(t, string(bytes.ReplaceAll([]byte(vectors.UUID), []byte("-"), nil))))
+	for _, v := range vectors.Vectors {
+		data := sample(v.Blocks)
+		if got := fmt.Sprintf("%x", sha256.Sum256(data)); got != v.DataSHA256 {
+			t.Fatalf("%d blocks: test data has hash %s, want %s", v.Blocks, got, v.DataSHA256)
+		}
+		cases := map[string]struct {
+			salt []byte
+			want treeVector
+		}{
+			"salted":   {unhex(t, vectors.Salt), v.Salted},
+			"unsalted": {nil, v.Unsalted},
+		}
+		for name, c := range cases {
+			t.Run(fmt.Sprintf("%d blocks %s", v.Blocks, name), func(t *testing.T) {
+				t.Parallel()
+				hashArea := &area{data: make([]byte, 0, 1<<20)}
+				src := io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
+				vol, err := verity.Format(context.Background(), src, writableArea(hashArea, c.want.Bytes), verity.Params{Salt: c.salt, UUID: uuid})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := treeVector{vol.String(), int64(len(hashArea.data)), fmt.Sprintf("%x", sha256.Sum256(hashArea.data))}
+				if diff := cmp.Diff(c.want, got); diff != "" {
+					t.Errorf("hash area (-want +got):\n%s", diff)
+				}
+				if err := verity.VerifySplit(context.Background(), src, bytes.NewReader(hashArea.data), vol); err != nil {
+					t.Errorf("verifying what was just written: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// writableArea grows the area once, so that concurrent writers touch disjoint ranges of one slice.
+func writableArea(a *area, size int64) *area {
+	a.data = make([]byte, size)
+	return a
+}
