@@ -50,6 +50,7 @@ type Content struct {
 	data   []byte
 	file   string
 	offset int64
+	reader io.ReaderAt
 }
 
 // Bytes makes content from memory.
@@ -62,8 +63,43 @@ func FileRange(name string, offset, size int64, sum [32]byte) Content {
 	return Content{Size: size, SHA256: sum, file: name, offset: offset}
 }
 
+// Section makes content from the first size bytes of r, whose hash the caller has computed.
+func Section(r io.ReaderAt, size int64, sum [32]byte) Content {
+	return Content{Size: size, SHA256: sum, reader: r}
+}
+
+// ReadAt makes Content an io.ReaderAt. A file is opened for the call only, so that a tree of any size needs no more
+// descriptors than it has readers.
+func (c Content) ReadAt(p []byte, off int64) (int, error) {
+	switch {
+	case off < 0:
+		return 0, fmt.Errorf("reading content: offset %d", off)
+	case off >= c.Size:
+		return 0, io.EOF
+	case int64(len(p)) > c.Size-off:
+		n, err := c.ReadAt(p[:c.Size-off], off)
+		if err == nil {
+			err = io.EOF
+		}
+		return n, err
+	case c.reader != nil:
+		return c.reader.ReadAt(p, off)
+	case c.file == "":
+		return copy(p, c.data[off:]), nil
+	}
+	f, err := os.Open(c.file)
+	if err != nil {
+		return 0, fmt.Errorf("opening content: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read side
+	return f.ReadAt(p, c.offset+off)
+}
+
 // Open returns a reader over exactly Size bytes.
 func (c Content) Open() (io.ReadCloser, error) {
+	if c.reader != nil {
+		return io.NopCloser(io.NewSectionReader(c.reader, 0, c.Size)), nil
+	}
 	if c.file == "" {
 		return io.NopCloser(bytes.NewReader(c.data)), nil
 	}
