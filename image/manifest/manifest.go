@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"cocoon/measure/bootfiles"
@@ -43,7 +44,16 @@ const (
 	KindDisk     Kind = "disk"
 	KindFirmware Kind = "firmware"
 	KindSBOM     Kind = "sbom"
+	// KindListing is a layer's normalised listing with the input that brought each path.
+	KindListing Kind = "listing"
 )
+
+// kinds is the closed set.
+func kinds() []Kind {
+	return []Kind{
+		KindUKI, KindKernel, KindInitrd, KindCmdline, KindLayer, KindDisk, KindFirmware, KindSBOM, KindListing,
+	}
+}
 
 // Artefact is one file of the build.
 type Artefact struct {
@@ -55,8 +65,9 @@ type Artefact struct {
 
 // Input is one pinned thing that entered the build, so that a difference can be named.
 type Input struct {
-	Kind    string `json:"kind"` // deb, wheel, archive, go-module-sum, recipe, lock, tree
-	Name    string `json:"name"`
+	Kind string `json:"kind"` // deb, wheel, archive, file, go, go-sum, go-source, recipe
+	Name string `json:"name"`
+	// Version is what a person calls this state of the input; for a line of the recipe it is the line's value.
 	Version string `json:"version,omitempty"`
 	SHA256  string `json:"sha256"`
 	// Steps lists the pipeline steps that read it.
@@ -169,20 +180,8 @@ func (m *Manifest) Validate() error {
 	if err := m.Image.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("image: %w", err))
 	}
-	seen := make(map[string]bool)
-	for i, a := range m.Artefacts {
-		switch {
-		case !fileRule.MatchString(a.Name):
-			errs = append(errs, fmt.Errorf("artefacts[%d].name: %q does not match %s", i, a.Name, fileRule))
-		case seen[a.Name]:
-			errs = append(errs, fmt.Errorf("artefacts[%d].name: %q appears twice", i, a.Name))
-		case a.Size < 0:
-			errs = append(errs, fmt.Errorf("artefacts[%d].size: %d is negative", i, a.Size))
-		case !sha256Rule.MatchString(a.SHA256):
-			errs = append(errs, fmt.Errorf("artefacts[%d].sha256: %q is not 64 lower-case hex digits", i, a.SHA256))
-		}
-		seen[a.Name] = true
-	}
+	errs = append(errs, m.checkArtefacts()...)
+	errs = append(errs, m.checkInputs()...)
 	for i, l := range m.Layers {
 		if err := l.Validate(); err != nil {
 			errs = append(errs, fmt.Errorf("layers[%d]: %w", i, err))
@@ -192,6 +191,45 @@ func (m *Manifest) Validate() error {
 		errs = append(errs, errors.New("cmdline: contains a NUL or a newline"))
 	}
 	return errors.Join(errs...)
+}
+
+func (m *Manifest) checkArtefacts() []error {
+	var errs []error
+	seen := make(map[string]bool)
+	for i, a := range m.Artefacts {
+		switch {
+		case !fileRule.MatchString(a.Name):
+			errs = append(errs, fmt.Errorf("artefacts[%d].name: %q does not match %s", i, a.Name, fileRule))
+		case seen[a.Name]:
+			errs = append(errs, fmt.Errorf("artefacts[%d].name: %q appears twice", i, a.Name))
+		case !slices.Contains(kinds(), a.Kind):
+			errs = append(errs, fmt.Errorf("artefacts[%d].kind: %q is none of %v", i, a.Kind, kinds()))
+		case a.Size < 0:
+			errs = append(errs, fmt.Errorf("artefacts[%d].size: %d is negative", i, a.Size))
+		case !sha256Rule.MatchString(a.SHA256):
+			errs = append(errs, fmt.Errorf("artefacts[%d].sha256: %q is not 64 lower-case hex digits", i, a.SHA256))
+		}
+		seen[a.Name] = true
+	}
+	return errs
+}
+
+func (m *Manifest) checkInputs() []error {
+	var errs []error
+	for i, in := range m.Inputs {
+		if in.Kind == "" || in.Name == "" {
+			errs = append(errs, fmt.Errorf("inputs[%d]: kind %q and name %q must not be empty", i, in.Kind, in.Name))
+		}
+		if !sha256Rule.MatchString(in.SHA256) {
+			errs = append(errs, fmt.Errorf("inputs[%d].sha256: %q is not 64 lower-case hex digits", i, in.SHA256))
+		}
+	}
+	for _, f := range []struct{ key, sum string }{{"lockSha256", m.LockSHA256}, {"recipeSha256", m.RecipeSHA256}} {
+		if !sha256Rule.MatchString(f.sum) {
+			errs = append(errs, fmt.Errorf("%s: %q is not 64 lower-case hex digits", f.key, f.sum))
+		}
+	}
+	return errs
 }
 
 // HashFile is the SHA-256 and size of a file, as manifests state them.
