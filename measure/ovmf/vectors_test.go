@@ -1,0 +1,96 @@
+package ovmf_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// readVector decodes a file of ../shared/vectors, beside the repository.
+func readVector(t *testing.T, name string, v any) {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			break
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above the test's folder")
+		}
+		dir = filepath.Dir(dir)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "vectors", filepath.FromSlash(name)))
+	if err != nil {
+		t.Skipf("vectors are not beside this checkout: %v", err)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
+// hexNumber is a JSON string like "0x84000".
+type hexNumber uint64
+
+func (n *hexNumber) UnmarshalText(text []byte) error {
+	v, err := strconv.ParseUint(string(text), 0, 64)
+	*n = hexNumber(v)
+	return err
+}
+
+// firmwareFile returns the file with the given SHA-256: from any folder below $COCOON_TEST_FIRMWARE_DIR, or from the
+// content-addressed store that image builds fill.
+func firmwareFile(t testing.TB, sum string) []byte {
+	t.Helper()
+	var found []byte
+	if dir := os.Getenv("COCOON_TEST_FIRMWARE_DIR"); dir != "" {
+		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err != nil || found != nil || !d.Type().IsRegular() || filepath.Ext(path) != ".fd" {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if err == nil && sumHex(data) == sum {
+				found = data
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, root := range storeRoots() {
+		if found != nil {
+			break
+		}
+		data, err := os.ReadFile(filepath.Join(root, "store", "sha256", sum))
+		if err == nil && sumHex(data) == sum {
+			found = data
+		}
+	}
+	if found == nil {
+		t.Skipf("no firmware file with SHA-256 %s: unpack the Debian package that mrtd.json names and set COCOON_TEST_FIRMWARE_DIR", sum)
+	}
+	return found
+}
+
+func storeRoots() []string {
+	var roots []string
+	if dir := os.Getenv("COCOON_CACHE"); dir != "" {
+		roots = append(roots, dir)
+	}
+	if dir, err := os.UserCacheDir(); err == nil {
+		roots = append(roots, filepath.Join(dir, "cocoon"))
+	}
+	return roots
+}
+
+func sumHex(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
