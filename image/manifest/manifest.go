@@ -70,8 +70,8 @@ type Input struct {
 	// Version is what a person calls this state of the input; for a line of the recipe it is the line's value.
 	Version string `json:"version,omitempty"`
 	SHA256  string `json:"sha256"`
-	// Steps lists the pipeline steps that read it.
-	Steps []string `json:"steps,omitempty"`
+	// Artefacts are the files that this input has a part in, directly or through other artefacts.
+	Artefacts []string `json:"artefacts,omitempty"`
 }
 
 // LayerFiles is the normalised listing of one layer, hashed; the listing itself is an artefact of `image inspect`.

@@ -30,7 +30,7 @@ func sample() *Manifest {
 			ID: "base", DataBlocks: 1, HashStartBlock: 2, RootHash: hashA, Mount: "/run/layers/base", Role: bootfiles.RoleBase,
 		}},
 		LayerFiles: []LayerFiles{{"base", 7, hashA}},
-		Inputs:     []Input{{Kind: "deb", Name: "libc6", Version: "2.41-12", SHA256: hashA, Steps: []string{"layer base"}}},
+		Inputs:     []Input{{Kind: "deb", Name: "libc6", Version: "2.41-12", SHA256: hashA, Artefacts: []string{"image.efi"}}},
 		Profile:    "proxy",
 	}
 }
