@@ -23,6 +23,7 @@ const (
 	extendedSize = 64
 	noBlocks     = 0xffffffff
 	direntSize   = 12
+	direntDir    = 2
 	maxLabel     = 16
 	maxTarget    = BlockSize - 1 // Linux' PATH_MAX with its NUL
 )
@@ -83,7 +84,7 @@ func bitsOf(t rootfs.Type) (b typeBits, ok bool) {
 	case rootfs.File:
 		return typeBits{modeFile, 1}, true
 	case rootfs.Dir:
-		return typeBits{modeDir, 2}, true
+		return typeBits{modeDir, direntDir}, true
 	case rootfs.CharDevice:
 		return typeBits{modeChar, 3}, true
 	case rootfs.Symlink:
