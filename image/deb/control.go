@@ -36,7 +36,8 @@ func (p Paragraph) Get(name string) string {
 // paragraphs reads paragraphs from a stream.
 type paragraphs struct {
 	lines *bufio.Reader
-	line  int // number of the last line read
+	line  int             // number of the last line read
+	tail  strings.Builder // continuation lines of the last field
 }
 
 func newParagraphs(r io.Reader) *paragraphs {
@@ -46,6 +47,7 @@ func newParagraphs(r io.Reader) *paragraphs {
 // next returns the next paragraph, io.EOF at the end. The slice is reused by the next call.
 func (p *paragraphs) next(into Paragraph) (Paragraph, error) {
 	into = into[:0]
+	p.tail.Reset()
 	size := 0
 	for {
 		line, err := p.readLine()
@@ -56,12 +58,10 @@ func (p *paragraphs) next(into Paragraph) (Paragraph, error) {
 		switch {
 		case atEnd && len(into) == 0:
 			return nil, io.EOF
-		case atEnd:
+		case atEnd || (strings.TrimRight(line, " \t") == "" && len(into) > 0):
+			p.flush(into)
 			return into, nil
 		case strings.TrimRight(line, " \t") == "":
-			if len(into) > 0 {
-				return into, nil
-			}
 			continue
 		}
 		if size += len(line); size > maxParagraph {
@@ -101,9 +101,11 @@ func (p *paragraphs) add(into Paragraph, line string) (Paragraph, error) {
 		if len(into) == 0 {
 			return nil, errors.New("continuation line without a field")
 		}
-		into[len(into)-1].Value += "\n" + line[1:]
+		p.tail.WriteByte('\n')
+		p.tail.WriteString(line[1:])
 		return into, nil
 	}
+	p.flush(into)
 	name, value, ok := strings.Cut(line, ":")
 	if !ok || !isFieldName(name) {
 		return nil, fmt.Errorf("%.40q is no field: want \"Name: value\"", line)
@@ -117,9 +119,17 @@ func (p *paragraphs) add(into Paragraph, line string) (Paragraph, error) {
 	return append(into, Field{name, strings.Trim(value, " \t")}), nil
 }
 
+// flush gives the last field its continuation lines.
+func (p *paragraphs) flush(into Paragraph) {
+	if p.tail.Len() > 0 {
+		into[len(into)-1].Value += p.tail.String()
+		p.tail.Reset()
+	}
+}
+
 func (p Paragraph) has(name string) bool {
 	for _, f := range p {
-		if strings.EqualFold(f.Name, name) {
+		if len(f.Name) == len(name) && strings.EqualFold(f.Name, name) {
 			return true
 		}
 	}
