@@ -113,7 +113,7 @@ func main() {
 	for _, k := range []string{"CapEff", "CapPrm", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"} {
 		out[k] = status(k)
 	}
-	out["pid"] = map[bool]string{true: "small", false: "large"}[os.Getpid() < 10]
+	out["pid"] = map[bool]string{true: "small", false: "large"}[os.Getpid() < 100]
 	out["env"] = strings.Join(os.Environ(), " ")
 	out["dev"] = entries("/dev")
 	host, _ := os.Hostname()
