@@ -87,7 +87,9 @@ func TestChoose(t *testing.T) {
 func TestRing(t *testing.T) {
 	r := &ring{}
 	for i := range 5000 {
-		fmt.Fprintf(r, "line %d\n", i)
+		if _, err := fmt.Fprintf(r, "line %d\n", i); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if got := r.tail(2); !cmp.Equal(got, []string{"line 4998", "line 4999"}) {
 		t.Fatalf("tail %q", got)
@@ -192,7 +194,7 @@ func TestRealEngine(t *testing.T) {
 		t.Skip("skipped: needs root and COCOON_TEST_ENGINE, a folder with root/ and model/scripted.gguf")
 	}
 	sup := supervise.New(supervise.Config{
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Processes: supervise.Plain{}, Now: time.Now,
+		Logger: slog.New(slog.DiscardHandler), Processes: supervise.Plain{}, Now: time.Now,
 	})
 	defer sup.Stop()
 	report, err := Start(t.Context(), Config{

@@ -50,19 +50,17 @@ func kinds() []kind {
 
 // llamaArgs are the flags of inference.md section 13, with the measured settings behind them.
 func llamaArgs(program string, m config.Measured) []string {
-	argv := []string{
+	return append([]string{
 		program, "-m", filepath.Join(modelTarget, m.Model.File), "--host", sandbox.SocketDir + "/" + socketName,
 		"-a", servedName, "--jinja", "--metrics", "--no-ui", "--offline",
-	}
-	return append(argv, settings(m.Engine, "-c", "-t")...)
+	}, settings(m.Engine, "-c", "-t")...)
 }
 
 func vllmArgs(program string, m config.Measured) []string {
-	argv := []string{
+	return append([]string{
 		program, "serve", filepath.Join(modelTarget, m.Model.File), "--uds", sandbox.SocketDir + "/" + socketName,
 		"--served-model-name", servedName,
-	}
-	return append(argv, settings(m.Engine, "--max-model-len", "")...)
+	}, settings(m.Engine, "--max-model-len", "")...)
 }
 
 func settings(e *config.Engine, context, threads string) []string {

@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// EnterVerb and ExecVerb are the subcommands of the guest binary that run the second and third step.
+	// EnterVerb is the subcommand of the guest binary that runs the second step.
 	EnterVerb = "sandbox"
-	ExecVerb  = "sandbox-exec"
+	// ExecVerb is the subcommand that runs the third step.
+	ExecVerb = "sandbox-exec"
 	// specFD is where a step finds its description: the first inherited descriptor after stdio.
 	specFD = 3
 )

@@ -3,7 +3,6 @@ package supervise
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func newSupervisor(t *testing.T, fatal func(string, error)) *Supervisor {
 	t.Helper()
 	s := New(Config{
-		Logger:    slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Logger:    slog.New(slog.DiscardHandler),
 		Processes: Plain{},
 		Fatal:     fatal,
 		Now:       time.Now,

@@ -97,14 +97,13 @@ const DebugWord = "cocoon_debug"
 
 // Cmdline is the exact kernel command line of a variant; extra words belong to the recipe (swiotlb for GPUs).
 func Cmdline(v Variant, extra ...string) string {
-	var words []string
+	words := []string{"console=hvc0", "quiet", "panic=-1"}
 	switch v {
 	case Test:
-		words = []string{"console=ttyS0", "quiet", "panic=-1"}
+		words[0] = "console=ttyS0"
 	case Debug:
-		words = []string{"console=hvc0", "quiet", "panic=-1", DebugWord}
-	default:
-		words = []string{"console=hvc0", "quiet", "panic=-1"}
+		words = append(words, DebugWord)
+	case Production:
 	}
 	return strings.Join(append(words, extra...), " ")
 }

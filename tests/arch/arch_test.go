@@ -24,7 +24,7 @@ func repository(t *testing.T) string {
 
 func packages(t *testing.T) []Package {
 	t.Helper()
-	pkgs, err := List(repository(t))
+	pkgs, err := List(t.Context(), repository(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func TestDependencies(t *testing.T) {
 			t.Errorf("binary %s: %v", name, err)
 			continue
 		}
-		got, err := Modules(root, "./cmd/"+name)
+		got, err := Modules(t.Context(), root, "./cmd/"+name)
 		if err != nil {
 			t.Error(err)
 			continue

@@ -46,31 +46,38 @@ func bans() []ban {
 	return []ban{
 		{
 			"measure is pure", except(under("measure"), under("measure/ratls", "measure/measuretest")),
-			[]string{"net", "net/http", "os/exec"}, false, "measure takes bytes and returns values",
+			[]string{"net", "net/http", "os/exec"},
+			false, "measure takes bytes and returns values",
 		},
 		{
 			"NVML in one binary", except(everywhere, under("cmd/gpuattest")),
-			[]string{"github.com/NVIDIA/go-nvml/"}, true, "cgo stays in cmd/gpuattest",
+			[]string{"github.com/NVIDIA/go-nvml/"},
+			true, "cgo stays in cmd/gpuattest",
 		},
 		{
 			"chain in one place", except(everywhere, under("contracts/chain", "tests")),
-			[]string{"github.com/xssnick/tonutils-go/liteclient", "github.com/xssnick/tonutils-go/ton"}, true, "use contracts/chain",
+			[]string{"github.com/xssnick/tonutils-go/liteclient", "github.com/xssnick/tonutils-go/ton"},
+			true, "use contracts/chain",
 		},
 		{
 			"small guest", under("guest", "cmd/init"),
-			[]string{"github.com/spf13/cobra", "go.opentelemetry.io/"}, true, "the guest is the trusted computing base",
+			[]string{"github.com/spf13/cobra", "go.opentelemetry.io/"},
+			true, "the guest is the trusted computing base",
 		},
 		{
 			"software TDX is for tests", except(everywhere, under("measure/measuretest", "host/localnet", "tests")),
-			[]string{Module + "/measure/measuretest"}, false, "production code never links software TDX",
+			[]string{Module + "/measure/measuretest"},
+			false, "production code never links software TDX",
 		},
 		{
 			"commands share only the printer", except(under("cmd"), under("cmd/internal")),
-			[]string{Module + "/cmd/"}, false, "a command does not import another command",
+			[]string{Module + "/cmd/"},
+			false, "a command does not import another command",
 		},
 		{
 			"printers stay in cmd", except(everywhere, under("cmd")),
-			[]string{Module + "/cmd/internal/"}, false, "cmd/internal is for commands",
+			[]string{Module + "/cmd/internal/"},
+			false, "cmd/internal is for commands",
 		},
 	}
 }
