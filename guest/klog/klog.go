@@ -69,6 +69,13 @@ func dropTime(groups []string, a slog.Attr) slog.Attr {
 // Enabled reports whether records of the level are written.
 func (h *Handler) Enabled(ctx context.Context, l slog.Level) bool { return h.text.Enabled(ctx, l) }
 
+// SetKmsg adds the kernel log once it can be opened; PID 1 has a console before it has /dev/kmsg.
+func (h *Handler) SetKmsg(w io.Writer) {
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.kmsg = w
+}
+
 // WithAttrs returns a handler whose records carry the attributes.
 func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &Handler{text: h.text.WithAttrs(attrs), out: h.out}
@@ -125,11 +132,10 @@ func writeKmsg(w io.Writer, level ulog.KLogLevel, line []byte) {
 	_, _ = w.Write(append(rec, '\n'))
 }
 
-// priority maps slog's levels to printk's (syslog(2)).
+// priority maps slog's levels to printk's (syslog(2)). Errors are warnings there: with "quiet" on the command line the
+// kernel prints what is more urgent than a warning on the console itself, where the record would appear twice.
 func priority(l slog.Level) ulog.KLogLevel {
 	switch {
-	case l >= slog.LevelError:
-		return ulog.KLogError
 	case l >= slog.LevelWarn:
 		return ulog.KLogWarning
 	case l >= slog.LevelInfo:

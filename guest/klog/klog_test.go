@@ -22,7 +22,7 @@ func TestARecordIsOneLinePerSinkWithItsPriority(t *testing.T) {
 		level slog.Level
 		want  string
 	}{
-		"error":   {slog.LevelError, "<3>cocoon: level=ERROR"},
+		"error":   {slog.LevelError, "<4>cocoon: level=ERROR"},
 		"warning": {slog.LevelWarn, "<4>cocoon: level=WARN"},
 		"info":    {slog.LevelInfo, "<6>cocoon: level=INFO"},
 		"debug":   {slog.LevelDebug, "<7>cocoon: level=DEBUG"},
@@ -106,5 +106,16 @@ func TestConcurrentRecordsDoNotMix(t *testing.T) {
 		if line != "level=INFO msg=Same\n" {
 			t.Fatalf("line %q", line)
 		}
+	}
+}
+
+func TestTheKernelLogCanBeAddedLater(t *testing.T) {
+	var k bytes.Buffer
+	h := New(Options{})
+	h.Line(slog.LevelInfo, "before")
+	h.SetKmsg(&k)
+	h.Line(slog.LevelInfo, "after")
+	if k.String() != "<6>cocoon: after\n" {
+		t.Errorf("kmsg = %q", k.String())
 	}
 }

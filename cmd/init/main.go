@@ -1,0 +1,83 @@
+// Command init is everything that runs inside the TD: as PID 1 it boots the machine, and by its name or its first
+// argument it is one of the guest's services (layout.md section 4).
+//
+// It owns the wiring of the guest room to the real kernel and the rule that PID 1 never returns: every way out of
+// the boot ends in a power-off. It trusts the initrd it was started from. It takes no flag that can weaken a check
+// and no trust root from its environment, and refuses to be PID 1's boot in any other process.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Exit codes follow cmd/README.md.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+func main() {
+	if os.Getpid() == 1 {
+		runPID1()
+		return
+	}
+	os.Exit(run(context.Background(), os.Args, os.Stderr))
+}
+
+// command is one job of the binary besides PID 1.
+type command struct {
+	name string
+	does string
+	run  func(ctx context.Context, args []string) error
+}
+
+var errNotInBuild = errors.New("not in this build")
+
+// commands lists the guest's services. One that does not exist yet says so; it never pretends to run.
+func commands() []command {
+	missing := func(context.Context, []string) error { return errNotInBuild }
+	return []command{
+		{"router", "accept RA-TLS connections and pipe them to a service", missing},
+		{"proxy", "serve clients and schedule workers", missing},
+		{"worker", "run queries on the engine", missing},
+		{"seal", "derive sealed keys", missing},
+		{"health", "report status, logs and measurements", missing},
+	}
+}
+
+// run picks the command by argv[0] or by the first argument.
+func run(ctx context.Context, args []string, stderr io.Writer) int {
+	name, rest := "", args
+	if len(args) > 0 {
+		name, rest = filepath.Base(args[0]), args[1:]
+	}
+	if name == "init" && len(rest) > 0 {
+		name, rest = rest[0], rest[1:]
+	}
+	all := commands()
+	i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
+	if i < 0 {
+		usage(stderr, name, all)
+		return exitUsage
+	}
+	if err := all[i].run(ctx, rest); err != nil {
+		fmt.Fprintf(stderr, "error: init %s: %v\n", name, err)
+		return exitError
+	}
+	return exitOK
+}
+
+func usage(w io.Writer, name string, all []command) {
+	fmt.Fprintf(w, "error: init: %q is no command; init boots the guest only as PID 1\n", name)
+	fmt.Fprintln(w, "hint: one of")
+	for _, c := range all {
+		fmt.Fprintf(w, "  init %-8s %s\n", c.name, c.does)
+	}
+}
