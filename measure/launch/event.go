@@ -1,63 +1,9 @@
 package launch
 
 import (
-	"fmt"
-
+	"cocoon/measure/eventlog"
 	"cocoon/measure/tdx"
 )
-
-// EventType is a TCG event type (TCG PC Client Platform Firmware Profile, section 10.4.1).
-type EventType uint32
-
-// The event types that a TD of ours logs.
-const (
-	EvSeparator       EventType = 0x4
-	EvEventTag        EventType = 0x6
-	EvConfigFlags     EventType = 0xa
-	EvIPL             EventType = 0xd
-	EvVariableConfig  EventType = 0x80000001
-	EvVariableBoot    EventType = 0x80000002
-	EvBootApplication EventType = 0x80000003
-	EvGPT             EventType = 0x80000006
-	EvAction          EventType = 0x80000007
-	EvHandoffTables   EventType = 0x80000009
-	EvFirmwareBlob2   EventType = 0x8000000a
-	EvHandoffTables2  EventType = 0x8000000b
-)
-
-// String is the specification's name.
-func (t EventType) String() string {
-	switch t {
-	case EvSeparator:
-		return "EV_SEPARATOR"
-	case EvEventTag:
-		return "EV_EVENT_TAG"
-	case EvConfigFlags:
-		return "EV_PLATFORM_CONFIG_FLAGS"
-	case EvIPL:
-		return "EV_IPL"
-	case EvVariableConfig:
-		return "EV_EFI_VARIABLE_DRIVER_CONFIG"
-	case EvVariableBoot:
-		return "EV_EFI_VARIABLE_BOOT"
-	case EvBootApplication:
-		return "EV_EFI_BOOT_SERVICES_APPLICATION"
-	case EvGPT:
-		return "EV_EFI_GPT_EVENT"
-	case EvAction:
-		return "EV_EFI_ACTION"
-	case EvHandoffTables:
-		return "EV_EFI_HANDOFF_TABLES"
-	case EvFirmwareBlob2:
-		return "EV_EFI_PLATFORM_FIRMWARE_BLOB2"
-	case EvHandoffTables2:
-		return "EV_EFI_HANDOFF_TABLES2"
-	}
-	return fmt.Sprintf("event type %#x", uint32(t))
-}
-
-// MarshalText makes event types their names in JSON.
-func (t EventType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // Input names something that moves an event's digest.
 type Input string
@@ -86,10 +32,10 @@ const (
 
 // Event is one extend.
 type Event struct {
-	Register    tdx.Register `json:"register"`
-	Type        EventType    `json:"type"`
-	Description string       `json:"description"`
-	Digest      tdx.Digest   `json:"digest"`
+	Register    tdx.Register       `json:"register"`
+	Type        eventlog.EventType `json:"type"`
+	Description string             `json:"description"`
+	Digest      tdx.Digest         `json:"digest"`
 	// Bytes is the number of bytes hashed.
 	Bytes int `json:"bytes"`
 	// Inputs is what moves the digest; constants have none.
@@ -97,7 +43,7 @@ type Event struct {
 }
 
 // event hashes data.
-func event(r tdx.Register, t EventType, description string, data []byte, inputs ...Input) Event {
+func event(r tdx.Register, t eventlog.EventType, description string, data []byte, inputs ...Input) Event {
 	return Event{
 		Register: r, Type: t, Description: description, Digest: tdx.Sum(data), Bytes: len(data),
 		Inputs: append([]Input{}, inputs...),
@@ -105,7 +51,9 @@ func event(r tdx.Register, t EventType, description string, data []byte, inputs 
 }
 
 // separator is the event that ends a phase: four zero bytes.
-func separator(r tdx.Register) Event { return event(r, EvSeparator, "separator", make([]byte, 4)) }
+func separator(r tdx.Register) Event {
+	return event(r, eventlog.Separator, "separator", make([]byte, 4))
+}
 
 // Texts of EV_EFI_ACTION events, hashed without a terminator (EDK2, UefiTcgPlatform.h).
 const (
@@ -115,4 +63,4 @@ const (
 	actionExitSuccess = "Exit Boot Services Returned with Success"
 )
 
-func action(text string) Event { return event(tdx.RTMR1, EvAction, text, []byte(text)) }
+func action(text string) Event { return event(tdx.RTMR1, eventlog.EFIAction, text, []byte(text)) }

@@ -168,11 +168,12 @@ func FirmwareProfiles() ([]*FirmwareProfile, error) {
 // ErrNoProfile means that a firmware file is not one that predictions are known for.
 var ErrNoProfile = errors.New("no firmware profile")
 
-// Firmware is a measured firmware file together with its profile.
+// Firmware is what predictions use of a firmware file. LoadFirmware makes it from the file, KnownFirmware from the
+// profile alone; they are equal, because a file that measures otherwise is refused.
 type Firmware struct {
-	Profile *FirmwareProfile
-	File    *ovmf.Firmware
-	cfv     tdx.Digest
+	Profile  *FirmwareProfile
+	sections []ovmf.Section
+	cfvSize  int
 }
 
 // LoadFirmware measures a firmware file and finds its profile, first among extra, then among the built-in ones. What
@@ -188,24 +189,65 @@ func LoadFirmware(image []byte, extra ...*FirmwareProfile) (*Firmware, error) {
 	}
 	for _, p := range append(slices.Clone(extra), profiles...) {
 		if p.SHA256 == file.SHA256Hex() {
-			return newFirmware(file, p)
+			if err := p.check(file); err != nil {
+				return nil, err
+			}
+			return KnownFirmware(p)
 		}
 	}
 	return nil, fmt.Errorf("%w for firmware with SHA-256 %s", ErrNoProfile, file.SHA256Hex())
 }
 
-func newFirmware(file *ovmf.Firmware, p *FirmwareProfile) (*Firmware, error) {
-	cfv, err := file.CFVDigest()
-	if err != nil {
-		return nil, err
+// KnownFirmware is the firmware a profile describes, for when the file itself is not at hand.
+func KnownFirmware(p *FirmwareProfile) (*Firmware, error) {
+	if err := p.Validate(); err != nil {
+		return nil, fmt.Errorf("using firmware profile %q: %w", p.Name, err)
 	}
-	sections := make([]ProfileSection, len(file.Sections))
+	fw := &Firmware{Profile: p}
+	for _, s := range p.Sections {
+		t, err := sectionType(s.Type)
+		if err != nil {
+			return nil, fmt.Errorf("using firmware profile %q: %w", p.Name, err)
+		}
+		if t == ovmf.CFV {
+			fw.cfvSize = int(s.RawSize)
+		}
+		fw.sections = append(fw.sections, ovmf.Section{
+			Type: t, DataOffset: s.DataOffset, RawSize: s.RawSize,
+			Address: s.Address, MemorySize: s.MemorySize, Attributes: ovmf.Attributes(s.Attributes),
+		})
+	}
+	return fw, nil
+}
+
+func sectionType(name string) (ovmf.SectionType, error) {
+	for t := ovmf.BFV; t <= ovmf.TDParams; t++ {
+		if t.String() == name {
+			return t, nil
+		}
+	}
+	return 0, fmt.Errorf("section type %q is unknown", name)
+}
+
+// ProfileSections is the memory map of a file in the profile's form.
+func ProfileSections(file *ovmf.Firmware) []ProfileSection {
+	out := make([]ProfileSection, len(file.Sections))
 	for i, s := range file.Sections {
-		sections[i] = ProfileSection{
+		out[i] = ProfileSection{
 			Type: s.Type.String(), DataOffset: s.DataOffset, RawSize: s.RawSize,
 			Address: s.Address, MemorySize: s.MemorySize, Attributes: uint32(s.Attributes),
 		}
 	}
+	return out
+}
+
+// check compares a file's measurements with what the profile says.
+func (p *FirmwareProfile) check(file *ovmf.Firmware) error {
+	cfv, err := file.CFVDigest()
+	if err != nil {
+		return err
+	}
+	sections := ProfileSections(file)
 	for _, r := range []rule{
 		{"mrtd", file.SinglePass == p.MRTD, file.SinglePass.String()},
 		{"mrtdTwoPass", file.TwoPass == p.MRTDTwoPass, file.TwoPass.String()},
@@ -213,16 +255,16 @@ func newFirmware(file *ovmf.Firmware, p *FirmwareProfile) (*Firmware, error) {
 		{"sections", slices.Equal(sections, p.Sections), fmt.Sprintf("%+v", sections)},
 	} {
 		if !r.ok {
-			return nil, fmt.Errorf("checking firmware against profile %s: %s is %s, not what the profile says", p.Name, r.path, r.says)
+			return fmt.Errorf("checking firmware against profile %s: %s is %s, not what the profile says", p.Name, r.path, r.says)
 		}
 	}
-	return &Firmware{Profile: p, File: file, cfv: cfv}, nil
+	return nil
 }
 
 // MRTD is the register's value in the profile's order.
 func (f *Firmware) MRTD() tdx.Digest {
 	if f.Profile.Order == ovmf.TwoPassPerSection.String() {
-		return f.File.TwoPass
+		return f.Profile.MRTDTwoPass
 	}
-	return f.File.SinglePass
+	return f.Profile.MRTD
 }

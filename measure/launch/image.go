@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"cocoon/measure/eventlog"
 	"cocoon/measure/launch/gpt"
 	"cocoon/measure/launch/pe"
 	"cocoon/measure/launch/qtest"
@@ -80,7 +81,7 @@ func KernelImage(kernel, initrd []byte, cmdline string) (*Image, error) {
 	}
 	img := &Image{Form: BootKernel, Size: len(kernel), kernel: file, file: kernel, outer: file.Authenticode(), cmdline: cmdline}
 	if len(initrd) > 0 {
-		e := event(tdx.RTMR2, EvEventTag, "Linux initrd", initrd, InputInitrd)
+		e := event(tdx.RTMR2, eventlog.EventTag, "Linux initrd", initrd, InputInitrd)
 		img.initrd = &e
 	}
 	return img, nil
@@ -90,7 +91,7 @@ func KernelImage(kernel, initrd []byte, cmdline string) (*Image, error) {
 func (img *Image) rtmr1(p *FirmwareProfile, m *Machine, in *qtest.FwCfg) ([]Event, error) {
 	app := func(description string, d tdx.Digest, size int, inputs ...Input) Event {
 		return Event{
-			Register: tdx.RTMR1, Type: EvBootApplication, Description: description, Digest: d, Bytes: size,
+			Register: tdx.RTMR1, Type: eventlog.BootServicesApplication, Description: description, Digest: d, Bytes: size,
 			Inputs: append([]Input{}, inputs...),
 		}
 	}
@@ -104,7 +105,7 @@ func (img *Image) rtmr1(p *FirmwareProfile, m *Machine, in *qtest.FwCfg) ([]Even
 	case BootUKI:
 		return slices.Concat([]Event{uki}, calling, []Event{inner}, exit), nil
 	case BootDisk:
-		table := event(tdx.RTMR1, EvGPT, "partition table", img.partitions, InputDisk)
+		table := event(tdx.RTMR1, eventlog.GPTEvent, "partition table", img.partitions, InputDisk)
 		return slices.Concat(calling, []Event{table, uki, inner}, exit), nil
 	case BootKernel:
 		digest, inputs, err := img.kernelDigest(p, m, in)
@@ -175,7 +176,7 @@ func loadOptions(text string) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("measuring command line: %w", err)
 	}
-	return event(tdx.RTMR2, EvEventTag, "LOADED_IMAGE::LoadOptions", append(wide, 0, 0), InputCmdline), nil
+	return event(tdx.RTMR2, eventlog.EventTag, "LOADED_IMAGE::LoadOptions", append(wide, 0, 0), InputCmdline), nil
 }
 
 // ukiEvents are systemd-stub's two events for every section, then the kernel stub's for command line and initrd.
@@ -186,8 +187,8 @@ func ukiEvents(sections []pe.Content) ([]Event, error) {
 		inputs := sectionInputs(s.Name)
 		name := append([]byte(s.Name), 0)
 		out = append(out,
-			event(tdx.RTMR2, EvIPL, s.Name+" name", name),
-			event(tdx.RTMR2, EvIPL, s.Name+" content", s.Data, inputs...))
+			event(tdx.RTMR2, eventlog.IPL, s.Name+" name", name),
+			event(tdx.RTMR2, eventlog.IPL, s.Name+" content", s.Data, inputs...))
 		content[s.Name] = s.Data
 	}
 	if _, ok := content[pe.SectionOSRel]; ok {
@@ -206,7 +207,7 @@ func ukiEvents(sections []pe.Content) ([]Event, error) {
 		if len(initrd)%4 != 0 {
 			return nil, fmt.Errorf("section .initrd has %d bytes, not a multiple of 4; the stub would pad it", len(initrd))
 		}
-		out = append(out, event(tdx.RTMR2, EvEventTag, "Linux initrd", initrd, InputInitrd, InputUKI))
+		out = append(out, event(tdx.RTMR2, eventlog.EventTag, "Linux initrd", initrd, InputInitrd, InputUKI))
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"cocoon/measure/eventlog"
 	"cocoon/measure/launch/acpi"
 	"cocoon/measure/launch/qtest"
 	"cocoon/measure/launch/smbios"
@@ -20,13 +21,16 @@ const smbiosFile = "etc/smbios/smbios-tables"
 // predictRTMR0 lists the platform's events (measure.md section 2).
 func predictRTMR0(fw *Firmware, m *Machine, in *qtest.FwCfg) ([]Event, error) {
 	p := fw.Profile
-	hob, err := fw.File.HOB(m.RAM(), ovmf.Q35())
+	hob, err := ovmf.HOB(fw.sections, m.RAM(), ovmf.Q35())
 	if err != nil {
 		return nil, err
 	}
 	events := []Event{
-		event(tdx.RTMR0, EvHandoffTables2, "TD HOB", hob, InputRAM, InputFirmwareMap),
-		event(tdx.RTMR0, EvFirmwareBlob2, "CFV", fw.File.CFV(), InputFirmwareStore),
+		event(tdx.RTMR0, eventlog.HandoffTables2, "TD HOB", hob, InputRAM, InputFirmwareMap),
+		{
+			Register: tdx.RTMR0, Type: eventlog.FirmwareBlob2, Description: "CFV", Digest: p.CFV, Bytes: fw.cfvSize,
+			Inputs: []Input{InputFirmwareStore},
+		},
 	}
 	if p.FwCfgEvents {
 		events = append(events, fwCfgEvents(in)...)
@@ -66,7 +70,7 @@ func fwCfgEvents(in *qtest.FwCfg) []Event {
 	var out []Event
 	add := func(name string, data []byte, inputs ...Input) {
 		if len(data) > 0 {
-			out = append(out, event(tdx.RTMR0, EvConfigFlags, name, data, inputs...))
+			out = append(out, event(tdx.RTMR0, eventlog.PlatformConfigFlags, name, data, inputs...))
 		}
 	}
 	add("etc/extra-pci-roots", in.Files["etc/extra-pci-roots"], InputDevices)
@@ -95,7 +99,7 @@ func secureBootEvents(p *FirmwareProfile) ([]Event, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, event(tdx.RTMR0, EvVariableConfig, v.name, data, InputFirmwareStore, InputFirmwareBuild))
+		out = append(out, event(tdx.RTMR0, eventlog.VariableDriverConfig, v.name, data, InputFirmwareStore, InputFirmwareBuild))
 	}
 	return out, nil
 }
@@ -117,13 +121,13 @@ func acpiEvents(in *qtest.FwCfg) ([]Event, error) {
 		}
 	}
 	inputs := []Input{InputQEMU, InputMachineType, InputVCPUs, InputDevices, InputWindow, InputRAM}
-	out := []Event{event(tdx.RTMR0, EvConfigFlags, acpi.FileLoader, script, inputs...)}
+	out := []Event{event(tdx.RTMR0, eventlog.PlatformConfigFlags, acpi.FileLoader, script, inputs...)}
 	for _, name := range files {
 		data, ok := in.Files[name]
 		if !ok {
 			return nil, fmt.Errorf("QEMU's loader script names %s, which it does not offer", name)
 		}
-		out = append(out, event(tdx.RTMR0, EvConfigFlags, name, data, inputs...))
+		out = append(out, event(tdx.RTMR0, eventlog.PlatformConfigFlags, name, data, inputs...))
 	}
 	return out, nil
 }
@@ -176,7 +180,7 @@ func smbiosEvents(p *FirmwareProfile, in *qtest.FwCfg) ([]Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []Event{event(tdx.RTMR0, EvHandoffTables, "SMBIOS", filtered,
+	return []Event{event(tdx.RTMR0, eventlog.HandoffTables, "SMBIOS", filtered,
 		InputRAM, InputVCPUs, InputSMBIOS, InputMachineType, InputQEMU, InputFirmwareBuild)}, nil
 }
 
@@ -219,9 +223,9 @@ func bootEvents(p *FirmwareProfile, m *Machine) ([]Event, error) {
 	out := []Event{{}}
 	for i, o := range options {
 		numbers[i] = uint16(i) //nolint:gosec // at most 16 + 64 options
-		out = append(out, event(tdx.RTMR0, EvVariableBoot, fmt.Sprintf("Boot%04X %s", i, o.name), o.data, inputs...))
+		out = append(out, event(tdx.RTMR0, eventlog.VariableBoot, fmt.Sprintf("Boot%04X %s", i, o.name), o.data, inputs...))
 	}
-	out[0] = event(tdx.RTMR0, EvVariableBoot, "BootOrder", vars.BootOrder(numbers), inputs...)
+	out[0] = event(tdx.RTMR0, eventlog.VariableBoot, "BootOrder", vars.BootOrder(numbers), inputs...)
 	return out, nil
 }
 

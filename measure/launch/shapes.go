@@ -10,7 +10,7 @@ import (
 const (
 	hostQEMU       = "11.1.3" // Debian's newest with TDX at the time of writing
 	shapeMachine   = "pc-q35-10.0"
-	testMachine    = "pc-q35-7.2" // known to every QEMU since Debian 12's
+	rehearsalType  = "pc-q35-7.2" // known to every QEMU since Debian 12's
 	shapePhysBits  = 46
 	shapeHoleGiB   = 4096
 	shapeFirmware  = "debian-inteltdx-2026.08-blankvars"
@@ -107,7 +107,7 @@ func (s shape) machine() *Machine {
 		SMBIOS: SMBIOS{Manufacturer: "cocoon", Product: "TD", Version: "1", ProcessorID: shapeProcessor},
 	}
 	if s.rehearsal {
-		m.QEMU, m.MachineType = "", testMachine
+		m.QEMU, m.MachineType = "", rehearsalType
 		m.Devices = append(m.Devices, Device{Kind: ISASerial, ID: "ser0"})
 	}
 	m.Devices = append(m.Devices,

@@ -19,10 +19,17 @@ func filtered(structure uint8) []field {
 		return []field{{0x07, 1, true}, {0x08, 1, true}}
 	case 4: // processor: serial, asset, part; core and thread counts; voltage, current speed
 		return []field{
-			{0x20, 1, true}, {0x21, 1, true}, {0x22, 1, true},
-			{0x23, 1, false}, {0x24, 1, false}, {0x25, 1, false},
-			{0x2a, 2, false}, {0x2c, 2, false}, {0x2e, 2, false},
-			{0x11, 1, false}, {0x16, 2, false},
+			{0x20, 1, true},
+			{0x21, 1, true},
+			{0x22, 1, true},
+			{0x23, 1, false},
+			{0x24, 1, false},
+			{0x25, 1, false},
+			{0x2a, 2, false},
+			{0x2c, 2, false},
+			{0x2e, 2, false},
+			{0x11, 1, false},
+			{0x16, 2, false},
 		}
 	case 17: // memory device: serial, asset, part
 		return []field{{0x18, 1, true}, {0x19, 1, true}, {0x1a, 1, true}}
