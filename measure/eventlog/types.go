@@ -36,6 +36,9 @@ func (t EventType) String() string {
 	return fmt.Sprintf("0x%08x", uint32(t))
 }
 
+// MarshalText makes event types their names in JSON.
+func (t EventType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
 func eventNames() map[EventType]string {
 	return map[EventType]string{
 		0x01: "POST_CODE", NoAction: "NO_ACTION", Separator: "SEPARATOR", Action: "ACTION", EventTag: "EVENT_TAG",
