@@ -43,15 +43,15 @@ func SGXImageHash(mrEnclave [32]byte) Hash {
 // NoImageHash is the image hash of a peer without attestation: 32 zero bytes.
 func NoImageHash() Hash { return Hash{} }
 
-// IsFake reports measurements of the reference implementation's fake TDX, which it recognises by a zero RTMR0. A real
-// TD always has measured its firmware configuration there.
+// IsFake applies the reference implementation's rule for fake TDX: RTMR0 is zero. Genuine quotes of firmware that
+// measures nothing exist too; their hash pins no configuration, so treating them alike is right.
 func (m *Measurements) IsFake() bool { return m.RTMR[0].IsZero() }
 
 // IsZero reports measurements of which none was ever set.
 func (m *Measurements) IsZero() bool { return *m == Measurements{} }
 
-// ErrFakeImage says that measurements come from fake TDX.
-var ErrFakeImage = errors.New("RTMR0 is zero: these are the measurements of fake TDX, which is not attested")
+// ErrFakeImage says that measurements are fake by the rule of IsFake.
+var ErrFakeImage = errors.New("RTMR0 is zero: fake TDX, or firmware that measures nothing")
 
 // PublishableHash is ImageHash for a hash that is going to be published: it refuses fake measurements, because
 // anybody can present those.
