@@ -3,7 +3,7 @@
 // (image.md section 3; measure.md section 1.5).
 //
 // It owns that one splice and the checks around it. Inputs are pinned by the lock and checked again: size, the
-// firmware volume at the start, its length, and for the pinned pair the SHA-256 of the result. It refuses a store
+// firmware volume at the start, its length, and the SHA-256 of the result that the recipe pins. It refuses a store
 // that is not blank, because a variable there would be measured and trusted. Functions are pure.
 package firmware
 
@@ -48,9 +48,6 @@ const (
 	erased            = 0xff
 )
 
-// pinnedSHA256 is the result for ovmf-inteltdx and ovmf-generic 2026.08+ds-2 (image.md section 3).
-const pinnedSHA256 = "424e12dec9d1e175f2e9f56ea73a76dc91dd59e28334ba77310a10dd1702d7e9"
-
 // GUIDs in their byte order on flash.
 //
 //nolint:gochecknoglobals // constants
@@ -63,8 +60,8 @@ var (
 	tdxMetadata = []byte("TDVF")
 )
 
-// Assemble replaces the variable store of the TDX image by the blank one. The caller compares the result with a
-// pinned hash through CheckPinned, or records it when another pair of packages is locked.
+// Assemble replaces the variable store of the TDX image by the blank one. The caller compares the result with the
+// recipe's hash through Check.
 func Assemble(tdx, vars []byte) ([]byte, error) {
 	if err := checkImage(tdx); err != nil {
 		return nil, fmt.Errorf("assembling firmware: %s: %w", TDXPath, err)
@@ -80,11 +77,11 @@ func Assemble(tdx, vars []byte) ([]byte, error) {
 	return out, nil
 }
 
-// CheckPinned compares an assembled image with the pinned pair's result.
-func CheckPinned(image []byte) error {
+// Check compares an assembled image with the SHA-256 that the recipe pins, in hex: MRTD follows from these bytes.
+func Check(image []byte, want string) error {
 	sum := sha256.Sum256(image)
-	if got := hex.EncodeToString(sum[:]); got != pinnedSHA256 {
-		return fmt.Errorf("checking firmware: SHA-256 %s, the pinned packages give %s", got, pinnedSHA256)
+	if got := hex.EncodeToString(sum[:]); got != want {
+		return fmt.Errorf("checking firmware: SHA-256 %s, the recipe pins %s; a new pair of packages needs a new pin and new measurements", got, want)
 	}
 	return nil
 }

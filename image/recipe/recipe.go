@@ -40,8 +40,8 @@ type Recipe struct {
 	Kernel   Kernel
 	Stub     Stub
 	Firmware Firmware
-	// dir is where it was loaded from; extra trees are read from there.
-	dir string
+	// extra holds the files of extra trees as they were hashed, by path relative to mkosi/.
+	extra map[string]extraFile
 }
 
 // Suite is one archive to resolve packages from.
@@ -60,8 +60,8 @@ type Suite struct {
 // Group is one set of packages that is resolved together.
 type Group struct {
 	Name string
-	// Definition is the mkosi file that names the packages, relative to mkosi/.
-	Definition string
+	// Profile is the mkosi profile whose definition names the packages, on top of mkosi.conf; empty is mkosi.conf alone.
+	Profile string
 	// Suites are names in order of preference.
 	Suites []string
 	// Packages are names, or name=version for an exact pin, sorted.
@@ -239,4 +239,14 @@ func find[T any](list []T, name, what string, key func(T) string) (T, error) {
 	}
 	var none T
 	return none, fmt.Errorf("no %s %q; there are: %s", what, name, strings.Join(names, ", "))
+}
+
+// Globs are the patterns of the paths that the layer takes of one package; none means all of it.
+func (l Layer) Globs(pkg string) []string {
+	for _, f := range l.Files {
+		if f.Package == pkg {
+			return f.Globs
+		}
+	}
+	return nil
 }
