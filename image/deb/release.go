@@ -163,11 +163,15 @@ func (r *Release) Check(name string, now time.Time, acceptExpired bool) error {
 	if r.Codename != name && r.Suite != name {
 		return fmt.Errorf("checking the index of %s: %w: codename %q, suite %q", name, ErrOtherName, r.Codename, r.Suite)
 	}
-	if !acceptExpired && !r.ValidUntil.IsZero() && now.After(r.ValidUntil) {
+	if !acceptExpired && r.expired(now) {
 		return fmt.Errorf("checking the index of %s: %w: valid until %s, now it is %s: use a current mirror, or let the recipe accept it for a frozen one",
 			name, ErrExpired, r.ValidUntil.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return nil
+}
+
+func (r *Release) expired(now time.Time) bool {
+	return !r.ValidUntil.IsZero() && now.After(r.ValidUntil)
 }
 
 func parseRelease(text []byte) (*Release, error) {

@@ -139,7 +139,7 @@ func openArchive(ctx context.Context, s Suite, req Request, f Fetcher) (*archive
 	if err := rel.Check(s.Name, req.Now, s.AcceptExpired); err != nil {
 		return nil, err
 	}
-	a := &archive{spec: s, locked: lockSuite(s, rel, signed)}
+	a := &archive{spec: s, locked: lockSuite(s, rel, signed, req.Now)}
 	for _, component := range s.Components {
 		name := component + "/binary-" + req.Arch + "/Packages.xz"
 		listed, err := rel.File(name)
@@ -160,10 +160,11 @@ func openArchive(ctx context.Context, s Suite, req Request, f Fetcher) (*archive
 	return a, nil
 }
 
-func lockSuite(s Suite, rel *Release, signed []byte) lock.Suite {
+func lockSuite(s Suite, rel *Release, signed []byte, now time.Time) lock.Suite {
 	sum := sha256.Sum256(signed)
 	out := lock.Suite{
-		Name: s.Name, Mirror: s.Mirror, Date: rel.Date.Format(time.RFC3339), AcceptExpired: s.AcceptExpired,
+		Name: s.Name, Mirror: s.Mirror, Date: rel.Date.Format(time.RFC3339),
+		AcceptExpired:   rel.expired(now), // Check has passed, so the recipe accepts it
 		InReleaseSHA256: hex.EncodeToString(sum[:]), Signers: rel.Signers,
 	}
 	if !rel.ValidUntil.IsZero() {

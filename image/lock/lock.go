@@ -59,7 +59,7 @@ type Suite struct {
 	// Date and ValidUntil are the index's own times in RFC 3339, UTC. ValidUntil is "" when the index has none.
 	Date       string
 	ValidUntil string
-	// AcceptExpired records that the recipe allowed an index whose ValidUntil had passed.
+	// AcceptExpired records that ValidUntil had passed when the lock was made, and that the recipe allows it here.
 	AcceptExpired bool
 	// InReleaseSHA256 is the hash of the signed file as fetched.
 	InReleaseSHA256 string
