@@ -72,6 +72,8 @@ func (l Loader) load(file string) (absent bool, err error) {
 		absent = true
 	case errors.Is(err, unix.ENODEV):
 		return false, fmt.Errorf("the hardware it drives is absent and the module is not declared optional: %w", err)
+	case errors.Is(err, unix.ENOENT): // the kernel's answer to an unresolved symbol, easily read as a missing file
+		return false, fmt.Errorf("it needs a symbol of a module that the order does not load before it: %w", err)
 	case err != nil:
 		return false, err
 	}

@@ -82,7 +82,7 @@ func TestOnlyDeclaredModulesMayLackTheirHardware(t *testing.T) {
 }
 
 func TestEveryOtherErrorStopsAtTheModulesName(t *testing.T) {
-	tests := map[string]error{"version magic": unix.ENOEXEC, "bad signature": unix.EKEYREJECTED, "already there": unix.EEXIST}
+	tests := map[string]error{"version magic": unix.ENOEXEC, "bad signature": unix.EKEYREJECTED, "already there": unix.EEXIST, "unresolved symbol": unix.ENOENT}
 	for name, answer := range tests {
 		t.Run(name, func(t *testing.T) {
 			k := kernel{answers: map[string]error{"b.ko": answer}}
