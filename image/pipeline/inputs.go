@@ -28,6 +28,9 @@ const (
 // fetchDeadline bounds the whole fetch; single downloads have their own limits in package fetch.
 const fetchDeadline = 2 * time.Hour
 
+// checkDeadline bounds the query of the toolchain, which takes some ten milliseconds.
+const checkDeadline = time.Minute
+
 // ErrNoGo marks a machine without a usable Go toolchain.
 var ErrNoGo = errors.New("the Go toolchain is missing")
 
@@ -36,6 +39,8 @@ func (b *build) checkStep() step {
 	return step{
 		Name: checkName, Kind: checkName, Uncached: true,
 		Run: func(ctx context.Context, w *work) error {
+			ctx, cancel := context.WithTimeout(ctx, checkDeadline)
+			defer cancel()
 			version, err := b.goCommand(ctx, "env", "GOVERSION")
 			if err != nil {
 				return err
@@ -61,6 +66,9 @@ func (b *build) goCommand(ctx context.Context, args ...string) (string, error) {
 	cmd.Env = append(cmd.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off",
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1", "GOEXPERIMENT=")
 	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("running go %s: %w", args[0], ctx.Err())
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return "", fmt.Errorf("running go %s: %w: %s", args[0], err, strings.TrimSpace(string(exit.Stderr)))

@@ -65,6 +65,10 @@ func TestFinishWritesTextToStderrAndTheDocumentToStdout(t *testing.T) {
 			t.Errorf("%s: stdout %q, document wanted: %v", format, out.String(), wantDoc)
 		}
 	}
+	var out bytes.Buffer
+	if code := Finish("cocoon", JSON, &out, io.Discard, Shown(KindDifference, err)); code != ExitDifference || out.Len() != 0 {
+		t.Errorf("a shown finding: exit code %d and a second document %q", code, out.String())
+	}
 	if code := Finish("cocoon", Text, io.Discard, io.Discard, nil); code != ExitOK {
 		t.Errorf("no error gives exit code %d", code)
 	}

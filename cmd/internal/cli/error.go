@@ -72,6 +72,8 @@ type Error struct {
 	Kind  Kind
 	Err   error
 	Hints []string
+	// Shown means that the result on stdout has said it already: JSON mode prints no second document.
+	Shown bool
 }
 
 // Error is the text of the wrapped error; the kind shows as the exit code.
@@ -86,6 +88,11 @@ func Tag(kind Kind, err error, hints ...string) error {
 		return nil
 	}
 	return &Error{Kind: kind, Err: err, Hints: hints}
+}
+
+// Shown tags an error whose findings the command's result has shown, such as a check that failed.
+func Shown(kind Kind, err error, hints ...string) error {
+	return &Error{Kind: kind, Err: err, Hints: hints, Shown: true}
 }
 
 // Usagef is a usage error.
@@ -134,7 +141,9 @@ func Finish(program string, format Format, stdout, stderr io.Writer, err error) 
 	for _, h := range f.Hints {
 		fmt.Fprintf(stderr, "%s: hint: %s\n", program, h) //nolint:errcheck // nothing is left to report it to
 	}
-	if format == JSON || format == JSONL {
+	var tagged *Error
+	shown := errors.As(err, &tagged) && tagged.Shown
+	if !shown && (format == JSON || format == JSONL) {
 		if doc, err := json.Marshal(f); err == nil {
 			fmt.Fprintf(stdout, "%s\n", doc) //nolint:errcheck // nothing is left to report it to
 		}
