@@ -204,8 +204,10 @@ func TestUnpackRefuses(t *testing.T) {
 		"hard link outside":   {one(debtest.File{Name: "./x", Type: tar.TypeLink, Linkname: "../../etc/shadow"}), "leaves the root"},
 		"hard link to absent": {one(debtest.File{Name: "./x", Type: tar.TypeLink, Linkname: "./y"}), "no earlier file"},
 		"extended attribute":  {one(debtest.File{Name: "./x", Body: "x", PAX: map[string]string{"SCHILY.xattr.security.capability": "x"}}), "not supported"},
-		"path twice": {debtest.Package{Name: "bad", Version: "1", Files: []debtest.File{{Name: "./x", Body: "1"}, {Name: "x", Body: "2"}}}.Build(t),
-			"there twice"},
+		"path twice": {
+			debtest.Package{Name: "bad", Version: "1", Files: []debtest.File{{Name: "./x", Body: "1"}, {Name: "x", Body: "2"}}}.Build(t),
+			"there twice",
+		},
 		"empty":            {nil, "not a Debian package"},
 		"text":             {[]byte("<html>404</html>"), "not a Debian package"},
 		"cut in header":    {good[:30], "not a Debian package"},

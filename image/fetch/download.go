@@ -33,6 +33,9 @@ var (
 	ErrSlow      = errors.New("the source was too slow")
 )
 
+// errStale marks a transfer that could not continue behind what an earlier one left; that is gone now.
+var errStale = errors.New("cannot continue behind an earlier download")
+
 // download is one artefact on its way into the store.
 type download struct {
 	store    *Store
@@ -89,7 +92,14 @@ func (d *download) from(ctx context.Context, place string) error {
 	exp := backoff.NewExponentialBackOff()
 	exp.InitialInterval = d.opts.Timing.Backoff
 	exp.MaxInterval = maxBackoff
-	_, err := backoff.Retry(ctx, func() (struct{}, error) { return struct{}{}, d.attempt(ctx, place) },
+	attempt := func() (struct{}, error) {
+		err := d.attempt(ctx, place)
+		if errors.Is(err, errStale) { // the earlier bytes were at fault: once more, from the start
+			err = d.attempt(ctx, place)
+		}
+		return struct{}{}, err
+	}
+	_, err := backoff.Retry(ctx, attempt,
 		backoff.WithBackOff(exp), backoff.WithMaxTries(uint(d.opts.Timing.Tries)), backoff.WithMaxElapsedTime(0)) //nolint:gosec // small positive number
 	return err
 }
@@ -187,11 +197,12 @@ func (d *download) continueFrom(resp *http.Response) (bool, error) {
 		if d.part.size > 0 && strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", d.part.size)) {
 			return true, nil
 		}
-		return false, errors.Join(d.restart(), fmt.Errorf("answered with the range %q, asked for %d-", resp.Header.Get("Content-Range"), d.part.size))
+		err := fmt.Errorf("%w: answered with the range %q for %d-", errStale, resp.Header.Get("Content-Range"), d.part.size)
+		return false, errors.Join(d.restart(), err)
 	case http.StatusOK:
 		return false, d.restart()
 	case http.StatusRequestedRangeNotSatisfiable:
-		return false, errors.Join(d.restart(), errors.New("cannot continue behind what we have; starting over"))
+		return false, errors.Join(d.restart(), fmt.Errorf("%w: answered %s", errStale, resp.Status))
 	}
 	return false, statusError(resp)
 }
@@ -253,13 +264,15 @@ func (d *download) receive(ctx context.Context, body io.Reader, source string, a
 	return nil
 }
 
-// finish verifies and stores. After a resumed transfer a wrong hash may be the fault of the earlier part, so the same
-// source gets another try from the start.
+// finish verifies and stores. After a resumed transfer a wrong hash may be the fault of the earlier part: errStale.
 func (d *download) finish(resumed bool) error {
 	if got := d.part.sum(); got != d.art.SHA256 {
 		err := fmt.Errorf("%w: %s", ErrWrongHash, got)
-		if clearErr := d.restart(); clearErr != nil || resumed {
-			return errors.Join(err, clearErr)
+		if clearErr := d.restart(); clearErr != nil {
+			return clearErr
+		}
+		if resumed {
+			return fmt.Errorf("%w: %w", errStale, err)
 		}
 		return backoff.Permanent(err)
 	}

@@ -73,8 +73,10 @@ func (p Package) Control() string {
 	if arch == "" {
 		arch = "amd64"
 	}
-	lines := append([]string{"Package: " + p.Name, "Version: " + p.Version, "Architecture: " + arch,
-		"Maintainer: Nobody <nobody@example.org>"}, p.Fields...)
+	lines := append([]string{
+		"Package: " + p.Name, "Version: " + p.Version, "Architecture: " + arch,
+		"Maintainer: Nobody <nobody@example.org>",
+	}, p.Fields...)
 	return strings.Join(append(lines, "Description: made for a test", " with a second line"), "\n") + "\n"
 }
 
