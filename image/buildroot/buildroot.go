@@ -4,7 +4,7 @@
 // It owns the way from a rootfs.Tree to a folder and the namespaces of a command: its own root, mounts, processes, host
 // name and an empty network, with a fixed environment and working folder, so that no path, user or clock of the builder
 // reaches the output. It trusts the tree as far as rootfs does, and the machine's unshare(1) and mount(8). What commands
-// print goes into a bounded tail. A Root may run one command at a time; different Roots are independent. It refuses
+// print goes into a bounded tail. Commands may run concurrently in one Root as long as they write different files. It refuses
 // device nodes, commands without a deadline in their context, and anything that needs set-uid programs: an ordinary
 // user's namespaces are enough.
 package buildroot
