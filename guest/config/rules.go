@@ -84,7 +84,7 @@ func prefix(value string) error {
 	return address(p.Addr().String())
 }
 
-// port accepts host:port where the host is a name or an address.
+// endpoint accepts host:port where the host is a name or an address.
 func endpoint(value string) error {
 	if !endpointRule.MatchString(value) {
 		return fmt.Errorf("%q does not match %s", value, endpointRule)
