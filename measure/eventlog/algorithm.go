@@ -63,8 +63,9 @@ func (a Algorithm) hash() (h hash.Hash, ok bool) {
 		return sha512.New384(), true
 	case SHA512:
 		return sha512.New(), true
+	default: // SM3 is parsed but not computed
+		return nil, false
 	}
-	return nil, false
 }
 
 // sum hashes data.

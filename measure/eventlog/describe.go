@@ -39,8 +39,9 @@ func (e *Event) Describe() string {
 		return describeGPT(e.Data)
 	case FirmwareBlob2, HandoffTables2:
 		return describeBlob(e.Data)
+	default:
+		return describeText(e.Data)
 	}
-	return describeText(e.Data)
 }
 
 func describeVariable(data []byte) string {
@@ -52,7 +53,7 @@ func describeVariable(data []byte) string {
 }
 
 func describeTag(data []byte) string {
-	if len(data) < 8 || uint64(binary.LittleEndian.Uint32(data[4:])) != uint64(len(data)-8) {
+	if len(data) < 8 || int64(binary.LittleEndian.Uint32(data[4:])) != int64(len(data)-8) {
 		return "malformed tag " + short(data)
 	}
 	id, text := binary.LittleEndian.Uint32(data), describeText(data[8:])

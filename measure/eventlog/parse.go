@@ -70,11 +70,11 @@ type parser struct {
 	off  int
 }
 
-func (p *parser) take(n uint64) ([]byte, error) {
-	if n > uint64(len(p.data)-p.off) {
+func (p *parser) take(n int) ([]byte, error) {
+	if n < 0 || n > len(p.data)-p.off { // negative where a u32 does not fit an int
 		return nil, errTruncated
 	}
-	end := p.off + int(n)
+	end := p.off + n
 	out := p.data[p.off:end:end]
 	p.off = end
 	return out, nil
@@ -125,7 +125,7 @@ func (p *parser) header() ([]digestSize, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := p.take(uint64(size))
+	data, err := p.take(int(size))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +134,7 @@ func (p *parser) header() ([]digestSize, error) {
 
 func parseSpecID(data []byte) ([]digestSize, error) {
 	p := parser{data: data}
-	signature, err := p.take(uint64(len(specSignature)))
+	signature, err := p.take(len(specSignature))
 	if err != nil || string(signature) != specSignature {
 		return nil, fmt.Errorf("signature is %.16q, want %q: not a crypto-agile log", data, specSignature)
 	}
@@ -163,7 +163,7 @@ func parseSpecID(data []byte) ([]digestSize, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.take(uint64(vendor[0])); err != nil {
+	if _, err := p.take(int(vendor[0])); err != nil {
 		return nil, err
 	}
 	if rest := len(data) - p.off; rest != 0 {
@@ -209,7 +209,7 @@ func (p *parser) event(kind Kind, sizes []digestSize) (Event, error) {
 	if err != nil {
 		return e, err
 	}
-	e.Data, err = p.take(uint64(size))
+	e.Data, err = p.take(int(size))
 	return e, err
 }
 
@@ -218,7 +218,7 @@ func (p *parser) digests(sizes []digestSize) ([]Digest, error) {
 	if err != nil {
 		return nil, err
 	}
-	if uint64(count) > uint64(len(sizes)) {
+	if int64(count) > int64(len(sizes)) {
 		return nil, fmt.Errorf("%d digests in a log of %d algorithms", count, len(sizes))
 	}
 	digests := make([]Digest, 0, count)
@@ -235,7 +235,7 @@ func (p *parser) digests(sizes []digestSize) ([]Digest, error) {
 		if slices.ContainsFunc(digests, func(o Digest) bool { return o.Algorithm == d.Algorithm }) {
 			return nil, fmt.Errorf("two %s digests", d.Algorithm)
 		}
-		if d.Value, err = p.take(uint64(sizes[i].size)); err != nil {
+		if d.Value, err = p.take(sizes[i].size); err != nil {
 			return nil, err
 		}
 		digests = append(digests, d)

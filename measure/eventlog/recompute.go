@@ -57,6 +57,7 @@ func (e *Event) Measured() (data []byte, known bool, err error) {
 		if info, ok := shimInfo(e.Data); ok {
 			return info, true, nil
 		}
+	default: // the log holds a name or a summary, not the measured bytes
 	}
 	return nil, false, nil
 }
@@ -75,7 +76,7 @@ func shimInfo(data []byte) ([]byte, bool) {
 	}
 	name := string(bytes.TrimRight(data[:shimNameSize], "\x00"))
 	length := binary.LittleEndian.Uint32(data[shimNameSize:])
-	if name != shimHOB && name != shimPayload || uint64(length) != uint64(len(data)-shimHeaderSize) {
+	if name != shimHOB && name != shimPayload || int64(length) != int64(len(data)-shimHeaderSize) {
 		return nil, false
 	}
 	return data[shimHeaderSize:], true
@@ -98,7 +99,7 @@ func ParseVariable(data []byte) (Variable, error) {
 		return Variable{}, errors.New("reading variable event: shorter than its header")
 	}
 	chars, length := binary.LittleEndian.Uint64(data[16:]), binary.LittleEndian.Uint64(data[24:])
-	rest := uint64(len(data) - variableHeader)
+	rest := uint64(len(data) - variableHeader) //nolint:gosec // not negative, as just checked
 	if chars > rest/2 || length != rest-2*chars {
 		return Variable{}, fmt.Errorf("reading variable event: %d characters and %d bytes in %d bytes", chars, length, rest)
 	}

@@ -15,35 +15,35 @@ import (
 )
 
 // vector reads a file of ../shared/vectors, beside the repository; .gz files are unpacked.
-func vector(t testing.TB, name string) []byte {
-	t.Helper()
+func vector(tb testing.TB, name string) []byte {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			break
 		}
 		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
+			tb.Fatal("no go.mod above the test's folder")
 		}
 		dir = filepath.Dir(dir)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "vectors", filepath.FromSlash(name)))
 	if err != nil {
-		t.Skipf("vectors are not beside this checkout: %v", err)
+		tb.Skipf("vectors are not beside this checkout: %v", err)
 	}
 	if !strings.HasSuffix(name, ".gz") {
 		return data
 	}
 	r, err := gzip.NewReader(bytes.NewReader(data))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	out, err := io.ReadAll(r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }
@@ -66,33 +66,33 @@ type logVector struct {
 	} `json:"td_view"`
 }
 
-func logVectors(t testing.TB) []logVector {
-	t.Helper()
+func logVectors(tb testing.TB) []logVector {
+	tb.Helper()
 	var v struct{ Logs []logVector }
-	if err := json.Unmarshal(vector(t, "measure/tcglog.json"), &v); err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal(vector(tb, "measure/tcglog.json"), &v); err != nil {
+		tb.Fatal(err)
 	}
 	if len(v.Logs) == 0 {
-		t.Fatal("tcglog.json lists no logs")
+		tb.Fatal("tcglog.json lists no logs")
 	}
 	return v.Logs
 }
 
-func parse(t testing.TB, data []byte, kind eventlog.Kind) *eventlog.Log {
-	t.Helper()
+func parse(tb testing.TB, data []byte, kind eventlog.Kind) *eventlog.Log {
+	tb.Helper()
 	log, err := eventlog.Parse(data, kind)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return log
 }
 
 // hardwareLog is the CCEL of a real TD and the registers of its quote.
-func hardwareLog(t testing.TB) (*eventlog.Log, *tdx.Body) {
-	t.Helper()
-	q, err := tdx.ParseQuote(vector(t, "attestation/cos-113-tdx-quote.dat"))
+func hardwareLog(tb testing.TB) (*eventlog.Log, *tdx.Body) {
+	tb.Helper()
+	q, err := tdx.ParseQuote(vector(tb, "attestation/cos-113-tdx-quote.dat"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return parse(t, vector(t, "attestation/ccel_data.dat.gz"), eventlog.TD), q.Body
+	return parse(tb, vector(tb, "attestation/ccel_data.dat.gz"), eventlog.TD), q.Body
 }

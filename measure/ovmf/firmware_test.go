@@ -40,14 +40,14 @@ const (
 )
 
 // image reads a firmware file, or assembles the one we ship from its two parts.
-func image(t testing.TB, sum string) []byte {
-	t.Helper()
+func image(tb testing.TB, sum string) []byte {
+	tb.Helper()
 	if sum != shippedSum {
-		return firmwareFile(t, sum)
+		return firmwareFile(tb, sum)
 	}
-	out, err := ovmf.WithCFV(firmwareFile(t, inteltdxSum), firmwareFile(t, blankVarsSum))
+	out, err := ovmf.WithCFV(firmwareFile(tb, inteltdxSum), firmwareFile(tb, blankVarsSum))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out
 }

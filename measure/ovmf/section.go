@@ -72,29 +72,26 @@ func (s Section) data(image []byte) []byte {
 func (s Section) check(fileSize uint64) error {
 	hasData := s.Type == BFV || s.Type == CFV
 	dataEnd := uint64(s.DataOffset) + uint64(s.RawSize)
-	switch {
-	case s.Type > TempMem:
-		return errors.New("QEMU refuses sections other than BFV, CFV, TD_HOB and TempMem")
-	case s.Attributes&^(Extend|Augment) != 0:
-		return fmt.Errorf("attributes %#x have unknown bits", uint32(s.Attributes))
-	case s.measured() && !s.added():
-		return errors.New("content cannot be measured and added at run time")
-	case s.Address%PageSize != 0 || s.MemorySize%PageSize != 0:
-		return fmt.Errorf("address %#x and size %#x must be multiples of %d", s.Address, s.MemorySize, PageSize)
-	case s.End() < s.Address:
-		return fmt.Errorf("address %#x and size %#x exceed 64 bits", s.Address, s.MemorySize)
-	case s.MemorySize == 0:
-		return errors.New("memory size is 0")
-	case uint64(s.RawSize) > s.MemorySize:
-		return fmt.Errorf("%#x data bytes do not fit a memory size of %#x", s.RawSize, s.MemorySize)
-	case hasData && s.RawSize == 0:
-		return errors.New("data size is 0")
-	case !hasData && s.RawSize != 0:
-		return fmt.Errorf("data size is %#x, want 0", s.RawSize)
-	case dataEnd > fileSize:
+	for _, rule := range []struct {
+		broken bool
+		text   string
+	}{
+		{s.Type > TempMem, "QEMU refuses sections other than BFV, CFV, TD_HOB and TempMem"},
+		{s.Attributes&^(Extend|Augment) != 0, fmt.Sprintf("attributes %#x have unknown bits", uint32(s.Attributes))},
+		{s.measured() && !s.added(), "content cannot be measured and added at run time"},
+		{(s.Address|s.MemorySize)%PageSize != 0, fmt.Sprintf("address %#x and size %#x must be multiples of %d", s.Address, s.MemorySize, PageSize)},
+		{s.End() < s.Address, fmt.Sprintf("address %#x and size %#x exceed 64 bits", s.Address, s.MemorySize)},
+		{s.MemorySize == 0, "memory size is 0"},
+		{uint64(s.RawSize) > s.MemorySize, fmt.Sprintf("%#x data bytes do not fit a memory size of %#x", s.RawSize, s.MemorySize)},
+		{hasData && s.RawSize == 0, "data size is 0"},
+		{!hasData && s.RawSize != 0, fmt.Sprintf("data size is %#x, want 0", s.RawSize)},
 		// OVMF_CODE files carry the metadata of the combined image they were cut from.
-		return fmt.Errorf("data ends at %#x in a file of %#x bytes: if this is an OVMF_CODE file, "+
-			"use the combined image (variable store and code in one file) instead", dataEnd, fileSize)
+		{dataEnd > fileSize, fmt.Sprintf("data ends at %#x in a file of %#x bytes: if this is an OVMF_CODE file, "+
+			"use the combined image (variable store and code in one file) instead", dataEnd, fileSize)},
+	} {
+		if rule.broken {
+			return errors.New(rule.text)
+		}
 	}
 	return nil
 }

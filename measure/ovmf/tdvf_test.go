@@ -18,9 +18,9 @@ import (
 const legalSize = 0x200000
 
 // legalImage is a firmware with TDX metadata and random content, from the independent generator.
-func legalImage(t testing.TB) []byte {
-	t.Helper()
-	image := fakeovmf.CleanExample(t, legalSize)
+func legalImage(tb testing.TB) []byte {
+	tb.Helper()
+	image := fakeovmf.CleanExample(tb, legalSize)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for i := 0x1000; i < len(image)-0x1000; i++ {
 		image[i] = byte(rng.Uint32())
@@ -29,11 +29,11 @@ func legalImage(t testing.TB) []byte {
 }
 
 // descriptor returns the TDVF descriptor of a legal image for editing.
-func descriptor(t testing.TB, image []byte) []byte {
-	t.Helper()
+func descriptor(tb testing.TB, image []byte) []byte {
+	tb.Helper()
 	i := strings.Index(string(image), "TDVF")
 	if i < 0 {
-		t.Fatal("no TDVF descriptor in the generated image")
+		tb.Fatal("no TDVF descriptor in the generated image")
 	}
 	return image[i:]
 }

@@ -46,8 +46,8 @@ func (n *hexNumber) UnmarshalText(text []byte) error {
 
 // firmwareFile returns the file with the given SHA-256: from any folder below $COCOON_TEST_FIRMWARE_DIR, or from the
 // content-addressed store that image builds fill.
-func firmwareFile(t testing.TB, sum string) []byte {
-	t.Helper()
+func firmwareFile(tb testing.TB, sum string) []byte {
+	tb.Helper()
 	var found []byte
 	if dir := os.Getenv("COCOON_TEST_FIRMWARE_DIR"); dir != "" {
 		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -61,7 +61,7 @@ func firmwareFile(t testing.TB, sum string) []byte {
 			return err
 		})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	for _, root := range storeRoots() {
@@ -74,7 +74,7 @@ func firmwareFile(t testing.TB, sum string) []byte {
 		}
 	}
 	if found == nil {
-		t.Skipf("no firmware file with SHA-256 %s: unpack the Debian package that mrtd.json names and set COCOON_TEST_FIRMWARE_DIR", sum)
+		tb.Skipf("no firmware file with SHA-256 %s: unpack the Debian package that mrtd.json names and set COCOON_TEST_FIRMWARE_DIR", sum)
 	}
 	return found
 }

@@ -35,7 +35,7 @@ func encodeArchive(files []File) []byte {
 	out := make([]byte, 0, size)
 	for _, f := range files {
 		var fields [newcFields]uint32
-		fields[fieldMode], fields[fieldNlink], fields[fieldSize] = newcMode(f), 1, uint32(len(f.Data))
+		fields[fieldMode], fields[fieldNlink], fields[fieldSize] = newcMode(f), 1, uint32(len(f.Data)) //nolint:gosec // at most MaxFileSize, by Check
 		out = appendRecord(out, fields, f.Path)
 		out = pad4(append(out, f.Data...))
 	}
@@ -50,7 +50,7 @@ func newcMode(f File) uint32 {
 }
 
 func appendRecord(out []byte, fields [newcFields]uint32, name string) []byte {
-	fields[fieldNameSize] = uint32(len(name)) + 1
+	fields[fieldNameSize] = uint32(len(name)) + 1 //nolint:gosec // at most MaxPath, by Check
 	out = append(out, newcMagic...)
 	for _, v := range fields {
 		out = fmt.Appendf(out, "%08X", v)

@@ -20,16 +20,16 @@ const (
 
 // Header offsets (image.md section 14.1); integers are little-endian.
 const (
-	offMagic         = 0
-	offVersion       = 8
-	offFlags         = 12
-	offSpecOffset    = 16
-	offSpecLength    = 24
-	offSpecDigest    = 32
-	offRuntimeOffset = 64
-	offRuntimeLength = 72
-	offRuntimeDigest = 80
-	offReserved      = 112
+	offMagic    = 0
+	offVersion  = 8
+	offFlags    = 12
+	offSpec     = 16
+	offRuntime  = 64
+	offReserved = 112
+
+	// Inside a section's 48 bytes: u64 offset, u64 length, SHA-256.
+	offSectionLength = 8
+	offSectionDigest = 16
 )
 
 // Section locates one section on the disk, in bytes.
@@ -93,15 +93,16 @@ func (s Section) end() int64 {
 }
 
 func (h Header) put(disk []byte) {
-	le := binary.LittleEndian
 	copy(disk[offMagic:], diskMagic)
-	le.PutUint32(disk[offVersion:], diskVersion)
-	le.PutUint64(disk[offSpecOffset:], uint64(h.Spec.Offset))
-	le.PutUint64(disk[offSpecLength:], uint64(h.Spec.Length))
-	copy(disk[offSpecDigest:], h.Spec.SHA256[:])
-	le.PutUint64(disk[offRuntimeOffset:], uint64(h.Runtime.Offset))
-	le.PutUint64(disk[offRuntimeLength:], uint64(h.Runtime.Length))
-	copy(disk[offRuntimeDigest:], h.Runtime.SHA256[:])
+	binary.LittleEndian.PutUint32(disk[offVersion:], diskVersion)
+	h.Spec.put(disk[offSpec:])
+	h.Runtime.put(disk[offRuntime:])
+}
+
+func (s Section) put(dst []byte) {
+	binary.LittleEndian.PutUint64(dst, uint64(s.Offset))                    //nolint:gosec // never negative
+	binary.LittleEndian.PutUint64(dst[offSectionLength:], uint64(s.Length)) //nolint:gosec // never negative
+	copy(dst[offSectionDigest:], s.SHA256[:])
 }
 
 // ParseHeader reads and checks a header. Nothing else of the disk is needed to decide how much to read next.
@@ -129,31 +130,35 @@ func parseHeader(raw []byte) (Header, error) {
 			return Header{}, fmt.Errorf("unused byte %d is 0x%02x, want 0", offReserved+i, b)
 		}
 	}
-	spec, err := parseSection(raw[offSpecOffset:], HeaderSize, MaxSpecLength)
+	spec, err := parseSection(raw[offSpec:], HeaderSize, MaxSpecLength)
 	if err != nil {
 		return Header{}, fmt.Errorf("spec section: %w", err)
 	}
 	h := Header{Spec: spec}
-	if none := [offReserved - offRuntimeOffset]byte{}; [len(none)]byte(raw[offRuntimeOffset:offReserved]) == none {
+	if none := [offReserved - offRuntime]byte{}; [len(none)]byte(raw[offRuntime:offReserved]) == none {
 		return h, nil
 	}
 	// One encoding per disk: the runtime section starts at the first aligned byte after the spec.
-	if h.Runtime, err = parseSection(raw[offRuntimeOffset:], uint64(spec.end()), MaxRuntimeLength); err != nil {
+	if h.Runtime, err = parseSection(raw[offRuntime:], spec.end(), MaxRuntimeLength); err != nil {
 		return Header{}, fmt.Errorf("runtime section: %w", err)
 	}
 	return h, nil
 }
 
-// parseSection reads {offset, length, SHA-256}; both integers are compared as read, before any arithmetic.
-func parseSection(raw []byte, wantOffset, maxLength uint64) (Section, error) {
-	offset, length := binary.LittleEndian.Uint64(raw), binary.LittleEndian.Uint64(raw[8:])
-	if offset != wantOffset {
-		return Section{}, fmt.Errorf("offset is %d, want %d", offset, wantOffset)
+// parseSection reads {offset, length, SHA-256}; both integers are checked before any arithmetic.
+func parseSection(raw []byte, wantOffset, maxLength int64) (Section, error) {
+	s := Section{
+		Offset: int64(binary.LittleEndian.Uint64(raw)),                    //nolint:gosec // a wrapped value is refused below
+		Length: int64(binary.LittleEndian.Uint64(raw[offSectionLength:])), //nolint:gosec // likewise
+		SHA256: [sha256.Size]byte(raw[offSectionDigest:]),
 	}
-	if length == 0 || length > maxLength {
-		return Section{}, fmt.Errorf("length is %d, want 1..%d", length, maxLength)
+	if s.Offset != wantOffset {
+		return Section{}, fmt.Errorf("offset is %d, want %d", uint64(s.Offset), wantOffset) //nolint:gosec // as on the disk
 	}
-	return Section{Offset: int64(offset), Length: int64(length), SHA256: [sha256.Size]byte(raw[16:])}, nil
+	if s.Length <= 0 || s.Length > maxLength {
+		return Section{}, fmt.Errorf("length is %d, want 1..%d", uint64(s.Length), maxLength) //nolint:gosec // as on the disk
+	}
+	return s, nil
 }
 
 // Parse checks the two sections, read once into memory with exactly the lengths of h, and returns their content,

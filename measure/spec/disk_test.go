@@ -23,21 +23,21 @@ func sample() []spec.File {
 	}
 }
 
-func encode(t testing.TB, files []spec.File, runtime string) []byte {
-	t.Helper()
+func encode(tb testing.TB, files []spec.File, runtime string) []byte {
+	tb.Helper()
 	disk, err := spec.EncodeDisk(files, []byte(runtime))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return disk
 }
 
 // archive is the spec section of a disk.
-func archive(t testing.TB, disk []byte) []byte {
-	t.Helper()
+func archive(tb testing.TB, disk []byte) []byte {
+	tb.Helper()
 	h, err := spec.ParseHeader([4096]byte(disk))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return disk[h.Spec.Offset : h.Spec.Offset+h.Spec.Length]
 }

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -77,9 +78,9 @@ func trimTrailingSpaces(line string) string {
 
 // ignored applies the rules in order; the last one that matches decides.
 func ignored(rules []ignoreRule, name string, isDir bool) bool {
-	for i := len(rules) - 1; i >= 0; i-- {
-		if rules[i].match(name, isDir) {
-			return !rules[i].negate
+	for _, r := range slices.Backward(rules) {
+		if r.match(name, isDir) {
+			return !r.negate
 		}
 	}
 	return false

@@ -35,7 +35,7 @@ func matchClassItem(pattern string, c byte) (width int, hit bool) {
 		if !ok {
 			return 1, c == '['
 		}
-		return len(name) + 4, namedClass(name, c)
+		return len(name) + 4, strings.IndexByte(byteClasses()[name], c) >= 0
 	}
 	low, n := classByte(pattern)
 	if n == 0 {
@@ -63,34 +63,20 @@ func classByte(pattern string) (c byte, width int) {
 	return pattern[1], 2
 }
 
-func namedClass(name string, c byte) bool {
-	lower, upper, digit := 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9'
-	graph := '!' <= c && c <= '~'
-	switch name {
-	case "alnum":
-		return lower || upper || digit
-	case "alpha":
-		return lower || upper
-	case "digit":
-		return digit
-	case "lower":
-		return lower
-	case "upper":
-		return upper
-	case "punct":
-		return graph && !lower && !upper && !digit
-	case "graph":
-		return graph
-	case "print":
-		return graph || c == ' '
-	case "space":
-		return c == ' ' || '\t' <= c && c <= '\r'
-	case "blank":
-		return c == ' ' || c == '\t'
-	case "cntrl":
-		return c < ' ' || c == 0x7f
-	case "xdigit":
-		return digit || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+// byteClasses are the POSIX character classes in the C locale.
+func byteClasses() map[string]string {
+	const (
+		digit = "0123456789"
+		lower = "abcdefghijklmnopqrstuvwxyz"
+		upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		punct = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+		blank = " \t"
+		cntrl = "\x00\x01\x02\x03\x04\x05\x06\a\b\t\n\v\f\r\x0e\x0f" +
+			"\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f"
+	)
+	return map[string]string{
+		"alnum": lower + upper + digit, "alpha": lower + upper, "digit": digit, "lower": lower, "upper": upper,
+		"punct": punct, "graph": lower + upper + digit + punct, "print": lower + upper + digit + punct + " ",
+		"space": blank + "\n\v\f\r", "blank": blank, "cntrl": cntrl, "xdigit": digit + "abcdefABCDEF",
 	}
-	return false
 }

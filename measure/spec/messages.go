@@ -18,6 +18,8 @@ const (
 const maxMessage = 1024
 
 // SpecTreeMessage is the first RTMR3 message.
+//
+//nolint:revive // named after the message, spec.tree
 func SpecTreeMessage(tree Hash) string { return "cocoon:spec.tree=" + tree.String() }
 
 // Messages lists every message of a boot in extend order.

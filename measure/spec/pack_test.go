@@ -98,7 +98,7 @@ func writeCase(t *testing.T, ignore map[string]string, files string) string {
 			t.Fatal(err)
 		}
 	}
-	for _, f := range strings.Fields(files) {
+	for f := range strings.FieldsSeq(files) {
 		write(f, f)
 	}
 	for folder, text := range ignore {

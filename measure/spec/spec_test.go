@@ -36,40 +36,40 @@ type message struct {
 	After   tdx.Digest `json:"rtmr3_after"`
 }
 
-func readVectors(t testing.TB) vectors {
-	t.Helper()
+func readVectors(tb testing.TB) vectors {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			break
 		}
 		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
+			tb.Fatal("no go.mod above the test's folder")
 		}
 		dir = filepath.Dir(dir)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "vectors", "measure", "cocoon.json"))
 	if err != nil {
-		t.Skipf("vectors are not beside this checkout: %v", err)
+		tb.Skipf("vectors are not beside this checkout: %v", err)
 	}
 	var v vectors
 	if err := json.Unmarshal(data, &v); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }
 
 // source is the vector's directory.
-func (v vectors) source(t testing.TB) fstest.MapFS {
-	t.Helper()
+func (v vectors) source(tb testing.TB) fstest.MapFS {
+	tb.Helper()
 	fsys := fstest.MapFS{}
 	for _, f := range v.Tree.Files {
 		mode, err := strconv.ParseUint(f.Mode, 8, 32)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		fsys[f.Path] = &fstest.MapFile{Data: []byte(f.Content), Mode: fs.FileMode(mode)}
 	}
@@ -79,11 +79,11 @@ func (v vectors) source(t testing.TB) fstest.MapFS {
 	return fsys
 }
 
-func hash(t testing.TB, s string) spec.Hash {
-	t.Helper()
+func hash(tb testing.TB, s string) spec.Hash {
+	tb.Helper()
 	h, err := spec.ParseHash(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return h
 }

@@ -18,24 +18,24 @@ import (
 )
 
 // vector reads a file of ../shared/vectors, beside the repository.
-func vector(t testing.TB, name string) []byte {
-	t.Helper()
+func vector(tb testing.TB, name string) []byte {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			break
 		}
 		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
+			tb.Fatal("no go.mod above the test's folder")
 		}
 		dir = filepath.Dir(dir)
 	}
 	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "vectors", filepath.FromSlash(name)))
 	if err != nil {
-		t.Skipf("vectors are not beside this checkout: %v", err)
+		tb.Skipf("vectors are not beside this checkout: %v", err)
 	}
 	return data
 }
@@ -43,7 +43,7 @@ func vector(t testing.TB, name string) []byte {
 // pattern is a quote of the given version whose body bytes are their own offsets, so that a misplaced field shows.
 func pattern(version, bodySize int) []byte {
 	le := binary.LittleEndian
-	q := make([]byte, 48)
+	q := append([]byte(nil), make([]byte, 48)...)
 	le.PutUint16(q, uint16(version))
 	le.PutUint16(q[2:], 2)
 	le.PutUint32(q[4:], 0x81)
@@ -61,11 +61,11 @@ func pattern(version, bodySize int) []byte {
 	return append(q, "signedtrailing"...)[:len(q)+5+3]
 }
 
-func quote(t testing.TB, data []byte) *tdx.Quote {
-	t.Helper()
+func quote(tb testing.TB, data []byte) *tdx.Quote {
+	tb.Helper()
 	q, err := tdx.ParseQuote(data)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return q
 }
