@@ -27,8 +27,16 @@ const (
 	InputInitrd        Input = "initrd"
 	InputCmdline       Input = "cmdline"
 	InputDisk          Input = "disk"
-	InputSpec          Input = "spec"
 )
+
+// Inputs lists all inputs, in the order of the chain from firmware to image.
+func Inputs() []Input {
+	return []Input{
+		InputFirmwareCode, InputFirmwareMap, InputFirmwareStore, InputFirmwareBuild, InputRAM, InputVCPUs, InputDevices,
+		InputWindow, InputMachineType, InputQEMU, InputSMBIOS, InputBootForm, InputUKI, InputKernel, InputInitrd,
+		InputCmdline, InputDisk,
+	}
+}
 
 // Event is one extend.
 type Event struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"cocoon/measure/launch/smbios"
 	"cocoon/measure/launch/vars"
@@ -198,6 +199,22 @@ func LoadFirmware(image []byte, extra ...*FirmwareProfile) (*Firmware, error) {
 	return nil, fmt.Errorf("%w for firmware with SHA-256 %s", ErrNoProfile, file.SHA256Hex())
 }
 
+// NamedFirmware is the firmware of a built-in profile.
+func NamedFirmware(name string) (*Firmware, error) {
+	profiles, err := FirmwareProfiles()
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(profiles))
+	for i, p := range profiles {
+		if p.Name == name {
+			return KnownFirmware(p)
+		}
+		names[i] = p.Name
+	}
+	return nil, fmt.Errorf("firmware profile %q is none of %s", name, strings.Join(names, ", "))
+}
+
 // KnownFirmware is the firmware a profile describes, for when the file itself is not at hand.
 func KnownFirmware(p *FirmwareProfile) (*Firmware, error) {
 	if err := p.Validate(); err != nil {
@@ -260,6 +277,9 @@ func (p *FirmwareProfile) check(file *ovmf.Firmware) error {
 	}
 	return nil
 }
+
+// HOB is the hashed hand-off list of a q35 machine with ram bytes of memory.
+func (f *Firmware) HOB(ram uint64) ([]byte, error) { return ovmf.HOB(f.sections, ram, ovmf.Q35()) }
 
 // MRTD is the register's value in the profile's order.
 func (f *Firmware) MRTD() tdx.Digest {

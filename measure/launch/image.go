@@ -87,6 +87,19 @@ func KernelImage(kernel, initrd []byte, cmdline string) (*Image, error) {
 	return img, nil
 }
 
+// Events lists what a UKI given with -kernel extends into RTMR1 and RTMR2 on any machine.
+func (img *Image) Events(p *FirmwareProfile) ([]Event, error) {
+	if img.Form != BootUKI {
+		return nil, fmt.Errorf("listing events: boot form %s depends on the machine", img.Form)
+	}
+	rtmr1, err := img.rtmr1(p, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	rtmr2, err := img.rtmr2(p)
+	return append(rtmr1, rtmr2...), err
+}
+
 // rtmr1 lists the boot applications' events (measure.md section 3).
 func (img *Image) rtmr1(p *FirmwareProfile, m *Machine, in *qtest.FwCfg) ([]Event, error) {
 	app := func(description string, d tdx.Digest, size int, inputs ...Input) Event {

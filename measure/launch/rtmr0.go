@@ -11,7 +11,6 @@ import (
 	"cocoon/measure/launch/qtest"
 	"cocoon/measure/launch/smbios"
 	"cocoon/measure/launch/vars"
-	"cocoon/measure/ovmf"
 	"cocoon/measure/tdx"
 )
 
@@ -21,7 +20,7 @@ const smbiosFile = "etc/smbios/smbios-tables"
 // predictRTMR0 lists the platform's events (measure.md section 2).
 func predictRTMR0(fw *Firmware, m *Machine, in *qtest.FwCfg) ([]Event, error) {
 	p := fw.Profile
-	hob, err := ovmf.HOB(fw.sections, m.RAM(), ovmf.Q35())
+	hob, err := fw.HOB(m.RAM())
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// DefaultFirmware is the profile of the firmware we ship.
+const DefaultFirmware = "debian-inteltdx-2026.08-blankvars"
+
 // What the published shapes have in common.
 const (
 	hostQEMU       = "11.1.3" // Debian's newest with TDX at the time of writing
@@ -13,7 +16,6 @@ const (
 	rehearsalType  = "pc-q35-7.2" // known to every QEMU since Debian 12's
 	shapePhysBits  = 46
 	shapeHoleGiB   = 4096
-	shapeFirmware  = "debian-inteltdx-2026.08-blankvars"
 	gpuBARGiB      = 256 // the largest BAR of an HBM GPU, rounded up to a power of two
 	shapeProcessor = "1fcbfbff000806f8"
 )
@@ -103,7 +105,7 @@ func (s shape) machine() *Machine {
 	m := &Machine{
 		Name: s.name, QEMU: hostQEMU, MachineType: shapeMachine,
 		VCPUs: s.vcpus, MemoryMiB: s.memoryMiB, PhysBits: shapePhysBits, PCIHoleGiB: shapeHoleGiB,
-		Firmware: shapeFirmware, Boot: BootUKI,
+		Firmware: DefaultFirmware, Boot: BootUKI,
 		SMBIOS: SMBIOS{Manufacturer: "cocoon", Product: "TD", Version: "1", ProcessorID: shapeProcessor},
 	}
 	if s.rehearsal {

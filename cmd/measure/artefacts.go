@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"cocoon/cmd/internal/cli"
+	"cocoon/image/manifest"
+	"cocoon/measure/launch"
+)
+
+// Bounds of files that are read whole.
+const (
+	maxArtefact = 1 << 31
+	maxFirmware = 64 << 20
+	maxEvidence = 16 << 20 // event logs and quotes
+)
+
+// readFile reads a bounded file. A missing one is a usage error: the operator named it.
+func readFile(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator names the file
+	if err != nil {
+		return nil, cli.Tag(cli.KindUsage, err)
+	}
+	defer f.Close() //nolint:errcheck // read side
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case st.IsDir():
+		return nil, cli.Usagef("reading %s: it is a folder", path)
+	case st.Size() > limit:
+		return nil, cli.Usagef("reading %s: %d bytes, at most %d", path, st.Size(), limit)
+	}
+	data := bytes.NewBuffer(make([]byte, 0, st.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if int64(data.Len()) > limit {
+		return nil, cli.Usagef("reading %s: more than %d bytes", path, limit)
+	}
+	return data.Bytes(), nil
+}
+
+// build is a manifest and the folder its artefacts lie in.
+type build struct {
+	*manifest.Manifest
+	dir string
+}
+
+// openBuild loads a manifest by file or folder name.
+func openBuild(name string) (*build, error) {
+	m, err := manifest.Load(name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, cli.Tag(cli.KindUsage, err, "make image builds images and their manifests")
+		}
+		return nil, cli.Tag(cli.KindUsage, err)
+	}
+	if st, err := os.Stat(name); err == nil && !st.IsDir() {
+		name = filepath.Dir(name)
+	}
+	return &build{Manifest: m, dir: name}, nil
+}
+
+// path is where an artefact of a kind lies.
+func (b *build) path(k manifest.Kind) (manifest.Artefact, string, error) {
+	a, ok := b.Artefact(k)
+	if !ok {
+		return a, "", fmt.Errorf("the manifest of %s lists no artefact of kind %s", b.Image.Name, k)
+	}
+	return a, filepath.Join(b.dir, a.Name), nil
+}
+
+// read loads an artefact and checks its hash first: a prediction for other bytes would be a lie.
+func (b *build) read(k manifest.Kind) ([]byte, error) {
+	a, path, err := b.path(k)
+	if err != nil {
+		return nil, err
+	}
+	data, err := readFile(path, maxArtefact)
+	if err != nil {
+		return nil, err
+	}
+	if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != a.SHA256 {
+		return nil, b.mismatch(a, hex.EncodeToString(sum[:]))
+	}
+	return data, nil
+}
+
+func (b *build) mismatch(a manifest.Artefact, got string) error {
+	return cli.Tag(cli.KindDifference,
+		fmt.Errorf("artefact %s has SHA-256 %s, the manifest says %s", a.Name, got, a.SHA256),
+		"build the image again, or take manifest and artefacts from the same build")
+}
+
+// image loads what a boot form measures.
+func (b *build) image(form launch.BootForm) (*launch.Image, error) {
+	switch form {
+	case launch.BootUKI:
+		uki, err := b.read(manifest.KindUKI)
+		if err != nil {
+			return nil, err
+		}
+		return launch.UKIImage(uki)
+	case launch.BootDisk:
+		return b.diskImage()
+	case launch.BootKernel:
+		return b.kernelImage()
+	}
+	return nil, fmt.Errorf("boot form %q is unknown", form)
+}
+
+func (b *build) diskImage() (*launch.Image, error) {
+	uki, err := b.read(manifest.KindUKI)
+	if err != nil {
+		return nil, err
+	}
+	a, path, err := b.path(manifest.KindDisk)
+	if err != nil {
+		return nil, err
+	}
+	sum, _, err := manifest.HashFile(path)
+	if err != nil {
+		return nil, cli.Tag(cli.KindUsage, err)
+	}
+	if sum != a.SHA256 {
+		return nil, b.mismatch(a, sum)
+	}
+	disk, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer disk.Close() //nolint:errcheck // read side
+	return launch.DiskImage(uki, disk)
+}
+
+func (b *build) kernelImage() (*launch.Image, error) {
+	parts := make(map[manifest.Kind][]byte, 3)
+	for _, k := range []manifest.Kind{manifest.KindKernel, manifest.KindInitrd, manifest.KindCmdline} {
+		data, err := b.read(k)
+		if err != nil {
+			return nil, err
+		}
+		parts[k] = data
+	}
+	return launch.KernelImage(parts[manifest.KindKernel], parts[manifest.KindInitrd], string(parts[manifest.KindCmdline]))
+}
+
+// firmware loads the firmware artefact, or the file that replaces it.
+func (b *build) firmware(override string) (*launch.Firmware, error) {
+	var data []byte
+	var err error
+	if override != "" {
+		data, err = readFile(override, maxFirmware)
+	} else {
+		data, err = b.read(manifest.KindFirmware)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fw, err := launch.LoadFirmware(data)
+	if errors.Is(err, launch.ErrNoProfile) {
+		return nil, cli.Tag(cli.KindPrerequisite, err, "measure firmware FILE prints what the file itself says")
+	}
+	return fw, err
+}

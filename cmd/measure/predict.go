@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"cocoon/cmd/internal/cli"
+	"cocoon/host/probe"
+	"cocoon/measure/bootfiles"
+	"cocoon/measure/launch"
+	"cocoon/measure/launch/acpi"
+	"cocoon/measure/launch/qtest"
+	"cocoon/measure/spec"
+	"cocoon/measure/tdx"
+)
+
+// predictFlags are what predict, explain, check and diff need to make a prediction.
+type predictFlags struct {
+	shapes        []string
+	qemu          string
+	machineType   string
+	firmware      string
+	spec          string
+	allowMismatch bool
+}
+
+// register adds the flags to a verb.
+func (f *predictFlags) register(fs *flag.FlagSet) {
+	fs.Func("shape", "machine: a built-in `name` or a file; may be repeated (default: the manifest's)", func(s string) error {
+		f.shapes = append(f.shapes, s)
+		return nil
+	})
+	fs.StringVar(&f.qemu, "qemu", "", "QEMU `binary` that makes the tables (default: qemu-system-x86_64 in PATH)")
+	fs.StringVar(&f.machineType, "machine-type", "", "replace the shape's QEMU machine `type`, for a rehearsal")
+	fs.StringVar(&f.firmware, "firmware", "", "firmware `file` instead of the manifest's artefact")
+	fs.StringVar(&f.spec, "spec", "", "spec `folder`, for RTMR3 and the image hash")
+	fs.BoolVar(&f.allowMismatch, "allow-qemu-mismatch", false, "predict although QEMU is not the shape's host QEMU")
+}
+
+func setupPredict(fs *flag.FlagSet) action {
+	var f predictFlags
+	f.register(fs)
+	return func(ctx context.Context, e *env, operands []string) error {
+		doc, err := f.predict(ctx, e, operands[0])
+		if err != nil {
+			return err
+		}
+		return e.result(doc)
+	}
+}
+
+// predict makes the document for a manifest: firmware and image are read and hashed once, shapes in parallel.
+func (f *predictFlags) predict(ctx context.Context, e *env, name string) (*predictDoc, error) {
+	b, err := openBuild(name)
+	if err != nil {
+		return nil, err
+	}
+	machines, err := f.machines(b)
+	if err != nil {
+		return nil, err
+	}
+	qemu, err := probe.Find(ctx, f.qemu)
+	if err != nil {
+		return nil, cli.Tag(cli.KindPrerequisite, err, "install qemu-system-x86, or name a binary with --qemu")
+	}
+	for _, m := range machines {
+		if err := f.checkQEMU(e, m, qemu); err != nil {
+			return nil, err
+		}
+	}
+	in, err := f.load(ctx, b, machines, qemu, e.parallel)
+	if err != nil {
+		return nil, err
+	}
+	if f.firmware != "" { // the operator chose another one than the shape's
+		for _, m := range machines {
+			m.Firmware = in.firmware.Profile.Name
+		}
+	}
+	return in.document(b, machines, qemu)
+}
+
+// machines loads the shapes asked for.
+func (f *predictFlags) machines(b *build) ([]*launch.Machine, error) {
+	names := f.shapes
+	if len(names) == 0 {
+		name := b.Profile
+		if name == "" {
+			name = b.Image.Name
+		}
+		if b.Image.Variant == bootfiles.Test && !strings.HasPrefix(name, "test") {
+			name = testShape(b)
+		}
+		names = []string{name}
+	}
+	var out []*launch.Machine
+	for _, name := range names {
+		m, err := loadShape(name)
+		if err != nil {
+			return nil, err
+		}
+		if f.machineType != "" {
+			m.MachineType = f.machineType
+		}
+		if err := m.Validate(); err != nil {
+			return nil, cli.Tag(cli.KindUsage, fmt.Errorf("shape %s: %w", name, err))
+		}
+		if err := checkLayers(b, m); err != nil {
+			return nil, err
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// testShape is the rehearsal machine for an image of the test variant.
+func testShape(b *build) string {
+	if b.Image.Profile == "proxy" {
+		return "test-proxy"
+	}
+	return "test"
+}
+
+// checkLayers makes sure that the machine has a disk for every layer, and none for a layer the image lacks.
+func checkLayers(b *build, m *launch.Machine) error {
+	if m.Boot == launch.BootDisk {
+		return nil
+	}
+	var have, want []string
+	for _, d := range m.Disks() {
+		if slices.Contains([]string{launch.SerialBase, launch.SerialGPU, launch.SerialEngine}, d.Serial) {
+			have = append(have, d.Serial)
+		}
+	}
+	for _, l := range b.Layers {
+		want = append(want, l.ID)
+	}
+	slices.Sort(have)
+	slices.Sort(want)
+	if !slices.Equal(have, want) {
+		return cli.Tag(cli.KindUsage, fmt.Errorf("shape %s has disks for the layers %s, image %s has the layers %s",
+			m.Name, strings.Join(have, ", "), b.Image.Name, strings.Join(want, ", ")), "measure shape lists the machines")
+	}
+	return nil
+}
+
+// checkQEMU refuses a binary that is not the one the shape's host runs: tables differ between versions.
+func (f *predictFlags) checkQEMU(e *env, m *launch.Machine, q *probe.QEMU) error {
+	if m.QEMU == "" || m.QEMU == q.Version {
+		return nil
+	}
+	if f.allowMismatch {
+		e.warn("shape %s is for QEMU %s; RTMR0 below is that of QEMU %s", m.Name, m.QEMU, q.Version)
+		return nil
+	}
+	return cli.Tag(cli.KindPrerequisite,
+		fmt.Errorf("shape %s is for hosts with QEMU %s, %s is version %s, and its ACPI tables may differ", m.Name, m.QEMU, q.Path, q.Version),
+		fmt.Sprintf("name a QEMU %s binary with --qemu", m.QEMU),
+		"or rehearse with --shape test, or with --allow-qemu-mismatch --machine-type "+rehearsalMachine)
+}
+
+// rehearsalMachine is a machine type that every QEMU in current distributions knows.
+const rehearsalMachine = "pc-q35-7.2"
+
+// inputs is everything a prediction stands on.
+type inputs struct {
+	firmware *launch.Firmware
+	images   map[launch.BootForm]*launch.Image
+	offered  []*qtest.FwCfg // by machine
+	tree     *spec.Hash
+}
+
+// load reads firmware, images and spec while the QEMU processes run.
+func (f *predictFlags) load(ctx context.Context, b *build, machines []*launch.Machine, q *probe.QEMU, parallel int) (*inputs, error) {
+	in := &inputs{images: make(map[launch.BootForm]*launch.Image), offered: make([]*qtest.FwCfg, len(machines))}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(parallel, 1) + 1) // probes wait for QEMU more than they compute
+	group.Go(func() error {
+		var err error
+		if in.firmware, err = b.firmware(f.firmware); err != nil {
+			return err
+		}
+		if in.tree, err = readSpec(f.spec); err != nil {
+			return err
+		}
+		for _, m := range machines {
+			if in.images[m.Boot] != nil {
+				continue
+			}
+			if in.images[m.Boot], err = b.image(m.Boot); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for i, m := range machines {
+		group.Go(func() error {
+			offered, err := q.Read(ctx, m)
+			in.offered[i] = offered
+			return tagProbe(err)
+		})
+	}
+	return in, group.Wait()
+}
+
+// tagProbe names the way out of the usual failure, a machine type that the binary does not know.
+func tagProbe(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return cli.Tag(cli.KindTimeout, err)
+	case errors.Is(err, probe.ErrNoQEMU):
+		return cli.Tag(cli.KindPrerequisite, err)
+	case strings.Contains(err.Error(), "machine type"):
+		return cli.Tag(cli.KindPrerequisite, err, "use a newer QEMU with --qemu, or rehearse with --machine-type "+rehearsalMachine)
+	}
+	return err
+}
+
+// readSpec hashes a spec folder; nil without one.
+func readSpec(dir string) (*spec.Hash, error) {
+	if dir == "" {
+		return nil, nil //nolint:nilnil // absent means no spec was asked for
+	}
+	_, tree, err := spec.FromFS(os.DirFS(dir))
+	if err != nil {
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading spec %s: %w", dir, err))
+	}
+	return &tree, nil
+}
+
+// document predicts every machine.
+func (in *inputs) document(b *build, machines []*launch.Machine, q *probe.QEMU) (*predictDoc, error) {
+	doc := &predictDoc{
+		Schema: "cocoon.measure.predict/1", Image: b.Image,
+		Firmware: firmwareRef{Profile: in.firmware.Profile.Name, SHA256: in.firmware.Profile.SHA256},
+		QEMU:     q.Version,
+	}
+	debug := slices.Contains(strings.Fields(b.Cmdline), bootfiles.DebugWord)
+	if in.tree != nil {
+		values := spec.PredictRTMR3(*in.tree, debug)
+		doc.Spec = &specDoc{Tree: in.tree.String(), RTMR3: values, Messages: spec.Messages(*in.tree, debug)}
+	}
+	for i, m := range machines {
+		p, err := launch.Predict(in.firmware, in.images[m.Boot], m, in.offered[i])
+		if err != nil {
+			return nil, err
+		}
+		one := shapeDoc{
+			Shape: m.Name, MachineType: m.MachineType, VCPUs: m.VCPUs, MemoryMiB: m.MemoryMiB, Boot: m.Boot,
+			DeclaredQEMU: m.QEMU, ACPI: acpiHashes(in.offered[i]), MRTD: p.MRTD, Registers: p.Registers(),
+			Events: p.Events, Variants: p.Variants, prediction: p,
+		}
+		if doc.Spec != nil {
+			hash, err := imageHash(p, doc.Spec.RTMR3.Final)
+			if err != nil {
+				return nil, err
+			}
+			one.ImageHash = &hash
+		}
+		doc.Predictions = append(doc.Predictions, one)
+	}
+	return doc, nil
+}
+
+// imageHash is what the root contract lists for a TD with zero owner and configuration fields.
+func imageHash(p *launch.Prediction, rtmr3 tdx.Digest) (tdx.Hash, error) {
+	r := p.Registers()
+	m := &tdx.Measurements{MRTD: p.MRTD, RTMR: [4]tdx.Digest{r.RTMR0, r.RTMR1, r.RTMR2, rtmr3}}
+	return tdx.PublishableHash(m)
+}
+
+func acpiHashes(offered *qtest.FwCfg) []fileHash {
+	var out []fileHash
+	for _, name := range []string{acpi.FileLoader, acpi.FileRSDP, acpi.FileTables} {
+		sum := sha256.Sum256(offered.Files[name])
+		out = append(out, fileHash{Name: name, Bytes: len(offered.Files[name]), SHA256: hex.EncodeToString(sum[:])})
+	}
+	return out
+}
