@@ -35,7 +35,7 @@ type member struct {
 // readArchive lists the members of an ar archive that has size bytes.
 func readArchive(r io.ReaderAt, size int64) ([]member, error) {
 	head := make([]byte, len(arMagic))
-	if _, err := readFullAt(r, head, 0, size); err != nil || string(head) != arMagic {
+	if err := readFullAt(r, head, 0, size); err != nil || string(head) != arMagic {
 		return nil, fmt.Errorf("%w: no ar magic at the start", ErrFormat)
 	}
 	var out []member
@@ -58,7 +58,7 @@ func readArchive(r io.ReaderAt, size int64) ([]member, error) {
 
 func readMember(r io.ReaderAt, at, size int64) (member, error) {
 	h := make([]byte, arHeaderSize)
-	if _, err := readFullAt(r, h, at, size); err != nil {
+	if err := readFullAt(r, h, at, size); err != nil {
 		return member{}, fmt.Errorf("header: %w", err)
 	}
 	if string(h[arSizeEnd:]) != arHeaderEnd {
@@ -77,9 +77,10 @@ func readMember(r io.ReaderAt, at, size int64) (member, error) {
 }
 
 // readFullAt reads len(p) bytes at an offset of something that has size bytes.
-func readFullAt(r io.ReaderAt, p []byte, at, size int64) (int, error) {
+func readFullAt(r io.ReaderAt, p []byte, at, size int64) error {
 	if at+int64(len(p)) > size {
-		return 0, fmt.Errorf("%d bytes at %d, the file ends at %d: %w", len(p), at, size, io.ErrUnexpectedEOF)
+		return fmt.Errorf("%d bytes at %d, the file ends at %d: %w", len(p), at, size, io.ErrUnexpectedEOF)
 	}
-	return io.ReadFull(io.NewSectionReader(r, at, int64(len(p))), p)
+	_, err := io.ReadFull(io.NewSectionReader(r, at, int64(len(p))), p)
+	return err
 }

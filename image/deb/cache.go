@@ -106,7 +106,7 @@ func checkTar(ctx context.Context, c *contents) error {
 
 // unpackTo writes both cache files; the index comes last, so an interrupted run leaves no entry.
 func (p *Package) unpackTo(ctx context.Context, f io.ReaderAt, stem string) (*contents, error) {
-	if err := os.MkdirAll(filepath.Dir(stem), 0o755); err != nil { //nolint:gosec // package contents are public
+	if err := os.MkdirAll(filepath.Dir(stem), 0o755); err != nil {
 		return nil, fmt.Errorf("making the cache folder: %w", err)
 	}
 	data, err := p.openData(ctx, f)

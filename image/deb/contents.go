@@ -23,8 +23,13 @@ const (
 	maxUnpacked = 16 << 30
 	// maxMode keeps permission bits, setuid, setgid and sticky.
 	maxMode = 0o7777
-	// xattrPrefix marks extended attributes in PAX headers; we have no place for them, so they are refused.
-	xattrPrefix = "SCHILY.xattr."
+	// maxLinkTarget is Linux' limit.
+	maxLinkTarget = 4095
+	// maxID is the largest owner that an inode holds.
+	maxID = 1<<32 - 1
+	// xattrPrefix marks extended attributes in PAX headers, sparsePrefix files with holes: we have no place for either.
+	xattrPrefix  = "SCHILY.xattr."
+	sparsePrefix = "GNU.sparse."
 )
 
 // The kinds of entries in a data archive that a layer can hold.
@@ -133,13 +138,8 @@ func describe(h *tar.Header, files map[string]bool) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > 0xffffffff || int64(h.Gid) > 0xffffffff {
-		return entry{}, fmt.Errorf("owner %d:%d", h.Uid, h.Gid)
-	}
-	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
-		if strings.HasPrefix(key, xattrPrefix) || strings.HasPrefix(key, "GNU.sparse.") {
-			return entry{}, fmt.Errorf("the PAX record %q is not supported", key)
-		}
+	if err := checkHeader(h); err != nil {
+		return entry{}, err
 	}
 	e := entry{Path: p, Mode: uint32(h.Mode) & maxMode, UID: uint32(h.Uid), GID: uint32(h.Gid)} //nolint:gosec // checked above, masked
 	switch h.Typeflag {
@@ -149,7 +149,7 @@ func describe(h *tar.Header, files map[string]bool) (entry, error) {
 		e.Type = typeDir
 	case tar.TypeSymlink:
 		e.Type, e.Mode, e.Target = typeSymlink, 0o777, h.Linkname
-		if e.Target == "" || len(e.Target) >= 4096 || strings.ContainsRune(e.Target, 0) {
+		if e.Target == "" || len(e.Target) > maxLinkTarget || strings.ContainsRune(e.Target, 0) {
 			return entry{}, fmt.Errorf("link target of %d bytes", len(e.Target))
 		}
 	case tar.TypeLink:
@@ -164,6 +164,19 @@ func describe(h *tar.Header, files map[string]bool) (entry, error) {
 		return entry{}, fmt.Errorf("member type %q: only files, folders and links are allowed", h.Typeflag)
 	}
 	return e, nil
+}
+
+// checkHeader refuses what a tree would lose silently.
+func checkHeader(h *tar.Header) error {
+	if h.Uid < 0 || h.Gid < 0 || int64(h.Uid) > maxID || int64(h.Gid) > maxID {
+		return fmt.Errorf("owner %d:%d, want 0..%d", h.Uid, h.Gid, int64(maxID))
+	}
+	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
+		if strings.HasPrefix(key, xattrPrefix) || strings.HasPrefix(key, sparsePrefix) {
+			return fmt.Errorf("the PAX record %q is not supported", key)
+		}
+	}
+	return nil
 }
 
 func hashExactly(r io.Reader, size int64) (string, error) {

@@ -54,15 +54,15 @@ func (p *paragraphs) next(into Paragraph) (Paragraph, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return nil, err
 		}
-		atEnd := err != nil
-		switch {
-		case atEnd && len(into) == 0:
+		if err != nil && len(into) == 0 {
 			return nil, io.EOF
-		case atEnd || (strings.TrimRight(line, " \t") == "" && len(into) > 0):
+		}
+		if strings.TrimRight(line, " \t") == "" { // an empty line, or the end
+			if len(into) == 0 {
+				continue
+			}
 			p.flush(into)
 			return into, nil
-		case strings.TrimRight(line, " \t") == "":
-			continue
 		}
 		if size += len(line); size > maxParagraph {
 			return nil, fmt.Errorf("line %d: paragraph over %d bytes", p.line, maxParagraph)

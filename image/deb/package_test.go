@@ -37,11 +37,11 @@ func hello() debtest.Package {
 	}}
 }
 
-func writeFile(t testing.TB, data []byte) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "x.deb")
+func writeFile(tb testing.TB, data []byte) string {
+	tb.Helper()
+	name := filepath.Join(tb.TempDir(), "x.deb")
 	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return name
 }

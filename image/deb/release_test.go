@@ -28,13 +28,13 @@ SHA256:
  0000000000000000000000000000000000000000000000000000000000000000 0 main/y
 `
 
-func keyring(t testing.TB, keys ...debtest.Key) openpgp.EntityList {
-	t.Helper()
+func keyring(tb testing.TB, keys ...debtest.Key) openpgp.EntityList {
+	tb.Helper()
 	var all openpgp.EntityList
 	for _, k := range keys {
-		l, err := ReadKeyring(k.Public(t))
+		l, err := ReadKeyring(k.Public(tb))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		all = append(all, l...)
 	}

@@ -290,11 +290,11 @@ func (r *resolver) why(rel Relation) string {
 	if len(have) == 0 {
 		return fmt.Sprintf("%s is in none of the suites %s", rel.Name, strings.Join(r.group.Suites, ", "))
 	}
-	s := fmt.Sprintf("%s exists as %s", rel.Name, strings.Join(have, ", "))
+	parts := []string{fmt.Sprintf("%s exists as %s", rel.Name, strings.Join(have, ", "))}
 	for _, b := range r.bounds[rel.Name] {
-		s += fmt.Sprintf(", and %s wants %s", b.by, b.rel)
+		parts = append(parts, fmt.Sprintf("and %s wants %s", b.by, b.rel))
 	}
-	return s
+	return strings.Join(parts, ", ")
 }
 
 // checkConflicts refuses sets whose members exclude each other (Debian Policy 7.3, 7.4).

@@ -12,8 +12,8 @@ import (
 )
 
 // world builds a suite's list from lines "name version; Field: value; Field: value".
-func world(t testing.TB, suite string, lines ...string) *list {
-	t.Helper()
+func world(tb testing.TB, suite string, lines ...string) *list {
+	tb.Helper()
 	var b strings.Builder
 	for i, line := range lines {
 		parts := strings.Split(line, "; ")
@@ -24,15 +24,15 @@ func world(t testing.TB, suite string, lines ...string) *list {
 		}
 		b.WriteString("\n")
 	}
-	l, err := readList(t.Context(), strings.NewReader(b.String()), suite, "amd64")
+	l, err := readList(tb.Context(), strings.NewReader(b.String()), suite, "amd64")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return l
 }
 
-func closure(t testing.TB, g Group, lists ...*list) ([]string, error) {
-	t.Helper()
+func closure(tb testing.TB, g Group, lists ...*list) ([]string, error) {
+	tb.Helper()
 	r, err := newResolver(g, "amd64", lists)
 	if err != nil {
 		return nil, err

@@ -146,7 +146,14 @@ func openArchive(ctx context.Context, s Suite, req Request, f Fetcher) (*archive
 		if err != nil {
 			return nil, err
 		}
-		l, err := fetchList(ctx, f, dist, name, listed, s.Name, req.Arch)
+		file, err := f.File(ctx, lock.Artefact{
+			Name: "Packages", Version: s.Name, Arch: req.Arch, Kind: lock.File, SHA256: listed.SHA256, Size: listed.Size,
+			Sources: []string{dist + "/" + path.Dir(name) + "/by-hash/SHA256/" + listed.SHA256, dist + "/" + name},
+		})
+		if err != nil {
+			return nil, err
+		}
+		l, err := openList(ctx, file, s.Name, req.Arch)
 		if err != nil {
 			return nil, err
 		}
@@ -178,21 +185,14 @@ func lockSuite(s Suite, rel *Release, signed []byte, now time.Time) lock.Suite {
 	return out
 }
 
-// fetchList reads a package list by the hash that the signed file gives it.
-func fetchList(ctx context.Context, f Fetcher, dist, name string, listed Listed, suite, arch string) (*list, error) {
-	file, err := f.File(ctx, lock.Artefact{
-		Name: "Packages", Version: suite, Arch: arch, Kind: lock.File, SHA256: listed.SHA256, Size: listed.Size,
-		Sources: []string{dist + "/" + path.Dir(name) + "/by-hash/SHA256/" + listed.SHA256, dist + "/" + name},
-	})
-	if err != nil {
-		return nil, err
-	}
+// openList parses a verified package list; archives compress it with xz.
+func openList(ctx context.Context, file, suite, arch string) (*list, error) {
 	in, err := os.Open(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the package list: %w", err)
 	}
 	defer in.Close() //nolint:errcheck // read side
-	plain, err := decompress(path.Ext(name), in)
+	plain, err := decompress(".xz", in)
 	if err != nil {
 		return nil, fmt.Errorf("reading the package list: %w", err)
 	}

@@ -15,11 +15,11 @@ var ascending = []string{
 	"2026.08+ds-2", "1:0~", "1:0", "2:0.9", "10:0",
 }
 
-func mustVersion(t testing.TB, s string) Version {
-	t.Helper()
+func mustVersion(tb testing.TB, s string) Version {
+	tb.Helper()
 	v, err := ParseVersion(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return v
 }

@@ -56,9 +56,9 @@ func (s *Store) begin(ctx context.Context, a lock.Artefact, o Options) (*downloa
 // close releases the partial file; an empty one is removed.
 func (d *download) close() {
 	if d.part.size == 0 {
-		d.part.discard() //nolint:errcheck // an empty leftover harms nothing
+		_ = d.part.discard() // an empty leftover harms nothing
 	}
-	d.part.f.Close() //nolint:errcheck // commit has synced what counts
+	_ = d.part.f.Close() // commit has synced what counts
 }
 
 // run asks the sources in order until one has delivered.
@@ -76,7 +76,7 @@ func (d *download) run(ctx context.Context) error {
 			return fmt.Errorf("fetching %s from %s: %w", d.art.Label(), place, cause)
 		}
 		if isLocal(err) {
-			d.part.clear() //nolint:errcheck // the disk is in trouble already; give back what we took
+			_ = d.part.clear() // the disk is in trouble already; give back what we took
 			return fmt.Errorf("fetching %s into %s: %w", d.art.Label(), d.store.dir, err)
 		}
 		d.attempts = append(d.attempts, Attempt{place, err})
@@ -100,7 +100,7 @@ func (d *download) from(ctx context.Context, place string) error {
 		return struct{}{}, err
 	}
 	_, err := backoff.Retry(ctx, attempt,
-		backoff.WithBackOff(exp), backoff.WithMaxTries(uint(d.opts.Timing.Tries)), backoff.WithMaxElapsedTime(0)) //nolint:gosec // small positive number
+		backoff.WithBackOff(exp), backoff.WithMaxTries(uint(d.opts.Timing.Tries)), backoff.WithMaxElapsedTime(0))
 	return err
 }
 

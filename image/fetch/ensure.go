@@ -108,7 +108,7 @@ func (e *MissingError) Error() string {
 
 // Unwrap gives callers the sources' errors.
 func (e *MissingError) Unwrap() []error {
-	var out []error
+	out := make([]error, 0, len(e.Attempts))
 	for _, a := range e.Attempts {
 		out = append(out, a.Err)
 	}
@@ -138,8 +138,7 @@ func (s *Store) Ensure(ctx context.Context, arts []lock.Artefact, o Options) err
 	for i, sum := range order {
 		g.Go(func() error {
 			err := s.ensureOne(ctx, byHash[sum], o)
-			var m *MissingError
-			if errors.As(err, &m) {
+			if _, ok := errors.AsType[*MissingError](err); ok {
 				missing[i] = err
 				return nil
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -20,7 +21,7 @@ func (s *Store) Export(ctx context.Context, dir string, arts []lock.Artefact) er
 	if err := s.Ensure(ctx, arts, Options{Offline: true}); err != nil {
 		return fmt.Errorf("exporting: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, doneDir), 0o755); err != nil { //nolint:gosec // made for publication
+	if err := os.MkdirAll(filepath.Join(dir, doneDir), 0o755); err != nil {
 		return fmt.Errorf("exporting: %w", err)
 	}
 	for _, a := range arts {
@@ -75,7 +76,7 @@ func (f Fetcher) Get(ctx context.Context, url string, limit int64) ([]byte, erro
 	exp := backoff.NewExponentialBackOff()
 	exp.InitialInterval = o.Timing.Backoff
 	data, err := backoff.Retry(ctx, func() ([]byte, error) { return o.get(ctx, url, limit) },
-		backoff.WithBackOff(exp), backoff.WithMaxTries(uint(o.Timing.Tries)), backoff.WithMaxElapsedTime(0)) //nolint:gosec // small positive number
+		backoff.WithBackOff(exp), backoff.WithMaxTries(uint(o.Timing.Tries)), backoff.WithMaxElapsedTime(0))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", url, err)
 	}
@@ -99,7 +100,7 @@ func (o Options) get(ctx context.Context, url string, limit int64) ([]byte, erro
 		return nil, slow(ctx, err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read side
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		return nil, statusError(resp)
 	}
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))

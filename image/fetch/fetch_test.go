@@ -63,6 +63,12 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	return srv.URL
 }
 
+// send writes what a server has, at once; the client may be gone.
+func send(w http.ResponseWriter, data []byte) {
+	_, _ = w.Write(data)
+	_ = http.NewResponseController(w).Flush()
+}
+
 func static(data []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
@@ -141,17 +147,16 @@ func TestBadSourcesAreNamedAndPassedOver(t *testing.T) {
 		"too short":   {static(body[:len(body)-1]), ErrTruncated, ""},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-			w.Write(body[:1000])
+			send(w, body[:1000])
 		}, io.ErrUnexpectedEOF, ""},
 		"absent":                   {http.NotFound, nil, "404"},
 		"broken":                   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) }, nil, "502"},
-		"error page":               {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, ErrTruncated, ""},
+		"error page":               {func(w http.ResponseWriter, _ *http.Request) { send(w, []byte("<html>")) }, ErrTruncated, ""},
 		"endless loop":             {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, nil, "redirects"},
 		"gives what was not asked": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusPartialContent) }, nil, "range"},
 		"hangs":                    {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ErrSlow, ""},
 		"stalls in the middle": {func(w http.ResponseWriter, r *http.Request) {
-			w.Write(body[:1000])
-			http.NewResponseController(w).Flush()
+			send(w, body[:1000])
 			<-r.Context().Done()
 		}, ErrSlow, ""},
 	}
@@ -195,9 +200,8 @@ func TestSlowButSteadySourceEndsAtTheDeadline(t *testing.T) {
 	drip := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
-		for i := 0; i < len(body); i++ {
-			w.Write(body[i : i+1])
-			http.NewResponseController(w).Flush()
+		for i := range body {
+			send(w, body[i:i+1])
 			select {
 			case <-tick.C:
 			case <-r.Context().Done():
@@ -248,8 +252,8 @@ type cutWriter struct {
 
 func (c *cutWriter) Write(p []byte) (int, error) {
 	if len(p) > c.left {
-		c.ResponseWriter.Write(p[:c.left])
-		panic(http.ErrAbortHandler)
+		send(c.ResponseWriter, p[:c.left])
+		panic(http.ErrAbortHandler) //nolint:forbidigo // net/http's way to cut a connection
 	}
 	c.left -= len(p)
 	return c.ResponseWriter.Write(p)
@@ -285,7 +289,9 @@ func TestContinuationOfWrongBytesStartsOver(t *testing.T) {
 		"wrong": bytes.Repeat([]byte("x"), 1000), "too long": append(bytes.Clone(body), "more"...), "same length": bytes.ToUpper(body), "whole": body,
 	} {
 		t.Run(name, func(t *testing.T) {
-			os.Remove(s.done(a.SHA256))
+			if err := os.RemoveAll(s.done(a.SHA256)); err != nil {
+				t.Fatal(err)
+			}
 			if err := os.WriteFile(s.partial(a.SHA256), leftover, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -298,7 +304,7 @@ func TestContinuationOfWrongBytesStartsOver(t *testing.T) {
 }
 
 func TestServerWithoutRangesStartsOver(t *testing.T) {
-	s, a := open(t), artefact(body, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Write(body) }))
+	s, a := open(t), artefact(body, serve(t, func(w http.ResponseWriter, _ *http.Request) { send(w, body) }))
 	if err := os.WriteFile(s.partial(a.SHA256), body[:1000], 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -451,8 +457,7 @@ func TestCancelledDownloadKeepsItsPartialFile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Write(body[:200_000])
-		http.NewResponseController(w).Flush()
+		send(w, body[:200_000])
 		<-r.Context().Done()
 	})
 	o := quick(t)
@@ -511,7 +516,7 @@ func TestWaitForAnotherProcessEndsWithTheContext(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer held.f.Close()
+	defer held.f.Close() //nolint:errcheck // releases the lock
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
 	if err := s.Ensure(ctx, []lock.Artefact{a}, quick(t)); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "another process") {
@@ -527,7 +532,7 @@ func TestGetIsBounded(t *testing.T) {
 			http.NotFound(w, r)
 			return
 		}
-		w.Write([]byte("12345"))
+		send(w, []byte("12345"))
 	})
 	if got, err := f.Get(t.Context(), url+"/ok", 5); err != nil || string(got) != "12345" {
 		t.Errorf("Get = %q, %v", got, err)

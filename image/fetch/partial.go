@@ -45,7 +45,7 @@ func openPartial(ctx context.Context, name string) (*partial, error) {
 
 // tryPartial returns nil, nil while the file belongs to somebody else.
 func tryPartial(name string) (*partial, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644) //nolint:gosec // files of the store are public
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening a partial file: %w", err)
 	}

@@ -101,13 +101,11 @@ func Parse(name string, data []byte) (*Lock, error) {
 
 // located puts line and column in front of a TOML error.
 func located(err error) error {
-	var strict *toml.StrictMissingError
-	if errors.As(err, &strict) && len(strict.Errors) > 0 {
+	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(strict.Errors) > 0 {
 		row, col := strict.Errors[0].Position()
 		return fmt.Errorf(":%d:%d: unknown key %q", row, col, strings.Join(strict.Errors[0].Key(), "."))
 	}
-	var syntax *toml.DecodeError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*toml.DecodeError](err); ok {
 		row, col := syntax.Position()
 		return fmt.Errorf(":%d:%d: %w", row, col, err)
 	}
@@ -152,7 +150,9 @@ func (l *Lock) Format() ([]byte, error) {
 // writer makes TOML of values that Validate has shown to need no escapes.
 type writer struct{ bytes.Buffer }
 
-func (w *writer) line(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+func (w *writer) line(format string, args ...any) {
+	_, _ = w.WriteString(fmt.Sprintf(format, args...) + "\n")
+}
 
 func (w *writer) integer(key string, v int64) { w.line("%s = %d", key, v) }
 

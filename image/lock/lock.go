@@ -99,7 +99,7 @@ type Artefact struct {
 }
 
 // Mismatch reports a lock that was made for something else.
-type Mismatch struct {
+type Mismatch struct { //nolint:errname // reads as lock.Mismatch
 	What string // "recipe" or "Go toolchain"
 	Lock string // what the lock names
 	Have string // what is here

@@ -108,9 +108,8 @@ func TestCheckNamesBothSides(t *testing.T) {
 				}
 				return
 			}
-			var m *Mismatch
-			if !errors.As(err, &m) {
-				t.Fatalf("Check: %v, want a Mismatch", err)
+			if _, ok := errors.AsType[*Mismatch](err); !ok {
+				t.Fatalf("Check: %v, want a mismatch", err)
 			}
 			for _, w := range tc.want {
 				if !strings.Contains(err.Error(), w) {

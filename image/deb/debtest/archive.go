@@ -19,23 +19,23 @@ import (
 type Key struct{ entity *openpgp.Entity }
 
 // NewKey makes a key that is valid from a day before now.
-func NewKey(t testing.TB, now time.Time) Key {
-	t.Helper()
+func NewKey(tb testing.TB, now time.Time) Key {
+	tb.Helper()
 	e, err := openpgp.NewEntity("Test Archive", "", "archive@example.org", &packet.Config{
 		Algorithm: packet.PubKeyAlgoEdDSA, Time: func() time.Time { return now.Add(-24 * time.Hour) },
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return Key{e}
 }
 
 // Public is the key as a binary keyring.
-func (k Key) Public(t testing.TB) []byte {
-	t.Helper()
+func (k Key) Public(tb testing.TB) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := k.entity.Serialize(&b); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -44,8 +44,8 @@ func (k Key) Public(t testing.TB) []byte {
 func (k Key) Fingerprint() string { return fmt.Sprintf("%x", k.entity.PrimaryKey.Fingerprint) }
 
 // Sign clear-signs a text with all the keys.
-func Sign(t testing.TB, text string, now time.Time, keys ...Key) []byte {
-	t.Helper()
+func Sign(tb testing.TB, text string, now time.Time, keys ...Key) []byte {
+	tb.Helper()
 	private := make([]*packet.PrivateKey, len(keys))
 	for i, k := range keys {
 		private[i] = k.entity.PrivateKey
@@ -53,13 +53,13 @@ func Sign(t testing.TB, text string, now time.Time, keys ...Key) []byte {
 	var b bytes.Buffer
 	w, err := clearsign.EncodeMulti(&b, private, &packet.Config{Time: func() time.Time { return now }})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := w.Write([]byte(text)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return append(b.Bytes(), '\n')
 }
@@ -82,27 +82,27 @@ type Archive struct {
 }
 
 // NewArchive builds and signs an archive with component main for amd64.
-func NewArchive(t testing.TB, now time.Time, suites ...Suite) *Archive {
-	t.Helper()
-	a := &Archive{Files: map[string][]byte{}, Key: NewKey(t, now), Now: now}
+func NewArchive(tb testing.TB, now time.Time, suites ...Suite) *Archive {
+	tb.Helper()
+	a := &Archive{Files: map[string][]byte{}, Key: NewKey(tb, now), Now: now}
 	for _, s := range suites {
-		a.add(t, s)
+		a.add(tb, s)
 	}
 	return a
 }
 
 const indexPath = "main/binary-amd64/Packages.xz"
 
-func (a *Archive) add(t testing.TB, s Suite) {
-	t.Helper()
+func (a *Archive) add(tb testing.TB, s Suite) {
+	tb.Helper()
 	var list strings.Builder
 	for _, p := range s.Packages {
-		body := p.Build(t)
+		body := p.Build(tb)
 		name := fmt.Sprintf("pool/main/%s/%s_%s.deb", p.Name, p.Name, strings.ReplaceAll(p.Version, ":", "_"))
 		a.Files[name] = body
 		fmt.Fprintf(&list, "%sFilename: %s\nSize: %d\nSHA256: %x\n\n", p.Control(), name, len(body), sha256.Sum256(body))
 	}
-	index := Compress(t, ".xz", []byte(list.String()))
+	index := Compress(tb, ".xz", []byte(list.String()))
 	dist := "dists/" + s.Name + "/"
 	a.Files[dist+fmt.Sprintf("main/binary-amd64/by-hash/SHA256/%x", sha256.Sum256(index))] = index
 	date := s.Date
@@ -114,7 +114,7 @@ func (a *Archive) add(t testing.TB, s Suite) {
 		release += "Valid-Until: " + releaseTime(s.ValidUntil) + "\n"
 	}
 	release += fmt.Sprintf("Acquire-By-Hash: yes\nSHA256:\n %x %d %s\n", sha256.Sum256(index), len(index), indexPath)
-	a.Files[dist+"InRelease"] = Sign(t, release, a.Now, a.Key)
+	a.Files[dist+"InRelease"] = Sign(tb, release, a.Now, a.Key)
 }
 
 func releaseTime(t time.Time) string { return t.UTC().Format("Mon, 02 Jan 2006 15:04:05") + " UTC" }

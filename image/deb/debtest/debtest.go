@@ -50,8 +50,8 @@ type Member struct {
 }
 
 // Build returns the package's bytes.
-func (p Package) Build(t testing.TB) []byte {
-	t.Helper()
+func (p Package) Build(tb testing.TB) []byte {
+	tb.Helper()
 	ext := p.Compression
 	switch ext {
 	case "":
@@ -62,8 +62,8 @@ func (p Package) Build(t testing.TB) []byte {
 	control := []File{{Name: "./control", Body: p.Control()}}
 	return Ar([]Member{
 		{"debian-binary", []byte("2.0\n")},
-		{"control.tar" + ext, Compress(t, ext, Tar(t, control))},
-		{"data.tar" + ext, Compress(t, ext, Tar(t, p.Files))},
+		{"control.tar" + ext, Compress(tb, ext, Tar(tb, control))},
+		{"data.tar" + ext, Compress(tb, ext, Tar(tb, p.Files))},
 	})
 }
 
@@ -95,8 +95,8 @@ func Ar(members []Member) []byte {
 }
 
 // Tar writes a tar archive of the files as they are.
-func Tar(t testing.TB, files []File) []byte {
-	t.Helper()
+func Tar(tb testing.TB, files []File) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
 	for _, f := range files {
@@ -114,21 +114,21 @@ func Tar(t testing.TB, files []File) []byte {
 			h.Size = int64(len(f.Body))
 		}
 		if err := w.WriteHeader(h); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write([]byte(f.Body)); f.Type == tar.TypeReg && err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
 
 // Compress packs data as a suffix says: ".xz", ".gz", ".zst" or "".
-func Compress(t testing.TB, ext string, data []byte) []byte {
-	t.Helper()
+func Compress(tb testing.TB, ext string, data []byte) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	var w io.WriteCloser
 	var err error
@@ -143,13 +143,13 @@ func Compress(t testing.TB, ext string, data []byte) []byte {
 		return data
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := w.Write(data); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
