@@ -25,7 +25,7 @@ const (
 	// maxSignatures bounds the packets tried; Debian signs with two or three keys.
 	maxSignatures = 32
 	signedHead    = "-----BEGIN PGP SIGNED MESSAGE-----"
-	armorHead     = "-----BEGIN"
+	armorHead     = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 )
 
 // What is wrong with an archive's signed file.
@@ -62,23 +62,36 @@ func (r *Release) File(name string) (Listed, error) {
 	return f, nil
 }
 
-// ReadKeyring reads public keys, armored or binary.
+// ReadKeyring reads public keys, binary or as one or more armored blocks.
 func ReadKeyring(data []byte) (openpgp.EntityList, error) {
 	if len(data) > maxKeyring {
 		return nil, fmt.Errorf("reading a keyring: over %d bytes", maxKeyring)
 	}
-	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimSpace(data), []byte(armorHead)) {
-		read = openpgp.ReadArmoredKeyRing
+	read, blocks := openpgp.ReadKeyRing, [][]byte{data}
+	if at := bytes.Index(data, []byte(armorHead)); at >= 0 { // comments may stand between blocks
+		read, blocks = openpgp.ReadArmoredKeyRing, splitBefore(data[at:], []byte(armorHead))
 	}
-	keys, err := read(bytes.NewReader(data))
-	if err != nil {
-		return nil, fmt.Errorf("reading a keyring: %w", err)
+	var all openpgp.EntityList
+	for i, block := range blocks {
+		keys, err := read(bytes.NewReader(block))
+		if err == nil && len(keys) == 0 {
+			err = errors.New("it has no keys")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading a keyring: block %d: %w", i+1, err)
+		}
+		all = append(all, keys...)
 	}
-	if len(keys) == 0 {
-		return nil, errors.New("reading a keyring: it has no keys")
+	return all, nil
+}
+
+// splitBefore cuts data, which starts with sep, in front of every sep.
+func splitBefore(data, sep []byte) [][]byte {
+	parts := bytes.Split(data, sep)[1:]
+	for i, part := range parts {
+		parts[i] = slices.Concat(sep, part)
 	}
-	return keys, nil
+	return parts
 }
 
 // VerifyRelease checks an InRelease file against a keyring and returns what it says. At least one signature must be

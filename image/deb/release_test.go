@@ -67,21 +67,24 @@ func TestVerifiedReleaseSaysWhatWasSigned(t *testing.T) {
 }
 
 func TestArmoredKeyringIsRead(t *testing.T) {
-	k := debtest.NewKey(t, testNow)
 	var b bytes.Buffer
-	w, err := armor.Encode(&b, openpgp.PublicKeyType, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.Write(k.Public(t)); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		b.WriteString("a comment\n")
+		w, err := armor.Encode(&b, openpgp.PublicKeyType, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(debtest.NewKey(t, testNow).Public(t)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.WriteString("\n")
 	}
 	keys, err := ReadKeyring(b.Bytes())
-	if err != nil || len(keys) != 1 {
-		t.Fatalf("ReadKeyring: %d keys, %v", len(keys), err)
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("ReadKeyring: %d keys, %v; want both blocks", len(keys), err)
 	}
 	for name, bad := range map[string][]byte{"empty": nil, "text": []byte("hello"), "huge": make([]byte, maxKeyring+1)} {
 		if _, err := ReadKeyring(bad); err == nil {

@@ -75,6 +75,7 @@ func newResolver(g Group, arch string, lists []*list) (*resolver, error) {
 		group: g, arch: arch, lists: lists,
 		requested: map[string]bool{}, bounds: map[string][]bound{}, excluded: map[string]bool{},
 	}
+	r.group.Packages = slices.Sorted(slices.Values(g.Packages)) // the recipe's order means nothing
 	for _, name := range g.Exclude {
 		r.excluded[name] = false
 	}
