@@ -70,7 +70,7 @@ func (b *build) finalSteps(t target) {
 		}{t.label(), b.lock.Epoch, origins, b.licences(), b.firstSources()},
 		Run: func(_ context.Context, w *work) error { return b.buildSBOM(w, t, products, origins) },
 	})
-	products = append(products, product{sbom.FileName, manifest.KindSBOM, sbomStep(t)})
+	all := append(slices.Clone(products), product{sbom.FileName, manifest.KindSBOM, sbomStep(t)})
 	b.add(step{
 		Name: manifestStep(t), Kind: "manifest", Version: 1, Needs: append(slices.Clone(needs), sbomStep(t)),
 		Outputs: []string{manifest.FileName},
@@ -82,11 +82,11 @@ func (b *build) finalSteps(t target) {
 			Recipe  string           `json:"recipe"`
 			Inputs  []manifest.Input `json:"inputs"`
 		}{t.identity(), t.image.Cmdline(t.variant), b.lock.Epoch, b.lockSum, b.recipe.SHA256, origins},
-		Run: func(_ context.Context, w *work) error { return b.buildManifest(w, t, products, origins) },
+		Run: func(_ context.Context, w *work) error { return b.buildManifest(w, t, all, origins) },
 	})
 	b.add(step{
 		Name: publishStep(t), Kind: "publish", Uncached: true, Needs: append(slices.Clone(needs), sbomStep(t), manifestStep(t)),
-		Run: func(ctx context.Context, w *work) error { return b.publish(ctx, w, t, products) },
+		Run: func(ctx context.Context, w *work) error { return b.publish(ctx, w, t, all) },
 	})
 }
 
