@@ -1,0 +1,38 @@
+# One line per verb; the logic is in cmd/cocoon and in the tests (image/README.md, tests/).
+COCOON = go run ./cmd/cocoon
+VARIANT ?= cpu
+
+.PHONY: help build test race image image-fetch image-lock image-verify lint fmt clean
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## compile everything
+	go build ./...
+
+test: ## run the tests; COCOON_TEST=net,boot,repro adds the expensive ones
+	go test ./...
+
+race: ## run the tests with the race detector
+	go test -race ./...
+
+image: ## build proxy and worker; VARIANT=gpu builds worker-gpu
+	$(COCOON) image build --variant $(VARIANT)
+
+image-fetch: ## fetch every locked input into the cache
+	$(COCOON) image fetch
+
+image-lock: ## resolve the recipe and write the lock
+	$(COCOON) image lock update
+
+image-verify: ## build twice under different conditions and compare every byte
+	$(COCOON) image verify --rebuild --variant $(VARIANT)
+
+lint: ## run the linter with the project's rules
+	golangci-lint run ./...
+
+fmt: ## format the code
+	golangci-lint fmt ./...
+
+clean: ## delete built images; the cache stays
+	rm -rf out bin
