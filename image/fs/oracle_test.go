@@ -66,11 +66,6 @@ func edgeTrees(tb testing.TB) map[string]*rootfs.Tree {
 		at += "/" + strings.Repeat("d", 20)
 	}
 	add(deep, at+"/file", file(0o4711, "deep"))
-	links := rootfs.New()
-	shared := file(0o600, "shared")
-	for i := range 70_000 { // beyond 65,535 links the inode is an extended one
-		add(links, fmt.Sprintf("l%02d/%05d", i%50, i), shared)
-	}
 	targets := rootfs.New()
 	for _, n := range []int{1, 59, 60, 4063, 4064, 4065, 4095} {
 		add(targets, fmt.Sprintf("link-%d", n), &rootfs.Inode{Type: rootfs.Symlink, Mode: 0o777, Target: strings.Repeat("t", n)})
@@ -80,7 +75,7 @@ func edgeTrees(tb testing.TB) map[string]*rootfs.Tree {
 		add(wide, fmt.Sprintf("dir-%d/empty", i), file(0o644, ""))
 	}
 	return map[string]*rootfs.Tree{
-		"empty": rootfs.New(), "vector": vectorTree(tb), "names": names, "big": big, "deep": deep, "links": links,
+		"empty": rootfs.New(), "vector": vectorTree(tb), "names": names, "big": big, "deep": deep,
 		"symlink targets": targets, "wide": wide,
 	}
 }
@@ -272,6 +267,31 @@ func TestKernelSeesLinksAndDevices(t *testing.T) {
 	}
 	if unix.Major(null.Rdev) != 1 || unix.Minor(null.Rdev) != 3 {
 		t.Errorf("dev/null is %d:%d", unix.Major(null.Rdev), unix.Minor(null.Rdev))
+	}
+}
+
+// Beyond 65,535 links an inode is an extended one.
+func TestManyLinks(t *testing.T) {
+	t.Parallel()
+	const links = 66_000
+	tree := rootfs.New()
+	shared := file(0o600, "shared")
+	for i := range links {
+		if err := tree.Add(fmt.Sprintf("l%02d/%05d", i%50, i), shared); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img, _ := write(t, tree, fs.Options{UUID: [16]byte{1}})
+	if e, ok := open(t, img).Stat("l07/00007"); !ok || e.Links != links {
+		t.Errorf("the reader sees %d links, want %d", e.Links, links)
+	}
+	name := filepath.Join(t.TempDir(), "links.erofs")
+	if err := os.WriteFile(name, img, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(mount(t, name), "l07/00007"), &st); err != nil || st.Nlink != links {
+		t.Errorf("the kernel sees %d links, want %d, error %v", st.Nlink, links, err)
 	}
 }
 
