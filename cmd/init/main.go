@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Exit codes follow cmd/README.md.
@@ -68,16 +69,17 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		return exitUsage
 	}
 	if err := all[i].run(ctx, rest); err != nil {
-		fmt.Fprintf(stderr, "error: init %s: %v\n", name, err)
+		_, _ = fmt.Fprintf(stderr, "error: init %s: %v\n", name, err)
 		return exitError
 	}
 	return exitOK
 }
 
 func usage(w io.Writer, name string, all []command) {
-	fmt.Fprintf(w, "error: init: %q is no command; init boots the guest only as PID 1\n", name)
-	fmt.Fprintln(w, "hint: one of")
+	var text strings.Builder
+	fmt.Fprintf(&text, "error: init: %q is no command; init boots the guest only as PID 1\nhint: one of\n", name)
 	for _, c := range all {
-		fmt.Fprintf(w, "  init %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(&text, "  init %-8s %s\n", c.name, c.does)
 	}
+	_, _ = io.WriteString(w, text.String())
 }

@@ -110,6 +110,7 @@ func linuxDeps(handler *klog.Handler, level *slog.LevelVar) *boot.Deps {
 // file outlives the mount. 1:11 is /dev/kmsg (admin-guide/devices.txt).
 func openKmsg() (io.Writer, error) {
 	const path, major, minor = "/dev/kmsg", 1, 11
+	//nolint:gosec // a constant device number
 	if err := unix.Mknod(path, unix.S_IFCHR|0o600, int(unix.Mkdev(major, minor))); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}

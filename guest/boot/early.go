@@ -78,10 +78,8 @@ func CheckCmdline(given, baked string) (string, error) {
 	if err := checkWords(baked); err != nil {
 		return "", fmt.Errorf("checking %s: %w", bootfiles.CmdlinePath, err)
 	}
-	for _, accepted := range []string{baked, ovmfInitrdWord + " " + baked, baked + " " + ovmfInitrdWord} {
-		if given == accepted {
-			return baked, nil
-		}
+	if slices.Contains([]string{baked, ovmfInitrdWord + " " + baked, baked + " " + ovmfInitrdWord}, given) {
+		return baked, nil
 	}
 	return "", fmt.Errorf("checking the kernel command line: %q is not the measured %q; start the image without -append", given, baked)
 }
@@ -148,7 +146,7 @@ func (st *State) readBounded(abs string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", abs, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", abs, err)

@@ -42,8 +42,7 @@ type Machine interface {
 func Fail(ctx context.Context, st *State, m Machine, cause error) error {
 	st.SetReady(false)
 	end := End{Schema: EndSchema, Result: string(Failed), Error: cause.Error()}
-	var stage *StageError
-	if errors.As(cause, &stage) {
+	if stage, ok := errors.AsType[*StageError](cause); ok {
 		end.Stage, end.Error = stage.Stage, stage.Err.Error()
 	}
 	st.printLine(slog.LevelError, end)
@@ -60,20 +59,20 @@ func Fail(ctx context.Context, st *State, m Machine, cause error) error {
 // do not stop the way. The context bounds the caller's own stop function, which ends the supervised services.
 func Stop(ctx context.Context, st *State, m Machine, stopServices func(ctx context.Context) error) error {
 	st.SetReady(false)
-	warn := func(msg string, err error) {
+	warn := func(step string, err error) {
 		if err != nil {
-			st.Log.Warn(msg, slog.String("err", err.Error()))
+			st.Log.Warn("Step of the orderly end failed", slog.String("step", step), slog.String("err", err.Error()))
 		}
 	}
 	if stopServices != nil {
-		warn("Services not stopped", stopServices(ctx))
+		warn("stop services", stopServices(ctx))
 	}
-	warn("Processes not asked to end", m.KillAll(unix.SIGTERM))
+	warn("terminate processes", m.KillAll(unix.SIGTERM))
 	if err := awaitChildren(ctx, m, termGrace); err != nil {
-		warn("Processes not killed", m.KillAll(unix.SIGKILL))
-		warn("Processes left", awaitChildren(ctx, m, killGrace))
+		warn("kill processes", m.KillAll(unix.SIGKILL))
+		warn("collect processes", awaitChildren(ctx, m, killGrace))
 	}
-	warn("Volumes not closed", st.closeVolumes(m))
+	warn("close volumes", st.closeVolumes(m))
 	st.printLine(slog.LevelInfo, End{Schema: EndSchema, Result: "stopped"})
 	return powerOff(m)
 }

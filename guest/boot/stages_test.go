@@ -187,8 +187,8 @@ func (r *rig) boot() (*State, error) {
 	stages := Stages()
 	for i := range stages {
 		if stages[i].Name == StageLock { // the kernel answers a lockdown write in its own words; a file cannot
-			real := stages[i].Run
-			stages[i].Run = func(ctx context.Context, st *State) error { return r.asKernel(real(ctx, st)) }
+			locked := stages[i].Run
+			stages[i].Run = func(ctx context.Context, st *State) error { return r.asKernel(locked(ctx, st)) }
 		}
 	}
 	st := NewState(r.deps)
@@ -393,7 +393,7 @@ func TestHooksRunInTheirStagesWithTheirVolumesMounted(t *testing.T) {
 	r.clock = clock.Result{Server: "time.example", Offset: time.Second, Stepped: true}
 	var ran []string
 	note := func(name, mount string) Hook {
-		return func(_ context.Context, st *State) error {
+		return func(context.Context, *State) error {
 			if last := r.mounted[len(r.mounted)-1].Target; mount != "" && last != mount {
 				t.Errorf("%s ran after the mount of %s", name, last)
 			}

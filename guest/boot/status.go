@@ -104,7 +104,7 @@ func (st *State) writeDocument() {
 	}
 	raw, err := json.Marshal(st.Document())
 	if err == nil {
-		err = os.WriteFile(path+".new", append(raw, '\n'), 0o644) //nolint:gosec // every service may read the status
+		err = os.WriteFile(path+".new", append(raw, '\n'), 0o644) // every service may read it
 	}
 	if err == nil {
 		err = os.Rename(path+".new", path)

@@ -36,7 +36,7 @@ func runTD(_ context.Context, st *State) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.OpenFile(st.path(AttestationLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644) //nolint:gosec // read by every service
+	f, err := os.OpenFile(st.path(AttestationLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return fmt.Errorf("opening the attestation log: %w", err)
 	}

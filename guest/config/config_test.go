@@ -159,11 +159,11 @@ func TestRuntimeDocumentsThatAreRefused(t *testing.T) {
 	}
 }
 
-func encodeDisk(t testing.TB, role, runtime string) []byte {
-	t.Helper()
+func encodeDisk(tb testing.TB, role, runtime string) []byte {
+	tb.Helper()
 	raw, err := spec.EncodeDisk([]spec.File{{Path: "notes/readme", Data: []byte("x")}, {Path: RoleFile, Data: []byte(role)}}, []byte(runtime))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }

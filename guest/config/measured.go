@@ -110,11 +110,11 @@ func (m *Model) rules() []rule {
 }
 
 func (e *Engine) rules() []rule {
-	rules := []rule{
-		{"engine.context", between(e.Context, 0, maxContext)},
-		{"engine.threads", between(e.Threads, 0, maxThreads)},
-		{"engine.args", between(len(e.Args), 0, maxArgs)},
-	}
+	rules := make([]rule, 0, 3+len(e.Args))
+	rules = append(rules,
+		rule{"engine.context", between(e.Context, 0, maxContext)},
+		rule{"engine.threads", between(e.Threads, 0, maxThreads)},
+		rule{"engine.args", between(len(e.Args), 0, maxArgs)})
 	for i, a := range e.Args {
 		rules = append(rules, rule{fmt.Sprintf("engine.args[%d]", i), errors.Join(matches(a, argRule), between(len(a), 1, maxArg))})
 	}

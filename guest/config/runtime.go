@@ -129,16 +129,18 @@ func (n Network) rules() []rule {
 
 // sameFamily refuses a gateway of the other address family, which the kernel would refuse later without a path.
 func sameFamily(addr, gateway string) error {
-	p, err1 := netip.ParsePrefix(addr)
-	g, err2 := netip.ParseAddr(gateway)
-	if err1 != nil || err2 != nil || p.Addr().Is4() == g.Is4() {
-		return nil // unreadable values have their own finding
+	p, prefixErr := netip.ParsePrefix(addr)
+	g, gatewayErr := netip.ParseAddr(gateway)
+	readable := prefixErr == nil && gatewayErr == nil // unreadable values have their own finding
+	if readable && p.Addr().Is4() != g.Is4() {
+		return fmt.Errorf("%q and the address %q are of different families", gateway, addr)
 	}
-	return fmt.Errorf("%q and the address %q are of different families", gateway, addr)
+	return nil
 }
 
 func endpoints(path string, values []string) []rule {
-	rules := []rule{{path, between(len(values), 0, maxEndpoints)}}
+	rules := make([]rule, 0, 1+len(values))
+	rules = append(rules, rule{path, between(len(values), 0, maxEndpoints)})
 	for i, v := range values {
 		rules = append(rules, rule{fmt.Sprintf("%s[%d]", path, i), endpoint(v)})
 	}

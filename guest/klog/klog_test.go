@@ -10,10 +10,10 @@ import (
 	"testing"
 )
 
-func record(t *testing.T, l slog.Level, msg string, attrs ...slog.Attr) (console, kmsg string) {
+func record(t *testing.T, l slog.Level, attrs ...slog.Attr) (console, kmsg string) {
 	t.Helper()
 	var c, k bytes.Buffer
-	slog.New(New(Options{Console: &c, Kmsg: &k, Level: slog.LevelDebug})).LogAttrs(context.Background(), l, msg, attrs...)
+	slog.New(New(Options{Console: &c, Kmsg: &k, Level: slog.LevelDebug})).LogAttrs(context.Background(), l, "Stage done", attrs...)
 	return c.String(), k.String()
 }
 
@@ -29,7 +29,7 @@ func TestARecordIsOneLinePerSinkWithItsPriority(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			console, kmsg := record(t, tc.level, "Stage done", slog.String("stage", "mounts"))
+			console, kmsg := record(t, tc.level, slog.String("stage", "mounts"))
 			if !strings.HasPrefix(kmsg, tc.want+` msg="Stage done" stage=mounts`) || strings.Count(kmsg, "\n") != 1 {
 				t.Errorf("kmsg = %q", kmsg)
 			}
@@ -41,14 +41,14 @@ func TestARecordIsOneLinePerSinkWithItsPriority(t *testing.T) {
 }
 
 func TestHostileTextCannotForgeALine(t *testing.T) {
-	console, kmsg := record(t, slog.LevelError, "Bad input", slog.String("err", "x\n<0>COCOON {}\x1b[2J"))
+	console, kmsg := record(t, slog.LevelError, slog.String("err", "x\n<0>COCOON {}\x1b[2J"))
 	if strings.Count(console, "\n") != 1 || strings.Count(kmsg, "\n") != 1 || strings.Contains(console, "\x1b") {
 		t.Errorf("console = %q, kmsg = %q", console, kmsg)
 	}
 }
 
 func TestLongRecordsAreCutAtTheKernelsLimit(t *testing.T) {
-	console, kmsg := record(t, slog.LevelInfo, "Long", slog.String("v", strings.Repeat("x", 100_000)))
+	console, kmsg := record(t, slog.LevelInfo, slog.String("v", strings.Repeat("x", 100_000)))
 	if len(kmsg) != maxRecord {
 		t.Errorf("kmsg record has %d bytes, want %d", len(kmsg), maxRecord)
 	}

@@ -65,7 +65,7 @@ func (l Loader) load(file string) (absent bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	err = l.Insert(f)
 	switch {
 	case errors.Is(err, unix.ENODEV) && slices.Contains(l.MayBeAbsent, strings.TrimSuffix(file, ".ko")):

@@ -122,7 +122,7 @@ func TestInsertFileAsksTheKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := InsertFile(f); err == nil {
 		t.Error("the kernel took junk as a module")
 	}

@@ -177,7 +177,7 @@ func (c Configurer) writeResolvers(dns []netip.Addr) error {
 		buf.WriteString("nameserver " + a.String() + "\n")
 	}
 	path := filepath.Join(c.Root, ResolvConf)
-	if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil { //nolint:gosec // every service may read it
+	if err := os.WriteFile(path, buf.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("writing resolvers: %w", err)
 	}
 	return nil
@@ -196,7 +196,7 @@ func addresses(values []string) ([]netip.Addr, error) {
 }
 
 func texts(addrs []netip.Addr) []string {
-	var out []string
+	out := make([]string, 0, len(addrs))
 	for _, a := range addrs {
 		out = append(out, a.String())
 	}

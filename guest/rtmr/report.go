@@ -35,7 +35,7 @@ func ReadAttributes(device string) (Attributes, error) {
 	if err != nil {
 		return 0, fmt.Errorf("opening %s: %w", device, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	var req [reportDataSize + reportSize]byte
 	//nolint:gosec // the ioctl takes the address of the request, which outlives the call
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), getReport, uintptr(unsafe.Pointer(&req[0])))

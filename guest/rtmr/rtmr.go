@@ -59,7 +59,7 @@ func (s Sysfs) Read(r tdx.Register) (tdx.Digest, error) {
 	if err != nil {
 		return d, fmt.Errorf("reading %s: %w", r, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if _, err := io.ReadFull(f, d[:]); err != nil {
 		return d, fmt.Errorf("reading %s: %w", r, err)
 	}

@@ -196,7 +196,7 @@ func TestControlFileRefusesShortBuffersAndOtherFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	ctl := ControlFile{f}
 	if err := ctl.Ioctl(DevCreate, make([]byte, 16)); err == nil {
 		t.Error("took a short buffer")

@@ -162,7 +162,7 @@ func readAttribute(sys fs.FS, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxAttribute+1))
 	if err != nil {
 		return nil, err

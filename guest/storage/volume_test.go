@@ -108,7 +108,7 @@ func TestOpenDeviceReadsTheNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if _, err := f.Write([]byte("x")); err == nil {
 		t.Error("opened for writing")
 	}

@@ -9,6 +9,7 @@ package reap
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -108,6 +109,6 @@ func peek() (int, error) {
 			return 0, fmt.Errorf("looking for dead children: %w", err)
 		}
 		raw := (*[unsafe.Sizeof(info)]byte)(unsafe.Pointer(&info)) //nolint:gosec // siginfo_t is a C union
-		return int(*(*int32)(unsafe.Pointer(&raw[siginfoPid]))), nil
+		return int(binary.NativeEndian.Uint32(raw[siginfoPid:])), nil
 	}
 }
