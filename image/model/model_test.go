@@ -165,6 +165,14 @@ func TestArchivesMatchVectors(t *testing.T) {
 	}
 }
 
+// gnuTarArguments are the reference's options (image.md section 13).
+func gnuTarArguments(dir string) []string {
+	return []string{
+		"--create", "--directory", dir, "--sort=name", "--format=posix", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner",
+		"--mode=go+u,go-w", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "--exclude=./.cache", ".",
+	}
+}
+
 // gnuTar is the reference's own command on a folder.
 func gnuTar(t *testing.T, dir string) []byte {
 	t.Helper()
@@ -175,8 +183,7 @@ func gnuTar(t *testing.T, dir string) []byte {
 	if text, err := exec.CommandContext(t.Context(), bin, "--version").Output(); err != nil || !bytes.Contains(text, []byte("GNU tar")) {
 		t.Skip("tar is not GNU tar")
 	}
-	cmd := exec.CommandContext(t.Context(), bin, "--create", "--directory", dir, "--sort=name", "--format=posix", "--mtime=@0", "--owner=0", "--group=0",
-		"--numeric-owner", "--mode=go+u,go-w", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "--exclude=./.cache", ".")
+	cmd := exec.CommandContext(t.Context(), bin, gnuTarArguments(dir)...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
