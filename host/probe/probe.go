@@ -42,6 +42,8 @@ var ErrNoQEMU = errors.New("running QEMU")
 type QEMU struct {
 	Path    string
 	Version string // such as "11.1.3"
+	// Extra arguments follow the machine's: devices that no shape has, such as the TPM of a rehearsal.
+	Extra []string
 }
 
 var versionRule = regexp.MustCompile(`QEMU emulator version ([0-9]+\.[0-9]+\.[0-9]+)`)
@@ -85,7 +87,7 @@ func (q *QEMU) Read(ctx context.Context, m *launch.Machine) (*qtest.FwCfg, error
 	if err != nil {
 		return nil, err
 	}
-	offered, err := q.run(ctx, args, socket, m.PhysBits)
+	offered, err := q.run(ctx, append(args, q.Extra...), socket, m.PhysBits)
 	if err != nil {
 		if ctx.Err() != nil { // the reason, where a closed connection is only its effect
 			err = errors.Join(ctx.Err(), err)
