@@ -194,6 +194,9 @@ func (img *Image) Section(name string) ([]byte, bool, error) {
 			return nil, true, fmt.Errorf("%w: section %q has %d bytes in memory and %d in the file",
 				ErrFormat, name, s.VirtualSize, s.RawSize)
 		}
+		if s.VirtualSize == 0 { // its file position means nothing
+			return nil, true, nil
+		}
 		return img.data[s.RawOffset:][:s.VirtualSize], true, nil
 	}
 	return nil, false, nil
