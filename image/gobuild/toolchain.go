@@ -101,6 +101,9 @@ func (t toolchain) environment(cacheDir, work string) ([]string, error) {
 	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a cache of public build results
 		return nil, fmt.Errorf("making the build cache: %w", err)
 	}
+	if err := silence(work); err != nil {
+		return nil, err
+	}
 	return []string{
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1",
 		"GOTOOLCHAIN=local", "GOFLAGS=", "GOEXPERIMENT=", "GOENV=off", "GOWORK=off", "GOFIPS140=off", "GODEBUG=",
@@ -108,6 +111,19 @@ func (t toolchain) environment(cacheDir, work string) ([]string, error) {
 		"GOCACHE=" + cache, "GOMODCACHE=" + t.modCache,
 		"HOME=" + work, "TMPDIR=" + work, "PATH=/usr/bin:/bin", "LC_ALL=C", "TZ=UTC",
 	}, nil
+}
+
+// silence turns the go command's telemetry off for the build's home folder: a child of it would go on writing there
+// after the build, while the folder is being removed.
+func silence(home string) error {
+	dir := filepath.Join(home, ".config", "go", "telemetry")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the build's home: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mode"), []byte("off\n"), 0o600); err != nil {
+		return fmt.Errorf("making the build's home: %w", err)
+	}
+	return nil
 }
 
 // run starts a command in its own process group and waits for it; a cancelled one is killed with its children.
