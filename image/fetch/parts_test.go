@@ -205,13 +205,17 @@ func TestTransfersAreNotCompressed(t *testing.T) {
 
 // TestProcessesShareOneFolder runs this test binary several times on one store.
 func TestProcessesShareOneFolder(t *testing.T) {
-	const dirEnv, urlEnv = "COCOON_FETCH_TEST_DIR", "COCOON_FETCH_TEST_URL"
-	if dir := os.Getenv(dirEnv); dir != "" {
-		s, err := Open(dir)
+	const childEnv, urlFile = "COCOON_FETCH_TEST_CHILD", "url"
+	if os.Getenv(childEnv) != "" { // a child: its working folder is the store and says where to fetch from
+		url, err := os.ReadFile(urlFile)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Ensure(t.Context(), []lock.Artefact{artefact(body, os.Getenv(urlEnv))}, quick(t)); err != nil {
+		s, err := Open(".")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Ensure(t.Context(), []lock.Artefact{artefact(body, string(url))}, quick(t)); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -221,14 +225,18 @@ func TestProcessesShareOneFolder(t *testing.T) {
 		asked.Add(1)
 		static(body)(w, r)
 	})
+	if err := os.WriteFile(filepath.Join(dir, urlFile), []byte(url), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var running []*exec.Cmd
 	for range 3 {
-		cmd := exec.CommandContext(t.Context(), exe, "-test.run", "^TestProcessesShareOneFolder$") //nolint:gosec // this binary
-		cmd.Env = append(os.Environ(), dirEnv+"="+dir, urlEnv+"="+url)
+		cmd := exec.CommandContext(t.Context(), exe, "-test.run", "^TestProcessesShareOneFolder$")
+		cmd.Env = append(os.Environ(), childEnv+"=1")
+		cmd.Dir = dir
 		cmd.Stdout, cmd.Stderr = io.Discard, os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
