@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"cocoon/measure/launch/petest"
 	"cocoon/measure/launch/qtest"
 )
 
@@ -113,4 +114,24 @@ func testOffer(t testing.TB) *qtest.FwCfg {
 	offer.BootMenu = []byte{0, 0}
 	offer.Files["bootorder"] = []byte("/rom@genroms/linuxboot_dma.bin\x00")
 	return offer
+}
+
+// unhex decodes a vector's hexadecimal bytes.
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// testImage is a UKI whose parts can be chosen.
+func testImage(t testing.TB, kernel, cmdline, initrd string) *Image {
+	t.Helper()
+	img, err := UKIImage(petest.UKI(petest.Kernel(kernel), cmdline, initrd))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
 }
