@@ -105,7 +105,7 @@ func Write(ctx context.Context, name string, s Spec) (Layout, error) {
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Layout{}, fmt.Errorf("writing disk: %w", err)
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644) //nolint:gosec // images are public
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return Layout{}, fmt.Errorf("writing disk: %w", err)
 	}

@@ -226,27 +226,28 @@ func TestEpochMustBeTheProcess(t *testing.T) {
 }
 
 func TestWriteRefuses(t *testing.T) {
+	dir := t.TempDir()
+	empty, huge := filepath.Join(dir, "empty"), filepath.Join(dir, "huge")
+	touch(t, empty, 0)
+	touch(t, huge, 2<<30)
 	cases := map[string]struct {
-		change func(*testing.T, *disk.Spec)
+		change func(*disk.Spec)
 		want   string
 	}{
-		"missing UKI": {func(_ *testing.T, s *disk.Spec) { s.UKI += ".absent" }, "no such file"},
-		"empty layer": {func(t *testing.T, s *disk.Spec) {
-			s.Partitions[0].Path = filepath.Join(t.TempDir(), "x")
-			touch(t, s.Partitions[0].Path, 0)
-		}, "has 0 bytes"},
-		"a folder":        {func(t *testing.T, s *disk.Spec) { s.Partitions[0].Path = t.TempDir() }, "not a plain file"},
-		"bad id":          {func(_ *testing.T, s *disk.Spec) { s.Partitions[0].ID = "Base" }, `"Base" does not match`},
-		"long id":         {func(_ *testing.T, s *disk.Spec) { s.Partitions[0].ID = strings.Repeat("a", 21) }, "does not match"},
-		"same id":         {func(_ *testing.T, s *disk.Spec) { s.Partitions[1].ID = "base" }, "appears twice"},
-		"early epoch":     {func(_ *testing.T, s *disk.Spec) { s.Epoch = 0 }, "before 1980"},
-		"too many layers": {func(_ *testing.T, s *disk.Spec) { s.Partitions = make([]disk.Partition, 17) }, "at most 16"},
-		"huge UKI":        {func(t *testing.T, s *disk.Spec) { s.UKI = filepath.Join(t.TempDir(), "x"); touch(t, s.UKI, 2<<30) }, "does not fit"},
+		"missing UKI":     {func(s *disk.Spec) { s.UKI += ".absent" }, "no such file"},
+		"empty layer":     {func(s *disk.Spec) { s.Partitions[0].Path = empty }, "has 0 bytes"},
+		"a folder":        {func(s *disk.Spec) { s.Partitions[0].Path = dir }, "not a plain file"},
+		"bad id":          {func(s *disk.Spec) { s.Partitions[0].ID = "Base" }, `"Base" does not match`},
+		"long id":         {func(s *disk.Spec) { s.Partitions[0].ID = strings.Repeat("a", 21) }, "does not match"},
+		"same id":         {func(s *disk.Spec) { s.Partitions[1].ID = "base" }, "appears twice"},
+		"early epoch":     {func(s *disk.Spec) { s.Epoch = 0 }, "before 1980"},
+		"too many layers": {func(s *disk.Spec) { s.Partitions = make([]disk.Partition, 17) }, "at most 16"},
+		"huge UKI":        {func(s *disk.Spec) { s.UKI = huge }, "does not fit"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			s := inputs(t)
-			c.change(t, &s)
+			c.change(&s)
 			_, err := disk.Write(t.Context(), filepath.Join(t.TempDir(), "disk.img"), s)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("error %v, want one that has %q", err, c.want)
@@ -339,8 +340,8 @@ func TestMtoolsReadTheUKI(t *testing.T) {
 
 // A UKI of more than one step, written in several pieces that end on no cluster's border.
 func TestESPGrowsInSteps(t *testing.T) {
-	if testing.Short() {
-		t.Skip("writes 400 MB: not with -short")
+	if !strings.Contains(os.Getenv("COCOON_TEST"), "big") {
+		t.Skip("writes 400 MB: set COCOON_TEST=big")
 	}
 	s := inputs(t)
 	s.Partitions = nil

@@ -164,7 +164,7 @@ func (r *Reader) readSuperblock() error {
 	if want := checksum(first); sum != want {
 		return fmt.Errorf("checksum %#x, want %#x", sum, want)
 	}
-	r.info.Epoch = int64(epoch & math.MaxInt64) //nolint:gosec // masked
+	r.info.Epoch = int64(epoch & math.MaxInt64)
 	// Every other field has one legal value: putting the read ones back must give the same superblock.
 	again := image{options: Options{Epoch: r.info.Epoch, Label: r.info.Label, UUID: r.info.UUID}, layout: &layout{blocks: uint32(r.info.Blocks)}} //nolint:gosec // read from 32 bits
 	copyOf := make([]byte, BlockSize)

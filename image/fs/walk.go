@@ -153,7 +153,7 @@ func (w *walker) readInode(nid uint64) (*inode, error) {
 		n.UID, n.GID = uint32(le.Uint16(b[inUID:])), uint32(le.Uint16(b[inGID:]))
 	} else {
 		size = extendedSize
-		n.links, n.data.size = le.Uint32(b[xLinks:]), int64(le.Uint64(b[inSize:])&(1<<63-1)) //nolint:gosec // masked
+		n.links, n.data.size = le.Uint32(b[xLinks:]), int64(le.Uint64(b[inSize:])&(1<<63-1))
 		n.UID, n.GID = le.Uint32(b[xUID:]), le.Uint32(b[xGID:])
 	}
 	switch {

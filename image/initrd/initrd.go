@@ -10,8 +10,10 @@ package initrd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/u-root/u-root/pkg/cpio"
@@ -28,9 +30,12 @@ const (
 	maxLink = 4095
 )
 
-// earlyPaths are read by Linux straight from the archive: ACPI table overrides (CONFIG_ACPI_TABLE_UPGRADE) and early
-// microcode. Nothing of ours belongs there.
-var earlyPaths = []string{"kernel/firmware/acpi", "kernel/x86/microcode"}
+// Linux reads these straight from the archive: ACPI table overrides (CONFIG_ACPI_TABLE_UPGRADE) and early microcode.
+// Nothing of ours belongs there.
+const (
+	earlyACPI      = "kernel/firmware/acpi"
+	earlyMicrocode = "kernel/x86/microcode"
+)
 
 // The console device; without it PID 1 has no standard input and output.
 const (
@@ -108,25 +113,49 @@ func trailer() cpio.Record {
 	return cpio.Record{Info: cpio.Info{Name: cpio.Trailer, NLink: 1}}
 }
 
+// shape is one legal kind of node.
+type shape struct {
+	kind  rootfs.Type
+	text  string
+	modes []uint32
+	legal func(n rootfs.Node) bool
+}
+
+// shapes are all legal kinds.
+func shapes() []shape {
+	return []shape{
+		{rootfs.Dir, "directory 0755", []uint32{0o755}, func(rootfs.Node) bool { return true }},
+		{rootfs.File, "file 0644 or 0755 of at most 1 GiB", []uint32{0o644, 0o755}, func(n rootfs.Node) bool {
+			return n.Inode.Content.Size >= 0 && n.Inode.Content.Size <= maxArchive
+		}},
+		{rootfs.Symlink, "symlink 0777", []uint32{0o777}, func(n rootfs.Node) bool {
+			return n.Inode.Target != "" && len(n.Inode.Target) <= maxLink
+		}},
+		{rootfs.CharDevice, "device dev/console 0600 5:1", []uint32{0o600}, func(n rootfs.Node) bool {
+			return n.Path == consolePath && n.Inode.Major == consoleMajor && n.Inode.Minor == consoleMinor
+		}},
+	}
+}
+
 // checkNode applies the rules of the form to one node.
 func checkNode(n rootfs.Node) error {
-	for _, early := range earlyPaths {
+	for _, early := range []string{earlyACPI, earlyMicrocode} {
 		if n.Path == early || strings.HasPrefix(n.Path, early+"/") {
 			return fmt.Errorf("the kernel reads %s from the initrd by itself; an image must not have it", early)
 		}
 	}
-	in := n.Inode
-	switch {
-	case n.Path == cpio.Trailer:
-		return fmt.Errorf("this name ends an archive")
-	case in.UID != 0 || in.GID != 0:
-		return fmt.Errorf("owner %d:%d, want 0:0", in.UID, in.GID)
-	case in.Type == rootfs.Dir && in.Mode == 0o755,
-		in.Type == rootfs.Symlink && in.Mode == 0o777 && in.Target != "" && len(in.Target) <= maxLink,
-		in.Type == rootfs.CharDevice && in.Mode == 0o600 && n.Path == consolePath && in.Major == consoleMajor && in.Minor == consoleMinor,
-		in.Type == rootfs.File && (in.Mode == 0o644 || in.Mode == 0o755) && in.Content.Size >= 0 && in.Content.Size <= maxArchive:
-		return nil
+	if n.Path == cpio.Trailer {
+		return errors.New("this name ends an archive")
 	}
-	return fmt.Errorf("mode %#o of type %d is none of: directory 0755, file 0644 or 0755 up to %d bytes, symlink 0777, device %s 0600 %d:%d",
-		in.Mode, in.Type, maxArchive, consolePath, consoleMajor, consoleMinor)
+	if n.Inode.UID != 0 || n.Inode.GID != 0 {
+		return fmt.Errorf("owner %d:%d, want 0:0", n.Inode.UID, n.Inode.GID)
+	}
+	var legal []string
+	for _, s := range shapes() {
+		if s.kind == n.Inode.Type && slices.Contains(s.modes, n.Inode.Mode) && s.legal(n) {
+			return nil
+		}
+		legal = append(legal, s.text)
+	}
+	return fmt.Errorf("mode %#o of type %d is none of: %s", n.Inode.Mode, n.Inode.Type, strings.Join(legal, ", "))
 }

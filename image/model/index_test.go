@@ -285,7 +285,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(good)
 	f.Add([]byte("{}"))
 	f.Add(bytes.Replace(good, []byte(`"erofs"`), []byte(`"tar"`), 1))
-	f.Add(bytes.Replace(good, []byte(d.RootHash), []byte(hex.EncodeToString(make([]byte, 32))), -1))
+	f.Add(bytes.ReplaceAll(good, []byte(d.RootHash), []byte(hex.EncodeToString(make([]byte, 32)))))
 	f.Add(bytes.ToUpper(good))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := model.Parse(data)

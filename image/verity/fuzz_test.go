@@ -67,7 +67,7 @@ func FuzzVerify(f *testing.F) {
 		if want := same && (flip == 0 || inSuperblock); (err == nil) != want {
 			t.Errorf("verdict %v for geometry %d/%d/%d, byte %d changed by %#x", err, data, start, hashes, i, flip)
 		}
-		var bad *verity.BadBlock
+		var bad *verity.BadBlockError
 		if same && !inSuperblock && flip != 0 && !errors.As(err, &bad) {
 			t.Errorf("error %v names no block", err)
 		}

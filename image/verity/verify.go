@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
 )
 
-// BadBlock is the verdict on a volume that does not match its root hash.
-type BadBlock struct {
+// BadBlockError is the verdict on a volume that does not match its root hash.
+type BadBlockError struct {
 	// Tree is true for a block of the hash tree, false for a data block.
 	Tree bool
 	// Level of the tree, 0 next to the data; 0 for a data block.
@@ -20,7 +21,7 @@ type BadBlock struct {
 }
 
 // Error names the block.
-func (b *BadBlock) Error() string {
+func (b *BadBlockError) Error() string {
 	if b.Tree {
 		return fmt.Sprintf("block %d of hash tree level %d does not match its digest", b.Block, b.Level)
 	}
@@ -28,7 +29,7 @@ func (b *BadBlock) Error() string {
 }
 
 // Verify reads all of a volume whose tree lies behind its data on the same device and compares it with the root
-// hash. The error for wrong content is a *BadBlock. Of several bad blocks it is always the same one: the upper levels are
+// hash. The error for wrong content is a *BadBlockError. Of several bad blocks it is always the same one: the upper levels are
 // checked from the root down, then every block of level 0 together with the data below it, in rising order.
 func Verify(ctx context.Context, r io.ReaderAt, v Volume) error { return VerifySplit(ctx, r, r, v) }
 
@@ -70,7 +71,10 @@ func (c *checker) checkUpper(ctx context.Context) ([]byte, error) {
 			return nil, err
 		}
 		if bad, ok := firstBad(h, blocks, digests); !ok {
-			return nil, &BadBlock{Tree: true, Level: i, Block: bad}
+			return nil, &BadBlockError{Tree: true, Level: i, Block: bad}
+		}
+		if err := checkUnused(blocks, c.levels[i-1].blocks); err != nil {
+			return nil, err
 		}
 		digests = blocks
 	}
@@ -108,16 +112,22 @@ func (c *checker) checkRun(h hasher, i uint64, want, node, buf []byte) error {
 			return err
 		}
 		if _, ok := firstBad(h, node, below); !ok {
-			return &BadBlock{Tree: true, Block: i}
+			return &BadBlockError{Tree: true, Block: i}
 		}
 		below = node
 	}
-	run := buf[:min(runBlocks, c.volume.DataBlocks-i*runBlocks)*BlockSize]
+	count := min(runBlocks, c.volume.DataBlocks-i*runBlocks)
+	if len(c.levels) > 0 {
+		if err := checkUnused(node, count); err != nil {
+			return err
+		}
+	}
+	run := buf[:count*BlockSize]
 	if err := readFull(c.data, run, int64(i)*runBlocks*BlockSize); err != nil { //nolint:gosec // Validate bounds it
 		return fmt.Errorf("reading data: %w", err)
 	}
 	if bad, ok := firstBad(h, run, below); !ok {
-		return &BadBlock{Block: i*runBlocks + bad}
+		return &BadBlockError{Block: i*runBlocks + bad}
 	}
 	return nil
 }
@@ -140,6 +150,15 @@ func firstBad(h hasher, blocks, digests []byte) (uint64, bool) {
 		}
 	}
 	return 0, true
+}
+
+// checkUnused refuses digests behind the first used ones. The root hash covers them, but not how many count: without
+// this, a volume would also verify under a smaller number of blocks.
+func checkUnused(digests []byte, used uint64) error {
+	if len(bytes.TrimLeft(digests[used*sha256.Size:], "\x00")) != 0 {
+		return errors.New("the hash tree has digests for more blocks than the volume has")
+	}
+	return nil
 }
 
 // firstError keeps the error of the lowest run.

@@ -87,17 +87,17 @@ func TestVerifyNamesTheFirstBadBlock(t *testing.T) {
 	block := func(i uint64) uint64 { return i * verity.BlockSize }
 	cases := map[string]struct {
 		flip []uint64 // bytes
-		want verity.BadBlock
+		want verity.BadBlockError
 	}{
-		"first data block":     {[]uint64{0}, verity.BadBlock{Block: 0}},
-		"last byte of data":    {[]uint64{block(blocks) - 1}, verity.BadBlock{Block: blocks - 1}},
-		"two data blocks":      {[]uint64{block(700), block(300) + 5}, verity.BadBlock{Block: 300}},
-		"root block":           {[]uint64{block(v.HashStartBlock) + 1}, verity.BadBlock{Tree: true, Level: 1}},
-		"level 0":              {[]uint64{block(v.HashStartBlock + 1 + 3)}, verity.BadBlock{Tree: true, Block: 3}},
-		"padding of the tree":  {[]uint64{block(v.HashStartBlock+1) - 1}, verity.BadBlock{Tree: true, Level: 1}},
-		"root block and data":  {[]uint64{7, block(v.HashStartBlock)}, verity.BadBlock{Tree: true, Level: 1}},
-		"level 0 behind data":  {[]uint64{block(200), block(v.HashStartBlock + 1 + 7)}, verity.BadBlock{Block: 200}},
-		"every block of a run": {[]uint64{block(127), block(128), block(129)}, verity.BadBlock{Block: 127}},
+		"first data block":     {[]uint64{0}, verity.BadBlockError{Block: 0}},
+		"last byte of data":    {[]uint64{block(blocks) - 1}, verity.BadBlockError{Block: blocks - 1}},
+		"two data blocks":      {[]uint64{block(700), block(300) + 5}, verity.BadBlockError{Block: 300}},
+		"root block":           {[]uint64{block(v.HashStartBlock) + 1}, verity.BadBlockError{Tree: true, Level: 1}},
+		"level 0":              {[]uint64{block(v.HashStartBlock + 1 + 3)}, verity.BadBlockError{Tree: true, Block: 3}},
+		"padding of the tree":  {[]uint64{block(v.HashStartBlock+1) - 1}, verity.BadBlockError{Tree: true, Level: 1}},
+		"root block and data":  {[]uint64{7, block(v.HashStartBlock)}, verity.BadBlockError{Tree: true, Level: 1}},
+		"level 0 behind data":  {[]uint64{block(200), block(v.HashStartBlock + 1 + 7)}, verity.BadBlockError{Block: 200}},
+		"every block of a run": {[]uint64{block(127), block(128), block(129)}, verity.BadBlockError{Block: 127}},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestVerifyNamesTheFirstBadBlock(t *testing.T) {
 			for _, at := range c.flip {
 				data[at] ^= 0x10
 			}
-			var bad *verity.BadBlock
+			var bad *verity.BadBlockError
 			if err := verity.Verify(context.Background(), bytes.NewReader(data), v); !errors.As(err, &bad) {
 				t.Fatalf("error %v, want a bad block", err)
 			}
@@ -144,6 +144,7 @@ func TestVerifyRefusesVolumes(t *testing.T) {
 		"no data":           {func(v *verity.Volume) { v.DataBlocks = 0 }, "data blocks: 0"},
 		"huge data":         {func(v *verity.Volume) { v.DataBlocks = 1 << 60 }, "data blocks"},
 		"another tree size": {func(v *verity.Volume) { v.HashBlocks++ }, "hash blocks: 5, want 4"},
+		"fewer data blocks": {func(v *verity.Volume) { v.DataBlocks-- }, "digests for more blocks"},
 		"no superblock":     {func(v *verity.Volume) { v.HashStartBlock = 0 }, "no room for a superblock"},
 		"beyond the device": {func(v *verity.Volume) { v.HashStartBlock += 1000 }, "unexpected EOF"},
 		"long salt":         {func(v *verity.Volume) { v.Salt = make([]byte, 257) }, "salt: 257 bytes"},
