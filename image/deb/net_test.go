@@ -2,6 +2,7 @@ package deb_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -48,8 +49,10 @@ func TestLiveArchive(t *testing.T) {
 			{Name: "kernel", Suites: []string{"trixie-backports"}, NoDepends: true, Packages: []string{"linux-image-6.18.15+deb13-cloud-amd64=6.18.15-1~bpo13+1"}},
 		},
 	}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
 	start := time.Now()
-	res, err := deb.Resolve(ctx, req, fetch.Fetcher{Store: store})
+	res, err := deb.Resolve(ctx, req, fetch.Fetcher{Store: store, Options: fetch.Options{Client: &http.Client{Transport: transport}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,18 +5,22 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"cocoon/image/deb"
 	"cocoon/image/deb/debtest"
 	"cocoon/image/fetch"
 	"cocoon/image/lock"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
@@ -56,7 +60,9 @@ func fetcher(t *testing.T) fetch.Fetcher {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return fetch.Fetcher{Store: store, Options: fetch.Options{Timing: fetch.Timing{Backoff: time.Millisecond, Stall: 5 * time.Second, Tries: 2}}}
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return fetch.Fetcher{Store: store, Options: fetch.Options{Client: &http.Client{Transport: transport}, Timing: fetch.Timing{Backoff: time.Millisecond, Stall: 5 * time.Second, Tries: 2}}}
 }
 
 func TestResolveMakesALockThatBuildsFromTheStore(t *testing.T) {
