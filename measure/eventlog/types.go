@@ -1,6 +1,9 @@
 package eventlog
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // EventType is a TCG event type (TCG PC Client Platform Firmware Profile, table "Events").
 type EventType uint32
@@ -38,6 +41,22 @@ func (t EventType) String() string {
 
 // MarshalText makes event types their names in JSON.
 func (t EventType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (t *EventType) UnmarshalText(text []byte) error {
+	for kind, name := range eventNames() {
+		if name == string(text) {
+			*t = kind
+			return nil
+		}
+	}
+	number, err := strconv.ParseUint(string(text), 0, 32)
+	if err != nil {
+		return fmt.Errorf("event type %q is neither a name nor a number", text)
+	}
+	*t = EventType(number)
+	return nil
+}
 
 func eventNames() map[EventType]string {
 	return map[EventType]string{

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 )
 
 // Hash is the COCOON image hash: what the root contract lists (measure.md section 9.1).
@@ -17,6 +18,17 @@ func (h Hash) IsZero() bool { return h == Hash{} }
 
 // MarshalText makes hashes lower-case hex in JSON.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (h *Hash) UnmarshalText(text []byte) error {
+	if len(text) != 2*len(h) {
+		return fmt.Errorf("image hash %q has %d characters, want %d", text, len(text), 2*len(h))
+	}
+	if _, err := hex.Decode(h[:], text); err != nil {
+		return fmt.Errorf("decoding image hash: %w", err)
+	}
+	return nil
+}
 
 // ImageHash is SHA-256 over 448 bytes: the eight measurements and 64 zero bytes in place of the report data. It covers
 // neither TD attributes nor XFAM nor the TDX module, so a debug TD has the hash of its production twin: check those
