@@ -154,10 +154,14 @@ func (b *build) kernelImage() (*launch.Image, error) {
 	return launch.KernelImage(parts[manifest.KindKernel], parts[manifest.KindInitrd], string(parts[manifest.KindCmdline]))
 }
 
-// firmware loads the firmware artefact, or the file that replaces it.
-func (b *build) firmware(override string) (*launch.Firmware, error) {
+// firmware loads the firmware artefact, or the file that replaces it. For a manifest without firmware the profile
+// stands in: it states all that a prediction needs.
+func (b *build) firmware(override, profile string) (*launch.Firmware, error) {
 	var data []byte
 	var err error
+	if _, listed := b.Artefact(manifest.KindFirmware); override == "" && !listed {
+		return launch.NamedFirmware(profile)
+	}
 	if override != "" {
 		data, err = readFile(override, maxFirmware)
 	} else {

@@ -70,7 +70,7 @@ func (f *predictFlags) predict(ctx context.Context, e *env, name string) (*predi
 	}
 	qemu, err := probe.Find(ctx, f.qemu)
 	if err != nil {
-		return nil, cli.Tag(cli.KindPrerequisite, err, "install qemu-system-x86, or name a binary with --qemu")
+		return nil, tagProbe(err)
 	}
 	for _, m := range machines {
 		if err := f.checkQEMU(e, m, qemu); err != nil {
@@ -93,14 +93,7 @@ func (f *predictFlags) predict(ctx context.Context, e *env, name string) (*predi
 func (f *predictFlags) machines(b *build) ([]*launch.Machine, error) {
 	names := f.shapes
 	if len(names) == 0 {
-		name := b.Profile
-		if name == "" {
-			name = b.Image.Name
-		}
-		if b.Image.Variant == bootfiles.Test && !strings.HasPrefix(name, "test") {
-			name = testShape(b)
-		}
-		names = []string{name}
+		names = []string{b.shape()}
 	}
 	var out []*launch.Machine
 	for _, name := range names {
@@ -122,12 +115,18 @@ func (f *predictFlags) machines(b *build) ([]*launch.Machine, error) {
 	return out, nil
 }
 
-// testShape is the rehearsal machine for an image of the test variant.
-func testShape(b *build) string {
-	if b.Image.Profile == "proxy" {
+// shape is the machine an image is for: the one its manifest names, else the one of its own name, and the rehearsal
+// machine for images of the test variant.
+func (b *build) shape() string {
+	switch {
+	case b.Image.Variant == bootfiles.Test && b.Image.Profile == "proxy":
 		return "test-proxy"
+	case b.Image.Variant == bootfiles.Test:
+		return "test"
+	case slices.Contains(launch.Shapes(), b.Profile):
+		return b.Profile
 	}
-	return "test"
+	return b.Image.Name
 }
 
 // checkLayers makes sure that the machine has a disk for every layer, and none for a layer the image lacks.
@@ -186,7 +185,7 @@ func (f *predictFlags) load(ctx context.Context, b *build, machines []*launch.Ma
 	group.SetLimit(max(parallel, 1) + 1) // probes wait for QEMU more than they compute
 	group.Go(func() error {
 		var err error
-		if in.firmware, err = b.firmware(f.firmware); err != nil {
+		if in.firmware, err = b.firmware(f.firmware, machines[0].Firmware); err != nil {
 			return err
 		}
 		if in.tree, err = readSpec(f.spec); err != nil {
@@ -220,7 +219,7 @@ func tagProbe(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return cli.Tag(cli.KindTimeout, err)
 	case errors.Is(err, probe.ErrNoQEMU):
-		return cli.Tag(cli.KindPrerequisite, err)
+		return cli.Tag(cli.KindPrerequisite, err, "install qemu-system-x86, or name a binary with --qemu")
 	case strings.Contains(err.Error(), "machine type"):
 		return cli.Tag(cli.KindPrerequisite, err, "use a newer QEMU with --qemu, or rehearse with --machine-type "+rehearsalMachine)
 	}

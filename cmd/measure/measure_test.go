@@ -1,0 +1,419 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cocoon/cmd/internal/cli"
+	"cocoon/host/probe"
+	"cocoon/image/manifest"
+	"cocoon/measure/bootfiles"
+	"cocoon/measure/launch"
+	"cocoon/measure/launch/petest"
+)
+
+// result is what a run of the command left behind.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// measure runs the command as main does.
+func measure(t testing.TB, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	e := &env{
+		stdout: &out, stderr: &errs, getenv: func(string) string { return "" },
+		now: func() time.Time { return time.Unix(1, 0) }, parallel: 2,
+	}
+	code := run(context.Background(), e, args)
+	return result{code, out.String(), errs.String()}
+}
+
+// want checks the exit code and that the words appear somewhere.
+func (r result) want(t testing.TB, code int, words ...string) result {
+	t.Helper()
+	if r.code != code {
+		t.Errorf("exit code %d, want %d\n%s%s", r.code, code, r.stdout, r.stderr)
+	}
+	for _, w := range words {
+		if !strings.Contains(r.stdout+r.stderr, w) {
+			t.Errorf("no %q in\n%s%s", w, r.stdout, r.stderr)
+		}
+	}
+	return r
+}
+
+// decode reads the JSON document on stdout.
+func (r result) decode(t testing.TB, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(r.stdout), v); err != nil {
+		t.Fatalf("decoding %.200q: %v", r.stdout, err)
+	}
+}
+
+// imageParts are what tests change of an image.
+type imageParts struct {
+	kernel, cmdline, initrd string
+	variant                 bootfiles.Variant
+	noEngine                bool
+}
+
+// buildImage writes an image's artefacts and manifest into a folder.
+func buildImage(t testing.TB, p imageParts) string {
+	t.Helper()
+	dir := t.TempDir()
+	if p.variant == "" {
+		p.variant = bootfiles.Test
+	}
+	kernel := petest.Kernel("kernel" + p.kernel)
+	m := &manifest.Manifest{
+		Schema: manifest.Schema, Image: bootfiles.Image{Name: "worker-cpu", Profile: "worker", Variant: p.variant, Version: 1},
+		Cmdline: "quiet" + p.cmdline, LockSHA256: strings.Repeat("0", 64), RecipeSHA256: strings.Repeat("0", 64),
+		Toolchain: manifest.Toolchain{Go: "go1.26.8", GoSum: strings.Repeat("0", 64), InitBuild: "x"}, Profile: "worker-cpu",
+		LayerFiles: []manifest.LayerFiles{}, Inputs: []manifest.Input{},
+	}
+	layers := map[string]bootfiles.Role{launch.SerialBase: bootfiles.RoleBase, launch.SerialEngine: bootfiles.RoleEngine}
+	for _, id := range []string{launch.SerialBase, launch.SerialEngine} {
+		if id == launch.SerialEngine && p.noEngine {
+			continue
+		}
+		m.Layers = append(m.Layers, bootfiles.Layer{
+			ID: id, DataBlocks: 1, HashStartBlock: 2, RootHash: strings.Repeat("0", 64),
+			Mount: bootfiles.LayerMountRoot + "/" + id, Role: layers[id],
+		})
+	}
+	for _, a := range []struct {
+		name string
+		kind manifest.Kind
+		data []byte
+	}{
+		{"image.efi", manifest.KindUKI, petest.UKI(kernel, "quiet"+p.cmdline, "init"+p.initrd)},
+		{"vmlinuz", manifest.KindKernel, kernel},
+		{"initrd.cpio", manifest.KindInitrd, []byte("init" + p.initrd)},
+		{"cmdline", manifest.KindCmdline, []byte("quiet" + p.cmdline)},
+	} {
+		sum := sha256.Sum256(a.data)
+		m.Artefacts = append(m.Artefacts, manifest.Artefact{Name: a.name, Kind: a.kind, Size: int64(len(a.data)), SHA256: hex.EncodeToString(sum[:])})
+		write(t, filepath.Join(dir, a.name), a.data)
+	}
+	text, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, manifest.FileName), text)
+	return dir
+}
+
+func write(t testing.TB, name string, data []byte) {
+	t.Helper()
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// needQEMU skips where predictions cannot be made.
+func needQEMU(t testing.TB) *probe.QEMU {
+	t.Helper()
+	q, err := probe.Find(t.Context(), "")
+	if errors.Is(err, probe.ErrNoQEMU) {
+		t.Skipf("no QEMU: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// vector copies a shared vector into a folder of the test, unpacked, and returns its name.
+func vector(t testing.TB, name string) string {
+	t.Helper()
+	f, err := os.Open(filepath.Join("..", "..", "..", "shared", "vectors", name))
+	if err != nil {
+		t.Skipf("vectors are not on this machine: %v", err)
+	}
+	defer f.Close() //nolint:errcheck // read side
+	var r io.Reader = f
+	if strings.HasSuffix(name, ".gz") {
+		if r, err = gzip.NewReader(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(name), ".gz"))
+	write(t, out, data)
+	return out
+}
+
+func specDir(t testing.TB, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "worker-config.json"), []byte(text))
+	return dir
+}
+
+func TestPredictPrintsEventsRegistersAndHash(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	dir, spec := buildImage(t, imageParts{}), specDir(t, "{}\n")
+	measure(t, "predict", dir).want(t, cli.ExitOK, "shape test:", "TD HOB", "etc/acpi/tables", "UKI", "unknown: it follows from the spec")
+	measure(t, "predict", dir, "--spec", spec).want(t, cli.ExitOK, "RTMR3 at sealing", "image hash")
+	var a, b predictDoc
+	measure(t, "predict", "--spec", spec, "-o", "json", filepath.Join(dir, "manifest.json")).want(t, cli.ExitOK).decode(t, &a)
+	measure(t, "predict", dir, "-o", "json", "--spec", spec).want(t, cli.ExitOK).decode(t, &b)
+	if a.Schema != "cocoon.measure.predict/1" || len(a.Predictions) != 1 || a.Predictions[0].ImageHash == nil {
+		t.Errorf("document %+v", a)
+	}
+	if x, y := a.Predictions[0], b.Predictions[0]; *x.ImageHash != *y.ImageHash || x.RTMR0 != y.RTMR0 {
+		t.Error("two runs differ")
+	}
+	if p := a.Predictions[0]; len(p.ACPI) != 3 || p.ACPI[2].Bytes != 131072 || a.QEMU == "" {
+		t.Errorf("QEMU %q, ACPI files %+v", a.QEMU, p.ACPI)
+	}
+}
+
+func TestSeveralShapesShareOneImage(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	var doc predictDoc
+	measure(t, "predict", buildImage(t, imageParts{}), "-o", "json", "--shape", "test", "--shape", "worker-cpu",
+		"--allow-qemu-mismatch", "--machine-type", rehearsalMachine).want(t, cli.ExitOK).decode(t, &doc)
+	if len(doc.Predictions) != 2 {
+		t.Fatalf("%d predictions", len(doc.Predictions))
+	}
+	a, b := doc.Predictions[0], doc.Predictions[1]
+	if a.RTMR1 != b.RTMR1 || a.RTMR2 != b.RTMR2 || a.MRTD != b.MRTD || a.RTMR0 == b.RTMR0 {
+		t.Error("the machine must move RTMR0 and nothing else")
+	}
+}
+
+func TestOtherQEMUsAreRefused(t *testing.T) {
+	t.Parallel()
+	if q := needQEMU(t); q.Version == "11.1.3" {
+		t.Skip("this is the QEMU of the published shapes")
+	}
+	dir := buildImage(t, imageParts{})
+	measure(t, "predict", dir, "--shape", "worker-cpu").want(t, cli.ExitPrerequisite, "for hosts with QEMU 11.1.3", "hint: ")
+	measure(t, "predict", dir, "--shape", "worker-cpu", "--allow-qemu-mismatch", "--machine-type", "pc-q35-99.9").
+		want(t, cli.ExitPrerequisite, "machine type", "--machine-type")
+	measure(t, "predict", dir, "--qemu", filepath.Join(t.TempDir(), "none")).want(t, cli.ExitPrerequisite, "--qemu")
+}
+
+func TestPredictRefusesWhatDoesNotBelongTogether(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	altered := buildImage(t, imageParts{})
+	write(t, filepath.Join(altered, "image.efi"), petest.UKI(petest.Kernel("evil"), "quiet", "init"))
+	measure(t, "predict", altered).want(t, cli.ExitDifference, "image.efi has SHA-256", "hint: ")
+	small := buildImage(t, imageParts{noEngine: true})
+	measure(t, "predict", small).want(t, cli.ExitUsage, "layers base, engine", "measure shape")
+	dir := buildImage(t, imageParts{})
+	measure(t, "predict", dir, "--shape", "test-disk").want(t, cli.ExitError, "no artefact of kind disk")
+	measure(t, "predict", dir, "--shape", "tset").want(t, cli.ExitUsage, "did you mean test")
+	measure(t, "predict", dir, "--machine-type", "q35").want(t, cli.ExitUsage, "machineType")
+	measure(t, "predict", filepath.Join(dir, "none")).want(t, cli.ExitUsage, "make image")
+	measure(t, "predict", dir, "--spec", filepath.Join(dir, "none")).want(t, cli.ExitUsage, "reading spec")
+	write(t, filepath.Join(dir, "fw.fd"), make([]byte, 4096))
+	measure(t, "predict", dir, "--firmware", filepath.Join(dir, "fw.fd")).want(t, cli.ExitError)
+	measure(t, "predict", dir, "--timeout", "1ns").want(t, cli.ExitTimeout)
+}
+
+func TestShapeFilesAreMachines(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	measure(t, "shape").want(t, cli.ExitOK, "worker-gpu-8", "pc-q35-10.0")
+	text := measure(t, "shape", "test").want(t, cli.ExitOK).stdout
+	file := filepath.Join(t.TempDir(), "mine.json")
+	write(t, file, []byte(strings.Replace(text, `"vcpus":2`, `"vcpus":3`, 1)))
+	measure(t, "predict", buildImage(t, imageParts{}), "--shape", file).want(t, cli.ExitOK, "3 vCPUs")
+	write(t, file, []byte(strings.Replace(text, `"vcpus":2`, `"vcpus":2,"tpm":true`, 1)))
+	measure(t, "shape", file).want(t, cli.ExitUsage, "tpm")
+}
+
+func TestKernelFormIsPredicted(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	text := measure(t, "shape", "test").stdout
+	file := filepath.Join(t.TempDir(), "kernel.json")
+	write(t, file, []byte(strings.Replace(text, `"boot":"uki"`, `"boot":"kernel"`, 1)))
+	measure(t, "predict", buildImage(t, imageParts{}), "--shape", file).want(t, cli.ExitOK, "boot from kernel", "LOADED_IMAGE::LoadOptions")
+}
+
+func TestExplainNamesInputs(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	measure(t, "explain", buildImage(t, imageParts{}), "--spec", specDir(t, "{}")).
+		want(t, cli.ExitOK, "TD HOB  <- ram, firmware.sections", "what each input moves", "cocoon:tdx_inited", "pages of the firmware")
+	var doc explainDoc
+	measure(t, "explain", buildImage(t, imageParts{}), "-o", "json").want(t, cli.ExitOK).decode(t, &doc)
+	if len(doc.Shapes) != 1 || len(doc.Shapes[0].Inputs) < 10 {
+		t.Errorf("document %+v", doc)
+	}
+}
+
+func TestCheckGivesAVerdict(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	quote := vector(t, "attestation/cocoon_quote.dat")
+	dir := buildImage(t, imageParts{})
+	r := measure(t, "check", "--quote", quote, "--manifest", dir, "--spec", specDir(t, "{}")).
+		want(t, cli.ExitDifference, "MRTD", "another firmware", "RTMR3", "another spec", "the evidence is not that of image worker-cpu")
+	if strings.Contains(r.stdout, "measure: error") {
+		t.Error("the error is on stdout")
+	}
+	measure(t, "check", "--quote", quote).want(t, cli.ExitUsage, "--manifest")
+	measure(t, "check", "--quote", filepath.Join(dir, "vmlinuz"), "--manifest", dir).want(t, cli.ExitUsage, "reading quote")
+}
+
+func TestReplayComparesLogAndQuote(t *testing.T) {
+	t.Parallel()
+	log, quote := vector(t, "attestation/ccel_data.dat.gz"), vector(t, "attestation/cos-113-tdx-quote.dat")
+	measure(t, "replay", "--ccel", log).want(t, cli.ExitOK, "3fa2f61f395b7f5feefb4ec2df61297f109ad8abcd6410c1b7df60f21f37b192")
+	r := measure(t, "replay", "--ccel", log, "--quote", quote)
+	r.want(t, r.code, "RTMR0 matches", "RTMR1 matches", "RTMR2 matches")
+	tpm := vector(t, "measure/tcglog/uki-kernel-q11.1-ovmf2026.08.bin.gz")
+	measure(t, "replay", "--ccel", tpm, "--log-kind", "tpm").want(t, cli.ExitOK, "PCR11")
+	measure(t, "replay", "--ccel", tpm, "--log-kind", "ibm").want(t, cli.ExitUsage, "neither td nor tpm")
+	measure(t, "replay").want(t, cli.ExitUsage, "--ccel")
+	measure(t, "replay", "--ccel", quote).want(t, cli.ExitUsage)
+}
+
+func TestDiffFindsTheFirstDifference(t *testing.T) {
+	t.Parallel()
+	a, b := buildImage(t, imageParts{}), buildImage(t, imageParts{cmdline: " debug"})
+	measure(t, "diff", a, a).want(t, cli.ExitOK, "equal")
+	measure(t, "diff", a, filepath.Join(b, "manifest.json")).
+		want(t, cli.ExitDifference, "the two manifests differ: command line", "artefact image.efi")
+	one, two := vector(t, "measure/tcglog/uki-kernel-q11.1-ovmf2026.08.bin.gz"), vector(t, "measure/tcglog/uki-kernel-q10.0-ovmf2026.08.bin.gz")
+	measure(t, "diff", one, one, "--log-kind", "tpm").want(t, cli.ExitOK, "equal")
+	measure(t, "diff", one, two, "--log-kind", "tpm").want(t, cli.ExitDifference, "PCR1, event 0")
+	measure(t, "diff", a, filepath.Join(a, "none")).want(t, cli.ExitUsage)
+}
+
+func TestDiffOfManifestAndLogNamesTheEvent(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	log := vector(t, "measure/tcglog/uki-kernel-q11.1-ovmf2026.08.bin.gz")
+	measure(t, "diff", log, buildImage(t, imageParts{}), "--log-kind", "tpm").
+		want(t, cli.ExitDifference, "event 0", "EFI_BOOT_SERVICES_APPLICATION UKI", "one of these inputs is not the predicted one: uki")
+}
+
+func TestFirmwareImageQuoteAndSpec(t *testing.T) {
+	t.Parallel()
+	dir := buildImage(t, imageParts{})
+	measure(t, "image", filepath.Join(dir, "image.efi")).want(t, cli.ExitOK, ".sbat", "Authenticode", "RTMR2")
+	measure(t, "image", filepath.Join(dir, "vmlinuz")).want(t, cli.ExitUsage, "not a unified kernel image")
+	measure(t, "image", filepath.Join(dir, "image.efi"), "--firmware-profile", "x").want(t, cli.ExitUsage, "is none of")
+	measure(t, "firmware", filepath.Join(dir, "vmlinuz")).want(t, cli.ExitUsage)
+	measure(t, "firmware", dir).want(t, cli.ExitUsage, "it is a folder")
+	measure(t, "quote", vector(t, "attestation/cocoon_quote.dat")).want(t, cli.ExitOK,
+		"04b3afd931d28680af91a15b09d672c40ad6b141f7f9089a8d67d595220f7436", "BLOv2THShoCvkaFbCdZyxArWsUH3+QiajWfVlSIPdDY=", "not checked")
+	spec := specDir(t, `{"a":1}`+"\n")
+	production := measure(t, "spec", spec).want(t, cli.ExitOK, "cocoon:tdx_inited").stdout
+	debug := measure(t, "spec", spec, "--debug").want(t, cli.ExitOK, "cocoon:cocoon_debug").stdout
+	if production == debug {
+		t.Error("the debug marker changes nothing")
+	}
+}
+
+func TestSelftestPasses(t *testing.T) {
+	t.Parallel()
+	measure(t, "selftest").want(t, cli.ExitOK, "event log of real firmware")
+}
+
+func TestSelftestFailsOnWrongValues(t *testing.T) {
+	t.Parallel()
+	var v vectorSet
+	if err := json.Unmarshal(selftestVectors, &v); err != nil {
+		t.Fatal(err)
+	}
+	v.Variables[0].SHA384[0] ^= 1
+	v.BootApps[0].SHA384[0] ^= 1
+	v.SMBIOS.SHA384[0] ^= 1
+	v.HOB.SHA384[0] ^= 1
+	v.RTMR3.Final[0] ^= 1
+	v.ImageHash.MRTD[0] ^= 1
+	v.TPMLog.RTMR2[0] ^= 1
+	for i, check := range []func() error{v.variables, v.bootApps, v.smbios, v.hob, v.rtmr3, v.imageHash, v.tpmLog} {
+		if check() == nil {
+			t.Errorf("check %d accepts a wrong value", i)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	measure(t).want(t, cli.ExitUsage, "usage: measure", "no verb given")
+	measure(t, "help").want(t, cli.ExitOK, "Exit codes")
+	measure(t, "predcit").want(t, cli.ExitUsage, "did you mean predict?")
+	measure(t, "frobnicate").want(t, cli.ExitUsage, "measure help")
+	measure(t, "predict").want(t, cli.ExitUsage, "takes MANIFEST", "measure predict -h")
+	measure(t, "predict", "x", "--shaep", "y").want(t, cli.ExitUsage, "did you mean --shape?")
+	measure(t, "predict", "x", "--zzzzzz").want(t, cli.ExitUsage, "unknown flag --zzzzzz")
+	measure(t, "predict", "x", "-o", "xml").want(t, cli.ExitUsage, "none of text, json, jsonl")
+	measure(t, "predict", "x", "--timeout", "-1s").want(t, cli.ExitUsage, "not positive")
+	measure(t, "quote", "--", "-o").want(t, cli.ExitUsage, "open -o")
+	if r := measure(t, "publish"); r.code != cli.ExitUsage || strings.Contains(measure(t, "help").stdout, "publish") {
+		t.Errorf("publish: %+v", r)
+	}
+	for _, v := range verbs() {
+		r := measure(t, v.name, "-h").want(t, cli.ExitOK, v.summary, "flags:")
+		if n := len(v.examples); n != 2 && v.count[1]+n < 2 {
+			t.Errorf("%s has %d examples", v.name, n)
+		}
+		for _, x := range v.examples {
+			if !strings.HasPrefix(x, "measure "+v.name) {
+				t.Errorf("example %q is not of %s", x, v.name)
+			}
+		}
+		for line := range strings.Lines(r.stdout) {
+			if len(line) > 140 {
+				t.Errorf("%s: help line of %d columns", v.name, len(line))
+			}
+		}
+	}
+}
+
+func TestErrorsInJSONAreDocumentsOnStdout(t *testing.T) {
+	t.Parallel()
+	var failure cli.Failure
+	r := measure(t, "quote", "none.bin", "-o", "json").want(t, cli.ExitUsage)
+	r.decode(t, &failure)
+	if failure.Code != cli.ExitUsage || failure.Kind != cli.KindUsage || !strings.Contains(r.stderr, "measure: error: ") {
+		t.Errorf("failure %+v, stderr %q", failure, r.stderr)
+	}
+}
+
+func TestVerbsAreOneFileEach(t *testing.T) {
+	t.Parallel()
+	for _, v := range verbs() {
+		if _, err := os.Stat(v.name + ".go"); err != nil {
+			t.Errorf("verb %s: %v", v.name, err)
+		}
+	}
+	names := make(map[string]bool)
+	for _, v := range verbs() {
+		if names[v.name] {
+			t.Errorf("verb %s is listed twice", v.name)
+		}
+		names[v.name] = true
+	}
+	if !slices.IsSorted([]int{cli.ExitOK, cli.ExitError, cli.ExitUsage, cli.ExitDifference}) {
+		t.Error("exit codes are out of order")
+	}
+}
