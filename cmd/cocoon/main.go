@@ -16,7 +16,13 @@ import (
 	"cocoon/cmd/internal/cli"
 )
 
+// dateVariable is what reproducible-builds tools pass dates in. Images take theirs from the lock, and nothing else.
+const dateVariable = "SOURCE_DATE_EPOCH"
+
 func main() {
+	if err := os.Unsetenv(dateVariable); err != nil {
+		os.Exit(cli.Finish(program, cli.Text, os.Stdout, os.Stderr, err))
+	}
 	os.Exit(run(os.Args[1:], deps{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, getwd: os.Getwd, now: time.Now,
 		terminal: cli.IsTerminal(os.Stderr, os.Getenv), interactive: cli.IsTerminal(os.Stdin, os.Getenv),

