@@ -64,7 +64,7 @@ func newToolchain(ctx context.Context, s Spec) (toolchain, error) {
 func query(ctx context.Context, dir, path, name string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "env", name) //nolint:gosec // the operator's Go toolchain
+	cmd := exec.CommandContext(ctx, path, "env", name)
 	cmd.Env = append(os.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=")
 	out, err := run(ctx, cmd, dir)
 	if err != nil {
@@ -85,7 +85,7 @@ func (t toolchain) compile(ctx context.Context, s Spec, work, out string) error 
 	if s.Jobs > 0 {
 		args = append(args, "-p", strconv.Itoa(s.Jobs))
 	}
-	cmd := exec.CommandContext(ctx, t.path, append(args, s.Package)...) //nolint:gosec // the operator's Go toolchain
+	cmd := exec.CommandContext(ctx, t.path, append(args, s.Package)...)
 	cmd.Env = env
 	_, err = run(ctx, cmd, s.Dir)
 	return err
@@ -98,7 +98,7 @@ func (t toolchain) environment(cacheDir, work string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cache, 0o755); err != nil { //nolint:gosec // a cache of public build results
+	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return nil, fmt.Errorf("making the build cache: %w", err)
 	}
 	if err := silence(work); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,7 @@ func makeModule(fields ...string) []byte {
 	}
 	put(1, 1, 1, infoAt, len(info))
 	put(2, 10, 3, namesAt, len(names))
-	return append(out, "signature~Module signature appended~\n"...)
+	return slices.Concat(out, []byte("signature~Module signature appended~\n"))
 }
 
 func TestParseInfoReadsTheFieldsThatCount(t *testing.T) {

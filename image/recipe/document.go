@@ -138,7 +138,7 @@ func parseDocument(data []byte) (document, error) {
 // positioned turns the library's errors into one line per finding.
 func positioned(err error) error {
 	if strict := (*toml.StrictMissingError)(nil); errors.As(err, &strict) {
-		var errs []error
+		errs := make([]error, 0, len(strict.Errors))
 		for i := range strict.Errors {
 			line, _ := strict.Errors[i].Position()
 			errs = append(errs, fmt.Errorf("%s:%d: unknown key %s", documentName, line, joinKey(strict.Errors[i].Key())))

@@ -25,12 +25,12 @@ type extraFile struct {
 	executable bool
 }
 
-// notDefinition reports names at the top of mkosi/ that are no part of the recipe: the lock (it holds the recipe's
-// hash), documents, dot files, and what mkosi itself leaves beside its configuration.
+// notDefinition reports names of mkosi/ that are no part of the recipe: the lock (it holds the recipe's hash),
+// documents, dot files, what only mkosi reads, and what mkosi leaves beside its configuration.
 func notDefinition(name string) bool {
 	top, _, _ := strings.Cut(name, "/")
 	switch {
-	case path.Ext(name) == ".md", strings.HasPrefix(top, "."), top == "image.lock":
+	case path.Ext(name) == ".md", strings.HasPrefix(top, "."), top == "image.lock", path.Base(name) == "mkosi.sandbox":
 		return true
 	}
 	return slices.Contains([]string{"mkosi.output", "mkosi.cache", "mkosi.pkgcache", "mkosi.builddir", "mkosi.workspace", "mkosi.tools"}, top)
@@ -85,7 +85,7 @@ func hashRoom(files map[string]extraFile) string {
 		if files[name].executable {
 			bit = 'x'
 		}
-		fmt.Fprintf(h, "%x %c %q\n", sha256.Sum256(files[name].data), bit, name)
+		_, _ = fmt.Fprintf(h, "%x %c %q\n", sha256.Sum256(files[name].data), bit, name) // a hash takes every write
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -254,7 +254,8 @@ func TestImagesDependOnTheVariant(t *testing.T) {
 		bootfiles.Production: {[]string{"base", "engine"}, []string{"virtio_blk", "dm_verity"}, "console=hvc0 quiet panic=-1 swiotlb=1048576"},
 		bootfiles.Debug: {
 			[]string{"base-debug", "engine"},
-			[]string{"virtio_blk", "dm_verity", "qemu_fw_cfg"}, "console=hvc0 quiet panic=-1 cocoon_debug swiotlb=1048576",
+			[]string{"virtio_blk", "dm_verity", "qemu_fw_cfg"},
+			"console=hvc0 quiet panic=-1 cocoon_debug swiotlb=1048576",
 		},
 		bootfiles.Test: {[]string{"base", "engine"}, []string{"virtio_blk", "dm_verity"}, "console=ttyS0 quiet panic=-1 swiotlb=1048576"},
 	} {
@@ -301,6 +302,7 @@ func TestHashCoversWhatMatters(t *testing.T) {
 		"document":             {func(m fstest.MapFS) { m["README.md"].Data = []byte("other\n") }, true},
 		"lock":                 {func(m fstest.MapFS) { delete(m, "image.lock") }, true},
 		"mkosi's cache":        {func(m fstest.MapFS) { delete(m, "mkosi.cache/x") }, true},
+		"mkosi's own sources":  {func(m fstest.MapFS) { m["mkosi.sandbox/etc/x"] = &fstest.MapFile{Mode: 0o644} }, true},
 		"group-write bit":      {func(m fstest.MapFS) { m["mkosi.conf"].Mode = 0o664 }, true},
 		"file time":            {func(m fstest.MapFS) { m["mkosi.conf"].ModTime = time.Unix(1, 0) }, true},
 		"comment in mkosi":     {func(m fstest.MapFS) { m["mkosi.conf"].Data = []byte(mainConf + "# x\n") }, false},

@@ -48,7 +48,7 @@ func TestRealLayers(t *testing.T) {
 	}
 	for _, l := range r.Layers {
 		t.Run(l.ID, func(t *testing.T) {
-			tree := layerTree(ctx, t, r, l, res.Artefacts, store)
+			tree := layerTree(t, r, l, sourcesOf(t, l, res.Artefacts, store))
 			var size int64
 			for _, n := range tree.Nodes() {
 				size += n.Inode.Content.Size
@@ -83,7 +83,8 @@ func request(r *recipe.Recipe) deb.Request {
 	return req
 }
 
-func layerTree(ctx context.Context, t *testing.T, r *recipe.Recipe, l recipe.Layer, all []lock.Artefact, store *fetch.Store) *rootfs.Tree {
+// sourcesOf finds the packages of a layer in the store.
+func sourcesOf(t *testing.T, l recipe.Layer, all []lock.Artefact, store *fetch.Store) []deb.Source {
 	t.Helper()
 	var sources []deb.Source
 	var names []string
@@ -102,11 +103,16 @@ func layerTree(ctx context.Context, t *testing.T, r *recipe.Recipe, l recipe.Lay
 		t.Error(err)
 	}
 	t.Logf("%d packages: %s", len(names), strings.Join(names, " "))
+	return sources
+}
+
+func layerTree(t *testing.T, r *recipe.Recipe, l recipe.Layer, sources []deb.Source) *rootfs.Tree {
+	t.Helper()
 	tree := rootfs.New()
 	steps := []func() error{
 		func() error { return deb.MergeUsr(tree) },
 		func() error { return rootfs.Prepare(tree, l.Rules) },
-		func() error { return deb.UnpackInto(ctx, tree, sources, 0, t.TempDir()) },
+		func() error { return deb.UnpackInto(t.Context(), tree, sources, 0, t.TempDir()) },
 		func() error { deb.PruneUsr(tree); return r.AddExtraTrees(tree, l) },
 		func() error { return rootfs.Normalise(tree, l.Rules) },
 	}

@@ -161,37 +161,29 @@ func (g Generated) validate() error {
 func (r Rules) checkAccounts() []error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	uids, gids, names := map[uint32]string{}, map[uint32]string{}, map[string]bool{}
+	gids, names := map[uint32]string{}, map[string]bool{}
 	for i, g := range r.Groups {
-		if !accountRule.MatchString(g.Name) {
-			add("groups[%d].name: %q does not match %s", i, g.Name, accountRule)
-		}
 		if old, ok := gids[g.GID]; ok {
 			add("groups[%d].gid: %d is the id of %q already", i, g.GID, old)
 		}
-		if g.GID > maxID {
-			add("groups[%d].gid: %d is above %d", i, g.GID, maxID)
+		if !accountRule.MatchString(g.Name) || g.GID > maxID {
+			add("groups[%d].name, gid: %q, %d: want %s and at most %d", i, g.Name, g.GID, accountRule, maxID)
 		}
 		gids[g.GID] = g.Name
 	}
+	uids := map[uint32]string{}
 	for i, u := range r.Users {
-		if !accountRule.MatchString(u.Name) {
-			add("users[%d].name: %q does not match %s", i, u.Name, accountRule)
-		}
-		if names[u.Name] {
-			add("users[%d].name: %q appears twice", i, u.Name)
-		}
 		if old, ok := uids[u.UID]; ok {
 			add("users[%d].uid: %d is the id of %q already", i, u.UID, old)
-		}
-		if u.UID > maxID {
-			add("users[%d].uid: %d is above %d", i, u.UID, maxID)
 		}
 		if _, ok := gids[u.GID]; !ok {
 			add("users[%d].gid: %d is the id of no group", i, u.GID)
 		}
-		if !path.IsAbs(u.Home) || strings.ContainsAny(u.Home, ":\n") {
-			add("users[%d].home: %q is not an absolute path", i, u.Home)
+		if names[u.Name] {
+			add("users[%d].name: %q appears twice", i, u.Name)
+		}
+		if err := u.validate(); err != nil {
+			add("users[%d].%w", i, err)
 		}
 		uids[u.UID], names[u.Name] = u.Name, true
 	}
@@ -203,6 +195,18 @@ func (r Rules) checkAccounts() []error {
 		}
 	}
 	return errs
+}
+
+func (u User) validate() error {
+	switch {
+	case !accountRule.MatchString(u.Name):
+		return fmt.Errorf("name: %q does not match %s", u.Name, accountRule)
+	case u.UID > maxID:
+		return fmt.Errorf("uid: %d is above %d", u.UID, maxID)
+	case !path.IsAbs(u.Home) || strings.ContainsAny(u.Home, ":\n"):
+		return fmt.Errorf("home: %q is not an absolute path", u.Home)
+	}
+	return nil
 }
 
 // Prepare puts a layer's links and directories into the tree, before its packages.
