@@ -15,71 +15,93 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"cocoon/guest/sandbox"
 )
 
 // Exit codes follow cmd/README.md.
 const (
-	exitOK    = 0
 	exitError = 1
 	exitUsage = 2
 )
 
 func main() {
-	if os.Getpid() == 1 {
+	if startedByKernel() {
 		runPID1()
 		return
 	}
 	os.Exit(run(context.Background(), os.Args, os.Stderr))
 }
 
-// command is one job of the binary besides PID 1.
+// startedByKernel tells the machine's PID 1 from pid 1 of the engine's namespace. Arguments cannot: the kernel hands
+// words of its command line to init. The sandbox's step is started with a sealed description as descriptor 3; the
+// kernel starts init with stdio alone.
+func startedByKernel() bool {
+	const description = 3
+	if os.Getpid() != 1 {
+		return false
+	}
+	seals, err := unix.FcntlInt(description, unix.F_GET_SEALS, 0)
+	return err != nil || seals == 0
+}
+
+// command is one job of the binary besides PID 1. Its exit code counts when it returns no error.
 type command struct {
 	name string
 	does string
-	run  func(ctx context.Context, args []string) error
+	run  func(ctx context.Context, args []string) (int, error)
 }
 
 var errNotInBuild = errors.New("not in this build")
 
 // commands lists the guest's services. One that does not exist yet says so; it never pretends to run.
 func commands() []command {
-	missing := func(context.Context, []string) error { return errNotInBuild }
+	missing := func(context.Context, []string) (int, error) { return exitError, errNotInBuild }
 	return []command{
 		{"router", "accept RA-TLS connections and pipe them to a service", missing},
 		{"proxy", "serve clients and schedule workers", missing},
 		{"worker", "run queries on the engine", missing},
 		{"seal", "derive sealed keys", missing},
 		{"health", "report status, logs and measurements", missing},
+		{sandbox.EnterVerb, "step of starting the engine: compose its root", enterSandbox},
+		{sandbox.ExecVerb, "step of starting the engine: give up every privilege", execSandboxed},
 	}
 }
 
 // run picks the command by argv[0] or by the first argument.
 func run(ctx context.Context, args []string, stderr io.Writer) int {
+	all := commands()
+	find := func(name string) int {
+		return slices.IndexFunc(all, func(c command) bool { return c.name == name })
+	}
 	name, rest := "", args
 	if len(args) > 0 {
 		name, rest = filepath.Base(args[0]), args[1:]
 	}
-	if name == "init" && len(rest) > 0 {
+	i := find(name)
+	if i < 0 && len(rest) > 0 { // the binary's own name says nothing: /init, or /proc/self/fd/4 in the sandbox
 		name, rest = rest[0], rest[1:]
+		i = find(name)
 	}
-	all := commands()
-	i := slices.IndexFunc(all, func(c command) bool { return c.name == name })
 	if i < 0 {
 		usage(stderr, name, all)
 		return exitUsage
 	}
-	if err := all[i].run(ctx, rest); err != nil {
+	code, err := all[i].run(ctx, rest)
+	if err != nil {
 		_, _ = fmt.Fprintf(stderr, "error: init %s: %v\n", name, err)
-		return exitError
+		return max(code, exitError)
 	}
-	return exitOK
+	return code
 }
 
 func usage(w io.Writer, name string, all []command) {
 	var text strings.Builder
 	fmt.Fprintf(&text, "error: init: %q is no command; init boots the guest only as PID 1\nhint: one of\n", name)
 	for _, c := range all {
-		fmt.Fprintf(&text, "  init %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(&text, "  init %-12s %s\n", c.name, c.does)
 	}
 	_, _ = io.WriteString(w, text.String())
 }

@@ -4,13 +4,22 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"cocoon/guest/boot"
+	"cocoon/guest/config"
 	"cocoon/guest/rtmr"
+	"cocoon/guest/sandbox"
+	"cocoon/guest/supervise"
+	"cocoon/measure/bootfiles"
 )
 
 func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
@@ -19,11 +28,12 @@ func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
 		code int
 		want string
 	}{
-		"by argument":         {[]string{"/init", "router"}, exitError, "error: init router: not in this build"},
-		"by argv[0]":          {[]string{"/usr/bin/worker", "-x"}, exitError, "error: init worker: not in this build"},
-		"unknown argument":    {[]string{"/init", "shell"}, exitUsage, `"shell" is no command`},
-		"init outside of PID": {[]string{"/init"}, exitUsage, "only as PID 1"},
-		"no arguments at all": {nil, exitUsage, "only as PID 1"},
+		"by argument":          {[]string{"/init", "router"}, exitError, "error: init router: not in this build"},
+		"by argv[0]":           {[]string{"/usr/bin/worker", "-x"}, exitError, "error: init worker: not in this build"},
+		"by argument, renamed": {[]string{"/proc/self/fd/4", "router"}, exitError, "error: init router: not in this build"},
+		"unknown argument":     {[]string{"/init", "shell"}, exitUsage, `"shell" is no command`},
+		"init outside of PID":  {[]string{"/init"}, exitUsage, "only as PID 1"},
+		"no arguments at all":  {nil, exitUsage, "only as PID 1"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -32,6 +42,77 @@ func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
 				t.Errorf("code %d, stderr %q", code, stderr.String())
 			}
 		})
+	}
+}
+
+func TestSandboxStepsRefuseToRunOutsideTheirStart(t *testing.T) {
+	for _, verb := range []string{sandbox.EnterVerb, sandbox.ExecVerb} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Args = []string{verb}
+		cmd.Env = append(os.Environ(), rerun+"=1")
+		out, err := cmd.CombinedOutput()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != exitError || !strings.Contains(string(out), "error: init "+verb) {
+			t.Errorf("%s: %v, %s", verb, err, out)
+		}
+	}
+}
+
+// rerun makes the test binary play the guest binary: its argv[0] is then the command.
+const rerun = "COCOON_TEST_INIT"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(rerun) != "" {
+		os.Exit(run(context.Background(), os.Args, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func TestEngineLayersLieTopmostFirst(t *testing.T) {
+	st := &boot.State{Layers: []bootfiles.Layer{{ID: "base", Mount: "/run/layers/base"}, {ID: "gpu", Mount: "/run/layers/gpu"}, {ID: "engine", Mount: "/run/layers/engine"}}}
+	if diff := cmp.Diff([]string{"/run/layers/engine", "/run/layers/gpu", "/run/layers/base"}, engineLayers(st)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWithoutAModelNoEngineStarts(t *testing.T) {
+	s := newServices(slog.New(slog.DiscardHandler), supervise.Plain{}, nil, make(chan error, 1))
+	err := s.startEngine(context.Background(), &boot.State{Measured: &config.Measured{Role: "worker"}})
+	if _, skipped := errors.AsType[*boot.SkipError](err); !skipped {
+		t.Errorf("err = %v", err)
+	}
+	if err := s.stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARequiredServiceBeyondSavingIsReportedOnce(t *testing.T) {
+	fatal := make(chan error, 1)
+	s := newServices(slog.New(slog.DiscardHandler), supervise.Plain{}, nil, fatal)
+	var starts atomic.Int32
+	err := s.supervisor.Start(context.Background(), supervise.Service{
+		Name: "probe", Required: true,
+		Command: func(context.Context) (*exec.Cmd, error) {
+			if starts.Add(1) > 1 {
+				return nil, errors.New("program is gone")
+			}
+			return exec.Command("sleep", "0.05"), nil
+		},
+		Restart: supervise.Restart{Max: 1, Window: time.Minute, Backoff: time.Millisecond},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-fatal:
+		if !strings.Contains(err.Error(), "required service probe") {
+			t.Errorf("err = %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nothing reported")
+	}
+	if err := s.stop(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"cocoon/guest/netcfg"
 	"cocoon/guest/rtmr"
 	"cocoon/guest/storage"
+	"cocoon/guest/supervise"
 )
 
 // stopTimeout bounds the orderly end; what has not ended by then is left behind.
@@ -47,8 +48,11 @@ func runPID1() {
 	// The libraries log through package log; their lines, which may quote a DHCP server, become quoted records.
 	log.SetFlags(0)
 	log.SetOutput(slog.NewLogLogger(handler, slog.LevelDebug).Writer())
-	st := boot.NewState(linuxDeps(handler, level))
+	deps := linuxDeps(handler, level)
+	st := boot.NewState(deps)
 	g := guest{state: st, machine: linuxMachine{}, reaper: reap.New(), fatal: make(chan error, 1)}
+	g.services = newServices(st.Log, g.reaper, &supervise.Cgroups{Root: cgroupRoot}, g.fatal)
+	deps.Hooks = boot.Hooks{Engine: g.services.startEngine}
 	if err := g.live(); err != nil {
 		st.Log.Error("Machine not powered off", slog.String("err", err.Error()))
 	}
@@ -60,9 +64,8 @@ type guest struct {
 	machine boot.Machine
 	reaper  *reap.Reaper
 	// fatal carries the death of a required service after its restart budget.
-	fatal chan error
-	// stopServices ends the supervised services; nil when there are none.
-	stopServices func(ctx context.Context) error
+	fatal    chan error
+	services *services
 }
 
 // live runs the boot, waits for a reason to end, and ends.
@@ -89,7 +92,7 @@ func (g guest) live() error {
 	g.state.Log.Info("Stopping")
 	end, cancelEnd := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancelEnd()
-	return boot.Stop(end, g.state, g.machine, g.stopServices)
+	return boot.Stop(end, g.state, g.machine, g.services.stop)
 }
 
 // linuxDeps wires the stages to the running kernel.

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"cocoon/guest/boot"
+	"cocoon/guest/engine"
+	"cocoon/guest/klog"
+	"cocoon/guest/sandbox"
+	"cocoon/guest/supervise"
+	"cocoon/measure/bootfiles"
+)
+
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	// engineSocketDir is where the worker finds the engine's socket.
+	engineSocketDir = "/run/engine"
+)
+
+// services is what PID 1 supervises.
+type services struct {
+	cgroups    *supervise.Cgroups
+	supervisor *supervise.Supervisor
+}
+
+// newServices makes a supervisor that shares reaping with PID 1. The first required service beyond saving is sent to
+// fatal; later ones change nothing, because the machine is then on its way down.
+func newServices(log *slog.Logger, processes supervise.Processes, cgroups *supervise.Cgroups, fatal chan<- error) *services {
+	return &services{
+		cgroups: cgroups,
+		supervisor: supervise.New(supervise.Config{
+			Logger: log, Processes: processes, Cgroups: cgroups, Now: time.Now,
+			Fatal: func(service string, err error) {
+				select {
+				case fatal <- fmt.Errorf("required service %s: %w", service, err):
+				default:
+				}
+			},
+		}),
+	}
+}
+
+// startEngine is the hook of the engine stage: its layers and the model volume are mounted.
+func (s *services) startEngine(ctx context.Context, st *boot.State) error {
+	if st.Measured.Model == nil {
+		return &boot.SkipError{Reason: "the spec names no model"}
+	}
+	if err := s.cgroups.Prepare(); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the guest binary: %w", err)
+	}
+	report, err := engine.Start(ctx, engine.Config{
+		Self: self, Supervisor: s.supervisor, Layers: engineLayers(st), ModelDir: st.ModelDir, Measured: *st.Measured,
+		SocketDir: engineSocketDir, Verbose: st.Image.Variant != bootfiles.Production,
+	}, time.Now)
+	if err != nil {
+		return err
+	}
+	st.Detail("engine", report.Kind)
+	st.Detail("answer_tokens", report.Answer.CompletionTokens)
+	st.Detail("start_ms", report.Start.Milliseconds())
+	return nil
+}
+
+// engineLayers lists the mount points that make the engine's root, the topmost first: a later layer lies over an
+// earlier one.
+func engineLayers(st *boot.State) []string {
+	dirs := make([]string, 0, len(st.Layers))
+	for _, l := range slices.Backward(st.Layers) {
+		dirs = append(dirs, l.Mount)
+	}
+	return dirs
+}
+
+// stop ends the services in reverse order, until ctx ends.
+func (s *services) stop(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.supervisor.Stop()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stopping services: %w", ctx.Err())
+	}
+}
+
+// enterSandbox is pid 1 of the engine's namespaces.
+func enterSandbox(context.Context, []string) (int, error) {
+	return sandbox.Enter(slog.New(klog.New(klog.Options{Console: os.Stderr})))
+}
+
+// execSandboxed becomes the engine; it returns only when it could not.
+func execSandboxed(context.Context, []string) (int, error) {
+	return exitError, errors.Join(errors.New("engine not started"), sandbox.Exec())
+}
