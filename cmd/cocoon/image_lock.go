@@ -43,8 +43,11 @@ func (r lockResult) Text(w io.Writer) error {
 		return err
 	}
 	state := "unchanged"
-	if r.Written {
+	switch {
+	case r.Written:
 		state = "written"
+	case len(r.Changes) > 0:
+		state = "not written"
 	}
 	_, err := fmt.Fprintf(w, "%s: %d artefacts of %d suites, Go %s, %s\n", r.Path, r.Artefacts, r.Suites, r.Go, state)
 	return err

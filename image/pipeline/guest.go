@@ -33,22 +33,31 @@ func (b *build) sourcesStep() step {
 	return step{
 		Name: sourcesName, Kind: sourcesName, Uncached: true, Needs: []string{checkName},
 		Run: func(ctx context.Context, w *work) error {
-			// Files of other modules are covered by go.sum.
-			out, err := b.goCommand(ctx, "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}"+
-				"{{range .GoFiles}}{{$d}}/{{.}}\n{{end}}{{range .EmbedFiles}}{{$d}}/{{.}}\n{{end}}"+
-				"{{range .SFiles}}{{$d}}/{{.}}\n{{end}}{{end}}{{end}}", initPkg)
+			facts, err := b.sourceFacts(ctx, initPkg)
 			if err != nil {
 				return err
-			}
-			facts, err := hashSources(b.opts.Root, strings.Fields(out))
-			if err != nil {
-				return fmt.Errorf("hashing sources of %s: %w", initPkg, err)
 			}
 			w.Facts = facts
 			w.Detail = fmt.Sprintf("%d Go files of %s", facts.Files, initPkg)
 			return nil
 		},
 	}
+}
+
+// sourceFacts hashes the module's Go files that a program is made of. Files of other modules are covered by go.sum; -e,
+// because without cgo the go command finds nothing to compile in the one module that needs it.
+func (b *build) sourceFacts(ctx context.Context, pkg string) (sourceFacts, error) {
+	out, err := b.goCommand(ctx, "list", "-e", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}"+
+		"{{range .GoFiles}}{{$d}}/{{.}}\n{{end}}{{range .EmbedFiles}}{{$d}}/{{.}}\n{{end}}"+
+		"{{range .SFiles}}{{$d}}/{{.}}\n{{end}}{{end}}{{end}}", pkg)
+	if err != nil {
+		return sourceFacts{}, err
+	}
+	facts, err := hashSources(b.opts.Root, strings.Fields(out))
+	if err != nil {
+		return sourceFacts{}, fmt.Errorf("hashing sources of %s: %w", pkg, err)
+	}
+	return facts, nil
 }
 
 func hashSources(root string, files []string) (sourceFacts, error) {

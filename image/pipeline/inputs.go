@@ -97,6 +97,10 @@ func (b *build) fetchStep() step {
 			if len(missing) == 0 {
 				return nil // every step hashes the inputs that it opens
 			}
+			missing, err := locateWheels(ctx, b.store, missing, b.opts)
+			if err != nil {
+				return err
+			}
 			return b.store.Ensure(ctx, missing, b.opts.fetchOptions(fetchProgress(missing, w.progress)))
 		},
 	}
@@ -128,6 +132,9 @@ func (b *build) groups() []string {
 	for _, id := range b.layerIDs() {
 		if l, err := b.recipe.Layer(id); err == nil {
 			out = append(out, l.Group.Name)
+		}
+		if b.hasDriver(id) {
+			out = append(out, b.gpu.Driver.Toolchain)
 		}
 	}
 	slices.Sort(out)

@@ -14,6 +14,7 @@ import (
 
 	"cocoon/image/deb"
 	"cocoon/image/fs"
+	"cocoon/image/lock"
 	"cocoon/image/manifest"
 	"cocoon/image/recipe"
 	"cocoon/image/rootfs"
@@ -50,13 +51,18 @@ func (b *build) layerSteps() error {
 		if err != nil {
 			return fmt.Errorf("layer %q: %w", id, err)
 		}
-		b.add(step{
-			Name: layerStep(id), Kind: "layer", Version: 1, Needs: []string{fetchName},
+		needs, beyond := b.beyond(id)
+		s := step{
+			Name: layerStep(id), Kind: "layer", Version: 1, Needs: append([]string{fetchName}, needs...),
 			Inputs:  slices.Concat(inputs, lines, trees),
-			Params:  layerParams{id, b.lock.Epoch, recipePart(l)},
+			Params:  layerParams{id, b.lock.Epoch, recipePart(l), beyond},
 			Outputs: []string{layerFile(id), layerFiles(id)},
 			Run:     func(ctx context.Context, w *work) error { return b.buildLayer(ctx, w, l) },
-		})
+		}
+		if beyond != nil {
+			s.Deadline = heavyDeadline
+		}
+		b.add(s)
 	}
 	return nil
 }
@@ -66,6 +72,8 @@ type layerParams struct {
 	ID     string    `json:"id"`
 	Epoch  int64     `json:"epoch"`
 	Recipe layerPart `json:"recipe"`
+	// Beyond is what decides the files that are no package's.
+	Beyond any `json:"beyond,omitempty"`
 }
 
 // layerPart is the part of the recipe's layer that reaches its bytes; how packages were resolved does not.
@@ -99,11 +107,12 @@ func (b *build) extraFiles(l recipe.Layer) ([]Input, error) {
 	return out, nil
 }
 
-func (b *build) buildLayer(ctx context.Context, w *work, l recipe.Layer) error {
-	tree, err := b.layerTree(ctx, l)
+func (b *build) buildLayer(ctx context.Context, w *work, l recipe.Layer) (err error) {
+	tree, done, err := b.layerTree(ctx, w, l)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, done()) }()
 	name := w.out(layerFile(l.ID))
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -129,8 +138,23 @@ func (b *build) buildLayer(ctx context.Context, w *work, l recipe.Layer) error {
 	return os.WriteFile(w.out(layerFiles(l.ID)), listing, 0o600)
 }
 
-// layerTree unpacks a layer's packages and applies the recipe.
-func (b *build) layerTree(ctx context.Context, l recipe.Layer) (*rootfs.Tree, error) {
+// layerTree unpacks a layer's packages, adds what is no package, and applies the recipe. done must be called when the
+// tree is no longer read.
+func (b *build) layerTree(ctx context.Context, w *work, l recipe.Layer) (tree *rootfs.Tree, done func() error, err error) {
+	if tree, err = b.packageTree(ctx, l); err != nil {
+		return nil, nil, err
+	}
+	if done, err = b.addBeyond(ctx, w, l, tree); err != nil {
+		return nil, nil, err
+	}
+	if err := rootfs.Normalise(tree, l.Rules); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return tree, done, nil
+}
+
+// packageTree unpacks a layer's packages and extra trees.
+func (b *build) packageTree(ctx context.Context, l recipe.Layer) (*rootfs.Tree, error) {
 	tree := rootfs.New()
 	if err := rootfs.Prepare(tree, l.Rules); err != nil {
 		return nil, err
@@ -148,10 +172,7 @@ func (b *build) layerTree(ctx context.Context, l recipe.Layer) (*rootfs.Tree, er
 		return nil, err
 	}
 	deb.PruneUsr(tree)
-	if err := b.recipe.AddExtraTrees(tree, l); err != nil {
-		return nil, err
-	}
-	return tree, rootfs.Normalise(tree, l.Rules)
+	return tree, b.recipe.AddExtraTrees(tree, l)
 }
 
 func globsOf(l recipe.Layer, name string) []string {
@@ -167,6 +188,9 @@ func globsOf(l recipe.Layer, name string) []string {
 func (b *build) sources(group string, selection func(name string) deb.Selection) ([]deb.Source, error) {
 	var out []deb.Source
 	for _, a := range b.lock.InGroup(group) {
+		if a.Kind != lock.Deb {
+			continue // addBeyond's
+		}
 		p, err := b.path(a.SHA256)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", a.Label(), err)

@@ -61,9 +61,14 @@ func UpdateLock(ctx context.Context, o Options) (*LockUpdate, error) {
 	l := &lock.Lock{
 		Epoch: r.Epoch, Go: r.Go, RecipeSHA256: r.SHA256, Mirrors: old.Mirrors, Suites: res.Suites, Artefacts: res.Artefacts,
 	}
-	// What comes from outside Debian is pinned by hand and stays.
+	wheels, err := lockedWheels(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	l.Artefacts = append(l.Artefacts, wheels...)
+	// What comes from elsewhere is pinned by hand and stays.
 	l.Artefacts = append(l.Artefacts, slices.DeleteFunc(slices.Clone(old.Artefacts), func(a lock.Artefact) bool {
-		return a.Kind == lock.Deb
+		return a.Kind == lock.Deb || a.Kind == lock.Wheel
 	})...)
 	if _, err := l.Format(); err != nil {
 		return nil, err
@@ -150,32 +155,29 @@ func compareLocks(a, b *lock.Lock) []LockChange {
 	return out
 }
 
-// FetchAll brings the inputs of a checkout's lock into the store and returns them. Optional groups are tools for
+// FetchAll brings the inputs of the selected build into the store and returns them. Optional groups are tools for
 // checks; they come along only when asked for.
 func FetchAll(ctx context.Context, o Options, optional bool, progress func(fetch.Event)) (*fetch.Store, []lock.Artefact, error) {
 	o, err := o.complete()
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := recipe.Load(RecipePath(o.Root))
+	b, err := newBuild(o)
 	if err != nil {
 		return nil, nil, err
 	}
-	l, err := lock.Load(LockPath(o.Root))
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := fetch.Open(StoreDir(o.CacheDir))
-	if err != nil {
-		return nil, nil, err
-	}
-	arts := slices.DeleteFunc(slices.Clone(l.Artefacts), func(a lock.Artefact) bool {
-		return !optional && !slices.ContainsFunc(a.Groups, func(name string) bool {
-			g, err := r.Group(name)
-			return err != nil || !g.Optional
+	needed := b.groups()
+	arts := slices.DeleteFunc(slices.Clone(b.lock.Artefacts), func(a lock.Artefact) bool {
+		return !slices.ContainsFunc(a.Groups, func(name string) bool {
+			g, err := b.recipe.Group(name)
+			return slices.Contains(needed, name) || (err == nil && g.Optional && optional)
 		})
 	})
-	return store, arts, store.Ensure(ctx, arts, o.fetchOptions(progress))
+	located, err := locateWheels(ctx, b.store, arts, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return b.store, arts, b.store.Ensure(ctx, located, o.fetchOptions(progress))
 }
 
 // CheckLock compares a checkout's lock with its recipe and a toolchain.

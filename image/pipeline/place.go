@@ -10,12 +10,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// copyBlock is the unit of a sparse copy: a block of zeros becomes a hole.
-const copyBlock = 1 << 16
+const (
+	// copyBlock is the unit of a sparse copy: a block of zeros becomes a hole.
+	copyBlock = 1 << 16
+	// maxSmall is the size up to which files are always copied: documents that people edit. A second name would carry
+	// the edit into the cache.
+	maxSmall = 1 << 20
+)
 
 // place puts the file src at dst without copying where the file system allows it: as a clone that shares blocks, as a
-// second name of the same file, or as a sparse copy, in this order.
+// second name of the same file, or as a sparse copy, in this order. The cache notices a change made through a second
+// name by the file's time, and builds again.
 func place(src, dst string) error {
+	st, err := os.Stat(src)
+	if err != nil {
+		return fmt.Errorf("placing artefact: %w", err)
+	}
+	if st.Size() <= maxSmall {
+		return sparseCopy(src, dst)
+	}
 	if err := clone(src, dst); err == nil {
 		return nil
 	}

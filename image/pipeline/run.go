@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"cocoon/image/fetch"
+	"cocoon/image/gpu"
 	"cocoon/image/lock"
 	"cocoon/image/manifest"
 	"cocoon/image/recipe"
@@ -42,6 +43,7 @@ type build struct {
 	lock    *lock.Lock
 	lockSum string
 	store   *fetch.Store
+	gpu     *gpu.Config // nil when the recipe has no gpu variant
 	targets []target
 	steps   []step
 }
@@ -93,7 +95,11 @@ func newBuild(o Options) (*build, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &build{opts: o, recipe: r, lock: l, lockSum: sum, store: store}
+	c, err := loadGPU(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	b := &build{opts: o, recipe: r, lock: l, lockSum: sum, store: store, gpu: c}
 	for _, img := range images {
 		for _, v := range o.Variants {
 			b.targets = append(b.targets, target{img, v})
@@ -107,7 +113,7 @@ func (b *build) table() error {
 	b.add(b.checkStep())
 	b.add(b.fetchStep())
 	b.add(b.sourcesStep())
-	for _, rows := range []func() error{b.layerSteps, b.kernelSteps, b.firmwareStep, b.initStep} {
+	for _, rows := range []func() error{b.gpuSteps, b.layerSteps, b.kernelSteps, b.firmwareStep, b.initStep} {
 		if err := rows(); err != nil {
 			return err
 		}

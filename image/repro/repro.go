@@ -67,6 +67,9 @@ func (o *Outcome) Equal() bool {
 
 // Run builds both legs and compares them.
 func Run(ctx context.Context, s Spec) (out *Outcome, err error) {
+	if _, err := pipeline.CheckLock(ctx, s.Options); err != nil {
+		return nil, err
+	}
 	scratch, err := makeScratch(s.Scratch)
 	if err != nil {
 		return nil, err
@@ -76,7 +79,7 @@ func Run(ctx context.Context, s Spec) (out *Outcome, err error) {
 			err = errors.Join(err, removeAll(scratch))
 		}
 	}()
-	program := filepath.Join(scratch, "builder")
+	program := filepath.Join(scratch, "cocoon")
 	if err := copyFile(s.Program, program, 0o755); err != nil {
 		return nil, fmt.Errorf("rebuilding: %w", err)
 	}

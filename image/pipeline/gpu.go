@@ -1,0 +1,295 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"cocoon/image/deb"
+	"cocoon/image/fetch"
+	"cocoon/image/gpu"
+	"cocoon/image/lock"
+	"cocoon/image/nvidia"
+	"cocoon/image/recipe"
+	"cocoon/image/rootfs"
+	"cocoon/image/wheel"
+)
+
+// Rows and outputs of the gpu variant.
+const (
+	gpuModulesName = "gpu modules"
+	gpuHelperName  = "gpuattest"
+	gpuSourcesName = "sources gpuattest"
+	gpuHelperFile  = "gpuattest"
+	gpuHelperPkg   = "./cmd/gpuattest"
+)
+
+// heavyDeadline bounds a row that compiles, or that writes a layer of ten gigabytes.
+const heavyDeadline = 3 * time.Hour
+
+// gpuModuleFiles are the modules in loading order.
+var gpuModuleFiles = []string{"nvidia.ko", "nvidia_uvm.ko"} //nolint:gochecknoglobals // constant table
+
+// loadGPU reads the definition of the gpu variant; a recipe without one has none.
+func loadGPU(root string) (*gpu.Config, error) {
+	c, err := gpu.Load(RecipePath(root))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // a recipe without a gpu variant is whole
+	}
+	return c, err
+}
+
+// hasDriver and hasWheels tell what a layer gets beside its packages.
+func (b *build) hasDriver(id string) bool { return b.gpu != nil && b.gpu.Driver.Layer == id }
+func (b *build) hasWheels(id string) bool { return b.gpu != nil && b.gpu.Engine.Layer == id }
+
+// gpuSteps adds the rows that the driver's layer needs, when a target has it.
+func (b *build) gpuSteps() error {
+	if !slices.ContainsFunc(b.layerIDs(), b.hasDriver) {
+		return nil
+	}
+	inputs, err := b.lockInputs(b.gpu.Driver.Toolchain)
+	if err != nil {
+		return err
+	}
+	b.add(step{
+		Name: gpuModulesName, Kind: "gpu-modules", Version: 1, Needs: []string{fetchName}, Inputs: inputs,
+		Params: modulesParams{b.recipe.Kernel.Version, b.gpu.Driver.Version, b.lock.Epoch}, Outputs: gpuModuleFiles,
+		Deadline: heavyDeadline, Run: b.buildGPUModules,
+	})
+	b.add(step{
+		Name: gpuSourcesName, Kind: "gpu-sources", Uncached: true, Needs: []string{checkName},
+		Run: func(ctx context.Context, w *work) error {
+			facts, err := b.sourceFacts(ctx, gpuHelperPkg)
+			w.Facts, w.Detail = facts, fmt.Sprintf("%d Go files of %s", facts.Files, gpuHelperPkg)
+			return err
+		},
+	})
+	b.add(step{
+		Name: gpuHelperName, Kind: gpuHelperName, Version: 1, Needs: []string{fetchName, gpuSourcesName},
+		Inputs:  append(slices.Clone(inputs), Input{Kind: "go", Name: "toolchain", Version: b.lock.Go, SHA256: hashText(b.lock.Go)}),
+		Outputs: []string{gpuHelperFile}, Deadline: heavyDeadline, Run: b.buildGPUHelper,
+	})
+	return nil
+}
+
+// modulesParams is what decides the modules' bytes besides the packages.
+type modulesParams struct {
+	Release string `json:"release"`
+	Driver  string `json:"driver"`
+	Epoch   int64  `json:"epoch"`
+}
+
+func (b *build) buildGPUModules(ctx context.Context, w *work) error {
+	tools, err := b.toolchain("modules")
+	if err != nil {
+		return err
+	}
+	modules, err := nvidia.BuildModules(ctx, nvidia.ModulesSpec{
+		Toolchain: tools, Release: b.recipe.Kernel.Version, Driver: b.gpu.Driver.Version, Epoch: b.lock.Epoch,
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range modules {
+		if err := writeFile(w.out(m.File), m.Data); err != nil {
+			return err
+		}
+	}
+	w.Detail = fmt.Sprintf("driver %s for %s", b.gpu.Driver.Version, b.recipe.Kernel.Version)
+	return nil
+}
+
+func (b *build) buildGPUHelper(ctx context.Context, w *work) error {
+	tools, err := b.toolchain("gpuattest")
+	if err != nil {
+		return err
+	}
+	places, err := b.goCommand(ctx, "env", "GOROOT", "GOMODCACHE")
+	if err != nil {
+		return err
+	}
+	dirs := strings.Fields(places)
+	if len(dirs) != 2 {
+		return fmt.Errorf("asking go for its folders: %q", places)
+	}
+	program, err := nvidia.BuildHelper(ctx, nvidia.HelperSpec{
+		Toolchain: tools, Module: b.opts.Root, GoRoot: dirs[0], ModCache: dirs[1], GoVersion: b.lock.Go,
+	})
+	if err != nil {
+		return err
+	}
+	w.Detail = fmt.Sprintf("%.1f MB", float64(len(program))/1e6)
+	return writeFile(w.out(gpuHelperFile), program)
+}
+
+// toolchain is the packages that the gpu layer's programs are compiled with, and a scratch folder of its own.
+func (b *build) toolchain(purpose string) (nvidia.Toolchain, error) {
+	sources, err := b.sources(b.gpu.Driver.Toolchain, func(string) deb.Selection { return deb.Selection{} })
+	if err != nil {
+		return nvidia.Toolchain{}, err
+	}
+	scratch, err := b.scratch(purpose)
+	return nvidia.Toolchain{Sources: sources, CacheDir: b.debCache(), Scratch: scratch, Workers: b.opts.Workers}, err
+}
+
+// scratch is a new, empty folder in the cache; whoever uses it removes it.
+func (b *build) scratch(purpose string) (string, error) {
+	dir := filepath.Join(b.opts.CacheDir, "scratch")
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // package contents are public
+		return "", fmt.Errorf("making a scratch folder: %w", err)
+	}
+	dir, err := os.MkdirTemp(dir, purpose+"-")
+	if err != nil {
+		return "", fmt.Errorf("making a scratch folder: %w", err)
+	}
+	return dir, os.Chmod(dir, 0o755) //nolint:gosec // package contents are public
+}
+
+// beyond are the rows and parameters of a layer that gets more than packages.
+func (b *build) beyond(id string) (needs []string, params any) {
+	switch {
+	case b.hasDriver(id):
+		return []string{gpuModulesName, gpuHelperName}, []string{b.gpu.Driver.ModulesDir, b.gpu.Driver.HelperPath}
+	case b.hasWheels(id):
+		return nil, b.gpu.Engine
+	}
+	return nil, nil
+}
+
+// addBeyond puts what is no package into a layer's tree; done must be called when the tree is no longer read.
+func (b *build) addBeyond(ctx context.Context, w *work, l recipe.Layer, tree *rootfs.Tree) (done func() error, err error) {
+	switch {
+	case b.hasDriver(l.ID):
+		return func() error { return nil }, b.addDriver(w, tree)
+	case b.hasWheels(l.ID):
+		return b.addWheels(ctx, w, l, tree)
+	}
+	return func() error { return nil }, nil
+}
+
+// addDriver puts the compiled files into the gpu layer.
+func (b *build) addDriver(w *work, tree *rootfs.Tree) error {
+	add := func(step, file, place string, mode uint32) error {
+		p, err := w.needPath(step, file)
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		return tree.Add(place, &rootfs.Inode{Type: rootfs.File, Mode: mode, Content: rootfs.Bytes(data), Origin: step})
+	}
+	for _, file := range gpuModuleFiles {
+		if err := add(gpuModulesName, file, path.Join(b.gpu.Driver.ModulesDir, file), 0o644); err != nil {
+			return err
+		}
+	}
+	return add(gpuHelperName, gpuHelperFile, b.gpu.Driver.HelperPath, 0o755)
+}
+
+// addWheels puts the locked wheels and the bytecode of all Python files into the engine layer.
+func (b *build) addWheels(ctx context.Context, w *work, l recipe.Layer, tree *rootfs.Tree) (func() error, error) {
+	e := b.gpu.Engine
+	list, err := e.List(RecipePath(b.opts.Root))
+	if err != nil {
+		return nil, err
+	}
+	sources, err := b.wheelSources(list, l.Group.Name)
+	if err != nil {
+		return nil, err
+	}
+	err = wheel.Unpack(ctx, tree, sources, wheel.Options{
+		Layout: wheel.DebianLayout(e.Python), CacheDir: filepath.Join(b.opts.CacheDir, "wheel"), Drop: e.Drops(), Workers: b.opts.Workers,
+	})
+	if err != nil {
+		return nil, err
+	}
+	dir, err := b.scratch("bytecode")
+	if err != nil {
+		return nil, err
+	}
+	done := func() error { return os.RemoveAll(dir) }
+	_, err = wheel.Compile(ctx, tree, wheel.Bytecode{
+		Minor: e.Python, Dirs: e.Bytecode, Scratch: dir, Workers: b.opts.Workers,
+		Progress: func(files, total int) { w.progress(int64(files), int64(total)) },
+	})
+	if err != nil {
+		return nil, errors.Join(err, done())
+	}
+	return done, nil
+}
+
+// wheelSources pairs the list with the lock: the lock decides which bytes may enter, and it must hold the same list.
+func (b *build) wheelSources(list *wheel.List, group string) ([]wheel.Source, error) {
+	locked := make(map[string]lock.Artefact)
+	for _, a := range b.lock.InGroup(group) {
+		if a.Kind == lock.Wheel {
+			locked[a.Name] = a
+		}
+	}
+	out := make([]wheel.Source, 0, len(list.Wheels))
+	for _, e := range list.Wheels {
+		a, ok := locked[e.Name]
+		if !ok || a.SHA256 != e.SHA256 || a.Size != e.Size {
+			return nil, fmt.Errorf("wheel %s %s is not in the lock as %s lists it; run %q", e.Name, e.Version, b.gpu.Engine.Wheels, lock.UpdateCommand)
+		}
+		delete(locked, e.Name)
+		p, err := b.path(a.SHA256)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", a.Label(), err)
+		}
+		out = append(out, wheel.Source{Path: p, Entry: e})
+	}
+	if len(locked) > 0 {
+		return nil, fmt.Errorf("the lock holds %d wheels that %s does not list; run %q", len(locked), b.gpu.Engine.Wheels, lock.UpdateCommand)
+	}
+	return out, nil
+}
+
+// lockedWheels are the wheels of a checkout's recipe in the lock's form.
+func lockedWheels(root string) ([]lock.Artefact, error) {
+	c, err := loadGPU(root)
+	if err != nil || c == nil {
+		return nil, err
+	}
+	list, err := c.Engine.List(RecipePath(root))
+	if err != nil {
+		return nil, err
+	}
+	return list.Artefacts(c.Engine.Layer), nil
+}
+
+// locateWheels gives the wheels that the store lacks their addresses in the package index. Without an index the exports
+// may have them.
+func locateWheels(ctx context.Context, store *fetch.Store, arts []lock.Artefact, o Options) ([]lock.Artefact, error) {
+	var lacking []lock.Artefact
+	for _, a := range arts {
+		if _, ok := store.Path(a.SHA256); !ok && a.Kind == lock.Wheel {
+			lacking = append(lacking, a)
+		}
+	}
+	if o.Offline || len(lacking) == 0 {
+		return arts, nil
+	}
+	found, err := wheel.Index{}.Locate(ctx, lacking)
+	if errors.Is(err, wheel.ErrNoIndex) && len(o.From) > 0 {
+		return arts, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(arts)
+	for _, a := range found {
+		out[slices.IndexFunc(arts, func(x lock.Artefact) bool { return x.SHA256 == a.SHA256 })] = a
+	}
+	return out, nil
+}
