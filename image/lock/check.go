@@ -128,7 +128,7 @@ func (a Artefact) validate(suites map[string]bool) error {
 		errs = append(errs, fmt.Errorf("suite %q is not declared", a.Suite))
 	case a.Suite != "":
 		errs = append(errs, checkPath("path", a.Path))
-	case len(a.URLs) == 0:
+	case len(a.URLs) == 0 && a.Kind != Wheel: // a package index says where a wheel is, by its hash
 		errs = append(errs, errors.New("no suite and no urls: nowhere to fetch it from"))
 	}
 	for _, u := range a.URLs {

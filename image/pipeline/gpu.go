@@ -88,7 +88,7 @@ type modulesParams struct {
 }
 
 func (b *build) buildGPUModules(ctx context.Context, w *work) error {
-	tools, err := b.toolchain("modules")
+	tools, err := b.gpuTools("modules")
 	if err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (b *build) buildGPUModules(ctx context.Context, w *work) error {
 }
 
 func (b *build) buildGPUHelper(ctx context.Context, w *work) error {
-	tools, err := b.toolchain("gpuattest")
+	tools, err := b.gpuTools("gpuattest")
 	if err != nil {
 		return err
 	}
@@ -130,8 +130,8 @@ func (b *build) buildGPUHelper(ctx context.Context, w *work) error {
 	return writeFile(w.out(gpuHelperFile), program)
 }
 
-// toolchain is the packages that the gpu layer's programs are compiled with, and a scratch folder of its own.
-func (b *build) toolchain(purpose string) (nvidia.Toolchain, error) {
+// gpuTools are the packages that the gpu layer's programs are compiled with, and a scratch folder of its own.
+func (b *build) gpuTools(purpose string) (nvidia.Toolchain, error) {
 	sources, err := b.sources(b.gpu.Driver.Toolchain, func(string) deb.Selection { return deb.Selection{} })
 	if err != nil {
 		return nvidia.Toolchain{}, err
