@@ -58,7 +58,8 @@ type firmwareDoc struct {
 
 // Text prints the map and the values.
 func (d *firmwareDoc) Text(w io.Writer) error {
-	rows := [][]string{{"SECTION", "FILE OFFSET", "FILE SIZE", "ADDRESS", "MEMORY SIZE", "ATTRIBUTES"}}
+	rows := make([][]string, 0, len(d.Sections)+2)
+	rows = append(rows, []string{"SECTION", "FILE OFFSET", "FILE SIZE", "ADDRESS", "MEMORY SIZE", "ATTRIBUTES"})
 	for _, s := range d.Sections {
 		rows = append(rows, []string{
 			s.Type, fmt.Sprintf("%#x", s.DataOffset), fmt.Sprintf("%#x", s.RawSize), fmt.Sprintf("%#x", s.Address),

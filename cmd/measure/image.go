@@ -79,7 +79,8 @@ func describeImage(data []byte, profile string) (*imageDoc, error) {
 
 // Text prints sections, events and registers.
 func (d *imageDoc) Text(w io.Writer) error {
-	rows := [][]string{{"SECTION", "BYTES", "SHA-384"}}
+	rows := make([][]string, 0, len(d.Sections)+2)
+	rows = append(rows, []string{"SECTION", "BYTES", "SHA-384"})
 	for _, s := range d.Sections {
 		rows = append(rows, []string{s.Name, cli.Count(int64(s.Bytes)), s.SHA384.String()})
 	}

@@ -31,8 +31,8 @@ type result struct {
 }
 
 // measure runs the command as main does.
-func measure(t testing.TB, args ...string) result {
-	t.Helper()
+func measure(tb testing.TB, args ...string) result {
+	tb.Helper()
 	var out, errs bytes.Buffer
 	e := &env{
 		stdout: &out, stderr: &errs, getenv: func(string) string { return "" },
@@ -43,24 +43,24 @@ func measure(t testing.TB, args ...string) result {
 }
 
 // want checks the exit code and that the words appear somewhere.
-func (r result) want(t testing.TB, code int, words ...string) result {
-	t.Helper()
+func (r result) want(tb testing.TB, code int, words ...string) result {
+	tb.Helper()
 	if r.code != code {
-		t.Errorf("exit code %d, want %d\n%s%s", r.code, code, r.stdout, r.stderr)
+		tb.Errorf("exit code %d, want %d\n%s%s", r.code, code, r.stdout, r.stderr)
 	}
 	for _, w := range words {
 		if !strings.Contains(r.stdout+r.stderr, w) {
-			t.Errorf("no %q in\n%s%s", w, r.stdout, r.stderr)
+			tb.Errorf("no %q in\n%s%s", w, r.stdout, r.stderr)
 		}
 	}
 	return r
 }
 
 // decode reads the JSON document on stdout.
-func (r result) decode(t testing.TB, v any) {
-	t.Helper()
+func (r result) decode(tb testing.TB, v any) {
+	tb.Helper()
 	if err := json.Unmarshal([]byte(r.stdout), v); err != nil {
-		t.Fatalf("decoding %.200q: %v", r.stdout, err)
+		tb.Fatalf("decoding %.200q: %v", r.stdout, err)
 	}
 }
 
@@ -72,9 +72,9 @@ type imageParts struct {
 }
 
 // buildImage writes an image's artefacts and manifest into a folder.
-func buildImage(t testing.TB, p imageParts) string {
-	t.Helper()
-	dir := t.TempDir()
+func buildImage(tb testing.TB, p imageParts) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	if p.variant == "" {
 		p.variant = bootfiles.Test
 	}
@@ -107,63 +107,63 @@ func buildImage(t testing.TB, p imageParts) string {
 	} {
 		sum := sha256.Sum256(a.data)
 		m.Artefacts = append(m.Artefacts, manifest.Artefact{Name: a.name, Kind: a.kind, Size: int64(len(a.data)), SHA256: hex.EncodeToString(sum[:])})
-		write(t, filepath.Join(dir, a.name), a.data)
+		write(tb, filepath.Join(dir, a.name), a.data)
 	}
 	text, err := m.Encode()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	write(t, filepath.Join(dir, manifest.FileName), text)
+	write(tb, filepath.Join(dir, manifest.FileName), text)
 	return dir
 }
 
-func write(t testing.TB, name string, data []byte) {
-	t.Helper()
+func write(tb testing.TB, name string, data []byte) {
+	tb.Helper()
 	if err := os.WriteFile(name, data, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // needQEMU skips where predictions cannot be made.
-func needQEMU(t testing.TB) *probe.QEMU {
-	t.Helper()
-	q, err := probe.Find(t.Context(), "")
+func needQEMU(tb testing.TB) *probe.QEMU {
+	tb.Helper()
+	q, err := probe.Find(tb.Context(), "")
 	if errors.Is(err, probe.ErrNoQEMU) {
-		t.Skipf("no QEMU: %v", err)
+		tb.Skipf("no QEMU: %v", err)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return q
 }
 
 // vector copies a shared vector into a folder of the test, unpacked, and returns its name.
-func vector(t testing.TB, name string) string {
-	t.Helper()
+func vector(tb testing.TB, name string) string {
+	tb.Helper()
 	f, err := os.Open(filepath.Join("..", "..", "..", "shared", "vectors", name))
 	if err != nil {
-		t.Skipf("vectors are not on this machine: %v", err)
+		tb.Skipf("vectors are not on this machine: %v", err)
 	}
 	defer f.Close() //nolint:errcheck // read side
 	var r io.Reader = f
 	if strings.HasSuffix(name, ".gz") {
 		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	data, err := io.ReadAll(r)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	out := filepath.Join(t.TempDir(), strings.TrimSuffix(filepath.Base(name), ".gz"))
-	write(t, out, data)
+	out := filepath.Join(tb.TempDir(), strings.TrimSuffix(filepath.Base(name), ".gz"))
+	write(tb, out, data)
 	return out
 }
 
-func specDir(t testing.TB, text string) string {
-	t.Helper()
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "worker-config.json"), []byte(text))
+func specDir(tb testing.TB, text string) string {
+	tb.Helper()
+	dir := tb.TempDir()
+	write(tb, filepath.Join(dir, "worker-config.json"), []byte(text))
 	return dir
 }
 

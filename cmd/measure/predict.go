@@ -280,8 +280,9 @@ func imageHash(p *launch.Prediction, rtmr3 tdx.Digest) (tdx.Hash, error) {
 }
 
 func acpiHashes(offered *qtest.FwCfg) []fileHash {
-	var out []fileHash
-	for _, name := range []string{acpi.FileLoader, acpi.FileRSDP, acpi.FileTables} {
+	names := []string{acpi.FileLoader, acpi.FileRSDP, acpi.FileTables}
+	out := make([]fileHash, 0, len(names))
+	for _, name := range names {
 		sum := sha256.Sum256(offered.Files[name])
 		out = append(out, fileHash{Name: name, Bytes: len(offered.Files[name]), SHA256: hex.EncodeToString(sum[:])})
 	}

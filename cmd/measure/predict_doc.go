@@ -112,7 +112,8 @@ func (p *shapeDoc) text(w io.Writer, s *specDoc) error {
 // eventRows is the table of events: shortened digests, since the document has them whole.
 func eventRows(events []launch.Event) [][]string {
 	const shown = 16
-	rows := [][]string{{"REGISTER", "EVENT", "DESCRIPTION", "BYTES", "DIGEST"}}
+	rows := make([][]string, 0, len(events)+2)
+	rows = append(rows, []string{"REGISTER", "EVENT", "DESCRIPTION", "BYTES", "DIGEST"})
 	for _, e := range events {
 		rows = append(rows, []string{
 			e.Register.String(), e.Type.String(), e.Description, cli.Count(int64(e.Bytes)), e.Digest.String()[:shown] + "...",

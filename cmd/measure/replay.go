@@ -101,7 +101,7 @@ func registerName(log *eventlog.Log, index uint32) string {
 	if log.Kind == eventlog.TPM {
 		return "PCR" + strconv.Itoa(int(index))
 	}
-	return tdx.Register(index).String()
+	return tdx.Register(min(index, uint32(tdx.RTMR3))).String() // parsed logs hold 1..4
 }
 
 // verdict is the error for a log that contradicts itself or the quote.
@@ -120,7 +120,8 @@ func (d *replayDoc) verdict() error {
 // Text prints the events, then the registers and what the quote says.
 func (d *replayDoc) Text(w io.Writer) error {
 	const shown = 16
-	rows := [][]string{{"REGISTER", "EVENT", "DESCRIPTION", "DIGEST"}}
+	rows := make([][]string, 0, len(d.Events)+2)
+	rows = append(rows, []string{"REGISTER", "EVENT", "DESCRIPTION", "DIGEST"})
 	for _, e := range d.Events {
 		rows = append(rows, []string{e.Register, e.Type.String(), e.Description, e.Digest[:min(shown, len(e.Digest))] + "..."})
 	}

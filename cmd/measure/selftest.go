@@ -44,7 +44,7 @@ type selftestResult struct {
 
 // Text prints one line a test.
 func (d *selftestDoc) Text(w io.Writer) error {
-	var rows [][]string
+	rows := make([][]string, 0, len(d.Tests))
 	for _, t := range d.Tests {
 		verdict := "ok"
 		if !t.OK {

@@ -18,7 +18,7 @@ func loadShape(name string) (*launch.Machine, error) {
 	if slices.Contains(launch.Shapes(), name) {
 		return launch.Shape(name)
 	}
-	if _, err := os.Stat(name); err != nil && !strings.ContainsAny(name, "./") {
+	if _, err := os.Stat(name); err != nil && !strings.ContainsAny(name, "./") { //nolint:gosec // the operator names the file
 		return nil, unknown("shape", name, launch.Shapes())
 	}
 	data, err := readFile(name, maxEvidence)
@@ -66,7 +66,8 @@ type shapeList struct {
 
 // Text prints one row a shape.
 func (l shapeList) Text(w io.Writer) error {
-	rows := [][]string{{"SHAPE", "MACHINE", "QEMU", "VCPUS", "MEMORY", "BOOT", "FIRMWARE"}}
+	rows := make([][]string, 0, 1+len(l.Shapes))
+	rows = append(rows, []string{"SHAPE", "MACHINE", "QEMU", "VCPUS", "MEMORY", "BOOT", "FIRMWARE"})
 	for _, m := range l.Shapes {
 		qemu := m.QEMU
 		if qemu == "" {

@@ -107,18 +107,19 @@ func (q *QEMU) run(ctx context.Context, args []string, socket string, physBits i
 	defer listener.Close() //nolint:errcheck // closed early when QEMU dies
 
 	words := &tail{}
-	cmd := exec.CommandContext(ctx, q.Path, args...) //nolint:gosec // the operator names the binary
+	cmd := exec.CommandContext(ctx, q.Path, args...)
 	cmd.Dir, cmd.Stderr, cmd.WaitDelay = filepath.Dir(socket), words, stopLimit
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoQEMU, err)
 	}
-	exited := make(chan error, 1)
+	exited := make(chan struct{})
 	go func() {
-		exited <- cmd.Wait()
-		listener.Close() //nolint:errcheck // ends the wait for a connection that cannot come any more
+		defer close(exited)
+		_ = cmd.Wait()       // it is killed below, so its status says nothing
+		_ = listener.Close() // ends the wait for a connection that cannot come any more
 	}()
 	offered, err := converse(ctx, listener, physBits)
-	cmd.Process.Kill() //nolint:errcheck // it has nothing to save, and may be gone already
+	_ = cmd.Process.Kill() // it has nothing to save, and may be gone already
 	<-exited
 	if err != nil && words.Len() > 0 {
 		return nil, fmt.Errorf("%w; it said: %s", err, bytes.TrimSpace(words.Bytes()))
@@ -128,7 +129,7 @@ func (q *QEMU) run(ctx context.Context, args []string, socket string, physBits i
 
 // converse waits for QEMU's connection and does what firmware would have done before reading the tables.
 func converse(ctx context.Context, listener net.Listener, physBits int) (*qtest.FwCfg, error) {
-	stop := context.AfterFunc(ctx, func() { listener.Close() }) //nolint:errcheck // unblocks Accept
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() }) // unblocks Accept
 	defer stop()
 	conn, err := listener.Accept()
 	if err != nil {

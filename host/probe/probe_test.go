@@ -177,7 +177,7 @@ func TestTablesEqualThoseOfTheHardwareToolsFixture(t *testing.T) {
 func script(t *testing.T, body string) *QEMU {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "qemu")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil { //nolint:gosec // must be executable
+	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return &QEMU{Path: path, Version: "0.0.0"}

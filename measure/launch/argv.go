@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,7 +46,7 @@ func TDXArgv(m *Machine, h HostPaths) ([]string, error) {
 		"-object", fmt.Sprintf("memory-backend-ram,id=%s,size=%dM", ramID, m.MemoryMiB),
 		"-bios", h.Firmware,
 	}
-	return m.assemble(",confidential-guest-support="+tdID, append(args, boot...), h, modeTD)
+	return m.assemble(",confidential-guest-support="+tdID, slices.Concat(args, boot), h, modeTD)
 }
 
 // TCGArgv is the command line of a rehearsal: the same table under software emulation, or under KVM if there is
@@ -61,7 +62,7 @@ func TCGArgv(m *Machine, h HostPaths) ([]string, error) {
 		"-object", fmt.Sprintf("memory-backend-ram,id=%s,size=%dM", ramID, m.MemoryMiB),
 		"-bios", h.Firmware,
 	}
-	return m.assemble("", append(args, boot...), h, modeRehearsal)
+	return m.assemble("", slices.Concat(args, boot), h, modeRehearsal)
 }
 
 // ProbeArgv is the command line of the probe: the same table with null backends, stopped before its first

@@ -111,6 +111,7 @@ func TestAllRenderingsPlaceTheSameDevices(t *testing.T) {
 
 // machineWords is the -machine value without what only a TD has.
 func machineWords(t *testing.T, argv []string) []string {
+	t.Helper()
 	words := strings.Split(value(t, argv, "-machine"), ",")
 	return slices.DeleteFunc(words, func(w string) bool { return strings.HasPrefix(w, "confidential-guest-support") })
 }

@@ -29,22 +29,25 @@ type model struct {
 }
 
 // virtioProps make a device modern only, as TDX needs it and as QEMU forces it for confidential guests.
-var virtioProps = []string{"disable-legacy=on", "iommu_platform=on"}
+func virtioProps() []string { return []string{"disable-legacy=on", "iommu_platform=on"} }
 
 // fillerModel occupies a slot for a device that is not there.
 const fillerModel = "virtio-rng-pci"
 
 // models is the whole knowledge about devices.
-var models = map[Kind]model{
-	Console:   {device: "virtio-serial-pci", props: virtioProps, backend: noBackend},
-	ISASerial: {device: "isa-serial", backend: serialBackend},
-	// romfile= keeps the boot ROM out: firmware would load and measure it.
-	Net:      {device: "virtio-net-pci", props: append([]string{"romfile="}, virtioProps...), backend: netBackend},
-	Vsock:    {device: "vhost-vsock-pci", props: virtioProps, standIn: fillerModel, backend: vsockBackend},
-	RNG:      {device: "virtio-rng-pci", props: virtioProps, backend: rngBackend},
-	Disk:     {device: "virtio-blk-pci", props: virtioProps, backend: diskBackend},
-	RootPort: {device: "pcie-root-port", backend: portBackend},
-	GPU:      {device: "vfio-pci", props: []string{"rombar=0"}, standIn: "pci-testdev", backend: gpuBackend},
+func models() map[Kind]model {
+	virtio := virtioProps()
+	return map[Kind]model{
+		Console:   {device: "virtio-serial-pci", props: virtio, backend: noBackend},
+		ISASerial: {device: "isa-serial", backend: serialBackend},
+		// romfile= keeps the boot ROM out: firmware would load and measure it.
+		Net:      {device: "virtio-net-pci", props: append([]string{"romfile="}, virtio...), backend: netBackend},
+		Vsock:    {device: "vhost-vsock-pci", props: virtio, standIn: fillerModel, backend: vsockBackend},
+		RNG:      {device: "virtio-rng-pci", props: virtio, backend: rngBackend},
+		Disk:     {device: "virtio-blk-pci", props: virtio, backend: diskBackend},
+		RootPort: {device: "pcie-root-port", backend: portBackend},
+		GPU:      {device: "vfio-pci", props: []string{"rombar=0"}, standIn: "pci-testdev", backend: gpuBackend},
+	}
 }
 
 // HostPaths holds what a host puts behind the measured devices; none of it is measured. Zero values are allowed
@@ -72,14 +75,14 @@ type HostPaths struct {
 // args renders one row.
 func (d Device) args(h HostPaths, m mode) ([]string, error) {
 	if d.Optional && m != modeProbe && h.Disks[d.Serial] == "" {
-		return []string{"-device", d.line(fillerModel, virtioProps)}, nil
+		return d.emptyDisk()
 	}
-	mod := models[d.Kind]
+	mod := models()[d.Kind]
 	device, fixed := mod.device, mod.props
 	if mod.standIn != "" && m != modeTD {
 		device = mod.standIn
 		if device == fillerModel {
-			return []string{"-device", d.line(device, virtioProps)}, nil
+			return []string{"-device", d.line(device, virtioProps())}, nil
 		}
 		fixed = nil
 	}
@@ -196,6 +199,21 @@ func diskBackend(d Device, h HostPaths, m mode) (args, props []string, err error
 		return nil, nil, fmt.Errorf("describing the disk: %w", err)
 	}
 	return []string{"-blockdev", string(description)}, []string{"drive=" + n.NodeName, "serial=" + d.Serial}, nil
+}
+
+// emptyDisk fills the slot of an optional disk that the host has no file for: a disk again, because firmware that
+// looks for something to boot makes an option for every disk; without a serial, so that the guest takes it for none.
+func (d Device) emptyDisk() ([]string, error) {
+	n := node{Driver: "null-co", NodeName: d.ID + "-node", ReadOnly: true, Size: 1 << 20}
+	disk := models()[Disk]
+	description, err := json.Marshal(n)
+	if err != nil {
+		return nil, fmt.Errorf("device %s: describing the disk: %w", d.ID, err)
+	}
+	return []string{
+		"-blockdev", string(description),
+		"-device", d.line(disk.device, disk.props, []string{"drive=" + n.NodeName}),
+	}, nil
 }
 
 func portBackend(d Device, _ HostPaths, _ mode) (args, props []string, err error) {

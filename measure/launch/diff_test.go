@@ -81,19 +81,19 @@ func TestDiffNamesTheFirstDifferentEventAndItsInputs(t *testing.T) {
 		return slices.IndexFunc(p.Of(r), func(e Event) bool { return e.Description == description })
 	}
 	for name, test := range map[string]struct {
-		change   func(t *testing.T, s *subject)
+		change   func(s *subject)
 		register tdx.Register
 		event    string
 		input    Input
 	}{
-		"ram":     {func(_ *testing.T, s *subject) { s.machine.MemoryMiB = 8192 }, tdx.RTMR0, "TD HOB", InputRAM},
-		"kernel":  {func(t *testing.T, s *subject) { s.img = testImage(t, "other.", "quiet", "init") }, tdx.RTMR1, "UKI", InputUKI},
-		"cmdline": {func(t *testing.T, s *subject) { s.img = testImage(t, "kernel", "debug", "init") }, tdx.RTMR2, ".cmdline content", InputCmdline},
+		"ram":     {func(s *subject) { s.machine.MemoryMiB = 8192 }, tdx.RTMR0, "TD HOB", InputRAM},
+		"kernel":  {func(s *subject) { s.boot("other.", "quiet", "init") }, tdx.RTMR1, "UKI", InputUKI},
+		"cmdline": {func(s *subject) { s.boot("kernel", "debug", "init") }, tdx.RTMR2, ".cmdline content", InputCmdline},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSubject(t)
-			test.change(t, s)
+			test.change(s)
 			seen := s.predict(t)
 			f := diff(t, p, logged(seen), quoted(seen))[test.register]
 			want := position(test.register, test.event)

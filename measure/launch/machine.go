@@ -88,8 +88,8 @@ type Device struct {
 	Serial string `json:"serial,omitempty"`
 	// ReadOnly marks disks the guest cannot write.
 	ReadOnly bool `json:"readOnly,omitempty"`
-	// Optional marks disks whose slot is filled by another device when the host has no file for them: the tables
-	// depend on which slots are occupied, not on the kind of device in them.
+	// Optional marks disks whose slot is filled by an empty disk when the host has no file for them: the tables depend
+	// on which slots are occupied, and in the disk form the firmware's boot options on which of them are disks.
 	Optional bool `json:"optional,omitempty"`
 	// Chassis is a root port's chassis number, unique in the machine.
 	Chassis uint8 `json:"chassis,omitempty"`

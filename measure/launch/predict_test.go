@@ -16,25 +16,32 @@ import (
 
 // subject is a complete set of inputs that tests change one at a time.
 type subject struct {
+	tb      testing.TB
 	fw      *Firmware
 	img     *Image
 	machine *Machine
 	offered *qtest.FwCfg
 }
 
-func newSubject(t testing.TB) *subject {
-	t.Helper()
+func newSubject(tb testing.TB) *subject {
+	tb.Helper()
 	return &subject{
-		fw: testFirmware(t, DefaultFirmware), img: testImage(t, "kernel", "quiet", "init"),
-		machine: testMachine(t, "test"), offered: testOffer(t),
+		tb: tb, fw: testFirmware(tb, DefaultFirmware), img: testImage(tb, "kernel", "quiet", "init"),
+		machine: testMachine(tb, "test"), offered: testOffer(tb),
 	}
 }
 
-func (s *subject) predict(t testing.TB) *Prediction {
-	t.Helper()
+// boot replaces the image.
+func (s *subject) boot(kernel, cmdline, initrd string) {
+	s.tb.Helper()
+	s.img = testImage(s.tb, kernel, cmdline, initrd)
+}
+
+func (s *subject) predict(tb testing.TB) *Prediction {
+	tb.Helper()
 	p, err := Predict(s.fw, s.img, s.machine, s.offered)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return p
 }
@@ -43,40 +50,40 @@ func TestEachInputMovesExactlyItsEvents(t *testing.T) {
 	t.Parallel()
 	base := newSubject(t).predict(t)
 	for name, test := range map[string]struct {
-		change func(t *testing.T, s *subject)
+		change func(s *subject)
 		moves  []string
 	}{
-		"nothing": {func(*testing.T, *subject) {}, nil},
-		"ram":     {func(_ *testing.T, s *subject) { s.machine.MemoryMiB = 4096 }, []string{"RTMR0 TD HOB"}},
+		"nothing": {func(*subject) {}, nil},
+		"ram":     {func(s *subject) { s.machine.MemoryMiB = 4096 }, []string{"RTMR0 TD HOB"}},
 		"initrd": {
-			func(t *testing.T, s *subject) { s.img = testImage(t, "kernel", "quiet", "inix") },
+			func(s *subject) { s.boot("kernel", "quiet", "inix") },
 			[]string{"RTMR1 UKI", "RTMR2 .initrd content", "RTMR2 Linux initrd"},
 		},
 		"command line": {
-			func(t *testing.T, s *subject) { s.img = testImage(t, "kernel", "loud.", "init") },
+			func(s *subject) { s.boot("kernel", "loud.", "init") },
 			[]string{"RTMR1 UKI", "RTMR2 .cmdline content", "RTMR2 LOADED_IMAGE::LoadOptions"},
 		},
 		"kernel": {
-			func(t *testing.T, s *subject) { s.img = testImage(t, "kermit", "quiet", "init") },
+			func(s *subject) { s.boot("kermit", "quiet", "init") },
 			[]string{"RTMR1 UKI", "RTMR1 kernel inside the UKI", "RTMR2 .linux content"},
 		},
-		"variable store": {func(_ *testing.T, s *subject) {
+		"variable store": {func(s *subject) {
 			p := *s.fw.Profile
 			p.CFV[0] ^= 1
 			s.fw = &Firmware{Profile: &p, sections: s.fw.sections}
 		}, []string{"RTMR0 CFV"}},
-		"boot menu":  {func(_ *testing.T, s *subject) { s.offered.BootMenu = []byte{1, 0} }, []string{"RTMR0 BootMenu"}},
-		"boot order": {func(_ *testing.T, s *subject) { s.offered.Files["bootorder"] = []byte("/x\x00") }, []string{"RTMR0 bootorder"}},
-		"smbios": {func(_ *testing.T, s *subject) {
+		"boot menu":  {func(s *subject) { s.offered.BootMenu = []byte{1, 0} }, []string{"RTMR0 BootMenu"}},
+		"boot order": {func(s *subject) { s.offered.Files["bootorder"] = []byte("/x\x00") }, []string{"RTMR0 bootorder"}},
+		"smbios": {func(s *subject) {
 			table := bytes.Clone(s.offered.Files[smbiosFile])
 			s.offered.Files[smbiosFile] = bytes.Replace(table, []byte("Standard PC"), []byte("Standard TD"), 1)
 		}, []string{"RTMR0 SMBIOS"}},
-		"tables": {func(t *testing.T, s *subject) {
+		"tables": {func(s *subject) {
 			tables := bytes.Clone(s.offered.Files[acpi.FileTables])
 			tables[200] ^= 1 // inside the DSDT; loader and root pointer do not depend on content
 			s.offered.Files[acpi.FileTables] = tables
 		}, []string{"RTMR0 etc/acpi/tables"}},
-		"firmware date": {func(_ *testing.T, s *subject) {
+		"firmware date": {func(s *subject) {
 			p := *s.fw.Profile
 			p.SMBIOSType0.Date = "01/01/2027"
 			s.fw = &Firmware{Profile: &p, sections: s.fw.sections}
@@ -85,7 +92,7 @@ func TestEachInputMovesExactlyItsEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSubject(t)
-			test.change(t, s)
+			test.change(s)
 			p := s.predict(t)
 			if len(p.Events) != len(base.Events) {
 				t.Fatalf("%d events instead of %d", len(p.Events), len(base.Events))
@@ -148,20 +155,20 @@ func TestExtraBlobsAreMeasuredInLoaderOrder(t *testing.T) {
 func TestPredictRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
-		change func(t *testing.T, s *subject)
+		change func(s *subject)
 		says   string
 	}{
-		"other firmware":  {func(t *testing.T, s *subject) { s.fw = testFirmware(t, "debian-2025.02") }, "made for firmware"},
-		"other boot form": {func(t *testing.T, s *subject) { s.machine = testMachine(t, "test-disk") }, "boots from disk"},
-		"no probe":        {func(_ *testing.T, s *subject) { s.offered = nil }, "nothing was read"},
-		"no loader":       {func(_ *testing.T, s *subject) { delete(s.offered.Files, acpi.FileLoader) }, "offers no"},
-		"bad loader":      {func(_ *testing.T, s *subject) { s.offered.Files[acpi.FileLoader] = []byte{1} }, "loader script"},
-		"bad smbios":      {func(_ *testing.T, s *subject) { s.offered.Files[smbiosFile] = []byte{1} }, "SMBIOS"},
-		"bad machine":     {func(_ *testing.T, s *subject) { s.machine.VCPUs = 0 }, "vcpus"},
-		"foreign pointer": {func(_ *testing.T, s *subject) { s.offered.Files[acpi.FileRSDP] = make([]byte, 20) }, "does not follow"},
+		"other firmware":  {func(s *subject) { s.fw = testFirmware(s.tb, "debian-2025.02") }, "made for firmware"},
+		"other boot form": {func(s *subject) { s.machine = testMachine(s.tb, "test-disk") }, "boots from disk"},
+		"no probe":        {func(s *subject) { s.offered = nil }, "nothing was read"},
+		"no loader":       {func(s *subject) { delete(s.offered.Files, acpi.FileLoader) }, "offers no"},
+		"bad loader":      {func(s *subject) { s.offered.Files[acpi.FileLoader] = []byte{1} }, "loader script"},
+		"bad smbios":      {func(s *subject) { s.offered.Files[smbiosFile] = []byte{1} }, "SMBIOS"},
+		"bad machine":     {func(s *subject) { s.machine.VCPUs = 0 }, "vcpus"},
+		"foreign pointer": {func(s *subject) { s.offered.Files[acpi.FileRSDP] = make([]byte, 20) }, "does not follow"},
 	} {
 		s := newSubject(t)
-		test.change(t, s)
+		test.change(s)
 		if _, err := Predict(s.fw, s.img, s.machine, s.offered); err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: error %v, want one that says %q", name, err, test.says)
 		}

@@ -221,7 +221,7 @@ func bootEvents(p *FirmwareProfile, m *Machine) ([]Event, error) {
 	numbers := make([]uint16, len(options))
 	out := []Event{{}}
 	for i, o := range options {
-		numbers[i] = uint16(i) //nolint:gosec // at most 16 + 64 options
+		numbers[i] = uint16(i)
 		out = append(out, event(tdx.RTMR0, eventlog.VariableBoot, fmt.Sprintf("Boot%04X %s", i, o.name), o.data, inputs...))
 	}
 	out[0] = event(tdx.RTMR0, eventlog.VariableBoot, "BootOrder", vars.BootOrder(numbers), inputs...)

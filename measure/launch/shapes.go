@@ -41,7 +41,7 @@ const (
 	SerialGPU    = "gpu"
 	SerialEngine = "engine"
 	SerialConfig = "cocoon-config"
-	SerialModel  = "model"
+	SerialModel  = "cocoon-model"
 	SerialData   = "data"
 	// SerialDisk is the one disk that replaces the layers in the disk form.
 	SerialDisk = "cocoon-disk"
@@ -58,29 +58,31 @@ type shape struct {
 	rehearsal bool // serial console, any QEMU
 }
 
-var shapes = []shape{
-	{name: "proxy", vcpus: 4, memoryMiB: 8 << 10, layers: []string{SerialBase}},
-	{name: "worker-cpu", vcpus: 16, memoryMiB: 32 << 10, layers: []string{SerialBase, SerialEngine}, model: true},
-	{name: "worker-gpu", vcpus: 16, memoryMiB: 128 << 10, layers: gpuLayers, model: true, gpus: 1},
-	{name: "worker-gpu-2", vcpus: 32, memoryMiB: 256 << 10, layers: gpuLayers, model: true, gpus: 2},
-	{name: "worker-gpu-4", vcpus: 64, memoryMiB: 512 << 10, layers: gpuLayers, model: true, gpus: 4},
-	{name: "worker-gpu-8", vcpus: 128, memoryMiB: 1024 << 10, layers: gpuLayers, model: true, gpus: 8},
-	{name: "test", vcpus: 2, memoryMiB: 2 << 10, layers: []string{SerialBase, SerialEngine}, model: true, rehearsal: true},
-	{name: "test-proxy", vcpus: 2, memoryMiB: 2 << 10, layers: []string{SerialBase}, rehearsal: true},
+func shapes() []shape {
+	gpuLayers := []string{SerialBase, SerialGPU, SerialEngine}
+	return []shape{
+		{name: "proxy", vcpus: 4, memoryMiB: 8 << 10, layers: []string{SerialBase}},
+		{name: "worker-cpu", vcpus: 16, memoryMiB: 32 << 10, layers: []string{SerialBase, SerialEngine}, model: true},
+		{name: "worker-gpu", vcpus: 16, memoryMiB: 128 << 10, layers: gpuLayers, model: true, gpus: 1},
+		{name: "worker-gpu-2", vcpus: 32, memoryMiB: 256 << 10, layers: gpuLayers, model: true, gpus: 2},
+		{name: "worker-gpu-4", vcpus: 64, memoryMiB: 512 << 10, layers: gpuLayers, model: true, gpus: 4},
+		{name: "worker-gpu-8", vcpus: 128, memoryMiB: 1024 << 10, layers: gpuLayers, model: true, gpus: 8},
+		{name: "test", vcpus: 2, memoryMiB: 2 << 10, layers: []string{SerialBase, SerialEngine}, model: true, rehearsal: true},
+		{name: "test-proxy", vcpus: 2, memoryMiB: 2 << 10, layers: []string{SerialBase}, rehearsal: true},
+	}
 }
-
-var gpuLayers = []string{SerialBase, SerialGPU, SerialEngine}
 
 // diskSuffix marks the variants that boot from a disk instead of a UKI given to QEMU.
 const diskSuffix = "-disk"
 
 // Shapes lists the names of the built-in machines.
 func Shapes() []string {
-	var out []string
-	for _, s := range shapes {
+	table := shapes()
+	out := make([]string, 0, 2*len(table))
+	for _, s := range table {
 		out = append(out, s.name)
 	}
-	for _, s := range shapes {
+	for _, s := range table {
 		out = append(out, s.name+diskSuffix)
 	}
 	return out
@@ -89,11 +91,12 @@ func Shapes() []string {
 // Shape builds a built-in machine.
 func Shape(name string) (*Machine, error) {
 	plain, disk := strings.CutSuffix(name, diskSuffix)
-	i := slices.IndexFunc(shapes, func(s shape) bool { return s.name == plain })
+	table := shapes()
+	i := slices.IndexFunc(table, func(s shape) bool { return s.name == plain })
 	if i < 0 {
 		return nil, fmt.Errorf("shape %q is none of %s", name, strings.Join(Shapes(), ", "))
 	}
-	m := shapes[i].machine()
+	m := table[i].machine()
 	if disk {
 		m.bootFromDisk()
 	}
@@ -146,7 +149,7 @@ func (m *Machine) addDisk(d Device) {
 func (m *Machine) bootFromDisk() {
 	m.Name += diskSuffix
 	m.Boot = BootDisk
-	var out []Device
+	out := make([]Device, 0, len(m.Devices))
 	for _, d := range m.Devices {
 		switch {
 		case d.ID == "layer-"+SerialBase:

@@ -126,7 +126,7 @@ func (m *Machine) checkDevices() []error {
 // rules are the checks of one row; buses are those that exist so far.
 func (d Device) rules(buses map[string]bool) []rule {
 	isa, disk, port, gpu := d.Kind == ISASerial, d.Kind == Disk, d.Kind == RootPort, d.Kind == GPU
-	_, known := models[d.Kind]
+	_, known := models()[d.Kind]
 	slotOK := d.Slot >= 1 && d.Slot <= maxSlot
 	if d.Bus != RootBus {
 		slotOK = d.Slot == 0 // a root port has one slot

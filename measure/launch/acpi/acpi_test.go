@@ -32,28 +32,28 @@ type fixture struct {
 	RSDP   string     `json:"rsdp_hex"`
 }
 
-func load(t testing.TB, name string) fixture {
-	t.Helper()
+func load(tb testing.TB, name string) fixture {
+	tb.Helper()
 	dir := filepath.Join("..", "..", "..", "..", "shared", "vectors", "measure", "acpi", name)
 	raw, err := os.ReadFile(filepath.Join(dir, "derived.json"))
 	if err != nil {
-		t.Skipf("vectors are not on this machine: %v", err)
+		tb.Skipf("vectors are not on this machine: %v", err)
 	}
 	var f fixture
 	if err := json.Unmarshal(raw, &f); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	packed, err := os.Open(filepath.Join(dir, "acpi_tables.bin.gz"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer packed.Close() //nolint:errcheck // read side
 	z, err := gzip.NewReader(packed)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if f.tables, err = io.ReadAll(z); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return f
 }

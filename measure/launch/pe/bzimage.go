@@ -66,7 +66,7 @@ func PatchSetupHeader(kernel []byte, initrdSize int, ram uint64) ([]byte, error)
 		return nil, fmt.Errorf("patching the setup header: initrd of %d bytes does not fit below %#x", initrdSize, limit)
 	}
 	addr := (limit - uint64(initrdSize)) &^ initrdPageMask
-	binary.LittleEndian.PutUint32(k[setupRamdiskAddr:], uint32(addr)) //nolint:gosec // below 2^32 by limit
-	binary.LittleEndian.PutUint32(k[setupRamdiskSize:], uint32(initrdSize))
+	binary.LittleEndian.PutUint32(k[setupRamdiskAddr:], uint32(addr))       //nolint:gosec // below 2^32 by limit
+	binary.LittleEndian.PutUint32(k[setupRamdiskSize:], uint32(initrdSize)) //nolint:gosec // below limit
 	return k, nil
 }

@@ -4,9 +4,11 @@ import "fmt"
 
 // ukiOrder is the order in which systemd-stub measures the sections it finds (src/fundamental/uki.h of systemd 257);
 // .pcrsig is not measured.
-var ukiOrder = [...]string{
-	".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey",
-	".profile", ".dtbauto", ".hwids",
+func ukiOrder() []string {
+	return []string{
+		".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".uname", ".sbat", ".pcrpkey",
+		".profile", ".dtbauto", ".hwids",
+	}
 }
 
 // Names of the sections a UKI of ours consists of (image.md section 8.1).
@@ -26,7 +28,7 @@ type Content struct {
 // UKI lists the measured sections of a unified kernel image in measuring order. An image without .linux is refused.
 func (img *Image) UKI() ([]Content, error) {
 	var out []Content
-	for _, name := range ukiOrder {
+	for _, name := range ukiOrder() {
 		data, ok, err := img.Section(name)
 		if err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ const (
 
 // Build makes a file of the sections, in order, followed by a certificate table if there is one.
 func Build(sections []Section, certificates []byte) []byte {
-	b := make([]byte, headerEnd)
+	b := append([]byte{}, make([]byte, headerEnd)...)
 	le := binary.LittleEndian
 	copy(b, "MZ")
 	le.PutUint32(b[0x3c:], lfanew)

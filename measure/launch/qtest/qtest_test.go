@@ -63,8 +63,8 @@ func (m *machine) device(dev, bar int, value uint32) {
 }
 
 // connect serves the machine over pipes.
-func (m *machine) connect(t testing.TB) io.ReadWriter {
-	t.Helper()
+func (m *machine) connect(tb testing.TB) io.ReadWriter {
+	tb.Helper()
 	toMachine, fromClient := io.Pipe()
 	toClient, fromMachine := io.Pipe()
 	done := make(chan struct{})
@@ -80,9 +80,9 @@ func (m *machine) connect(t testing.TB) io.ReadWriter {
 				return
 			}
 		}
-		fromMachine.Close()
+		_ = fromMachine.Close()
 	}()
-	t.Cleanup(func() { fromClient.Close(); toClient.Close(); <-done })
+	tb.Cleanup(func() { _ = fromClient.Close(); _ = toClient.Close(); <-done })
 	return struct {
 		io.Reader
 		io.Writer

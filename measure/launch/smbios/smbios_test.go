@@ -24,26 +24,26 @@ type vector struct {
 	SHA384   tdx.Digest `json:"sha384"`
 }
 
-func vectors(t testing.TB) []vector {
-	t.Helper()
+func vectors(tb testing.TB) []vector {
+	tb.Helper()
 	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "shared", "vectors", "measure", "smbios.json"))
 	if err != nil {
-		t.Skipf("vectors are not on this machine: %v", err)
+		tb.Skipf("vectors are not on this machine: %v", err)
 	}
 	var file struct {
 		Vectors []vector `json:"vectors"`
 	}
 	if err := json.Unmarshal(raw, &file); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return file.Vectors
 }
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
+func unhex(tb testing.TB, s string) []byte {
+	tb.Helper()
 	b, err := hex.DecodeString(s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

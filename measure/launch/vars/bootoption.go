@@ -12,17 +12,17 @@ const (
 	OptionHidden      = 0x008 // the boot manager's menu application is hidden
 )
 
-// Device path nodes of a boot option that starts an application inside the firmware volume (UEFI PI, media device
-// path types 4/7 and 4/6) and the node that ends every path.
-var (
-	nodeFirmwareVolume = []byte{0x04, 0x07, 0x14, 0x00}
-	nodeFirmwareFile   = []byte{0x04, 0x06, 0x14, 0x00}
-	nodeEnd            = []byte{0x7f, 0xff, 0x04, 0x00}
+// Headers of device path nodes: type, subtype, u16 length (UEFI specification, section 10.3, and UEFI PI for 4/6 and
+// 4/7).
+const (
+	nodeFirmwareVolume = "\x04\x07\x14\x00" // followed by the volume's GUID
+	nodeFirmwareFile   = "\x04\x06\x14\x00" // followed by the file's GUID
+	nodePCI            = "\x01\x01\x06\x00" // followed by function and device
+	nodeEnd            = "\x7f\xff\x04\x00"
 	// nodePCIRoot is ACPI(PNP0A03, 0): the only root bridge of our machines.
-	nodePCIRoot = []byte{0x02, 0x01, 0x0c, 0x00, 0xd0, 0x41, 0x03, 0x0a, 0, 0, 0, 0}
-	nodePCI     = []byte{0x01, 0x01, 0x06, 0x00}
+	nodePCIRoot = "\x02\x01\x0c\x00\xd0\x41\x03\x0a\x00\x00\x00\x00"
 	// autoCreated marks boot options that the firmware made by itself (mBmAutoCreateBootOptionGuid of EDK2).
-	autoCreated = []byte{0x4e, 0xac, 0x08, 0x81, 0x11, 0x9f, 0x59, 0x4d, 0x85, 0x0e, 0xe2, 0x1a, 0x52, 0x2c, 0x59, 0xb2}
+	autoCreated = "\x4e\xac\x08\x81\x11\x9f\x59\x4d\x85\x0e\xe2\x1a\x52\x2c\x59\xb2"
 )
 
 // FirmwareApp is a boot option of the firmware's own.
@@ -43,10 +43,8 @@ func (a FirmwareApp) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding boot option %q: %w", a.Description, err)
 	}
-	var path []byte
-	path = append(append(path, nodeFirmwareVolume...), volume[:]...)
-	path = append(append(path, nodeFirmwareFile...), file[:]...)
-	return loadOption(a.Attributes, a.Description, append(path, nodeEnd...), nil)
+	path := nodeFirmwareVolume + string(volume[:]) + nodeFirmwareFile + string(file[:]) + nodeEnd
+	return loadOption(a.Attributes, a.Description, path, "")
 }
 
 // diskDescription is EDK2's name for a block device whose kind it does not know, as virtio-blk is.
@@ -59,13 +57,12 @@ func Disk(nth int, slot uint8) ([]byte, error) {
 	if nth > 1 {
 		description = fmt.Sprintf("%s %d", diskDescription, nth)
 	}
-	path := append(append([]byte{}, nodePCIRoot...), nodePCI...)
-	path = append(append(path, 0, slot), nodeEnd...) // function, device
+	path := nodePCIRoot + nodePCI + string([]byte{0, slot}) + nodeEnd
 	return loadOption(OptionActive, description, path, autoCreated)
 }
 
 // loadOption is EFI_LOAD_OPTION.
-func loadOption(attributes uint32, description string, path, optional []byte) ([]byte, error) {
+func loadOption(attributes uint32, description, path, optional string) ([]byte, error) {
 	wide, err := UTF16(description)
 	if err != nil || len(description) > maxText {
 		return nil, fmt.Errorf("encoding boot option %q: description: %w", description, err)
