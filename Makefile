@@ -2,7 +2,7 @@
 COCOON = go run ./cmd/cocoon
 VARIANT ?= cpu
 
-.PHONY: help build test race image image-fetch image-lock image-verify lint fmt clean
+.PHONY: help build test race fuzz boot bench stats image image-fetch image-lock image-verify lint fmt clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -10,11 +10,23 @@ help: ## list the verbs
 build: ## compile everything
 	go build ./...
 
-test: ## run the tests; COCOON_TEST=net,boot,repro adds the expensive ones
-	go test ./...
+test: ## run the tests; COCOON_TEST=all, or a list of boot,repro,net,bench, adds the expensive ones
+	go test -timeout 50m ./...
 
 race: ## run the tests with the race detector
 	go test -race ./...
+
+fuzz: ## give every fuzz target a turn of COCOON_FUZZTIME
+	COCOON_TEST=fuzz go test -timeout 3h -count 1 -v -run TestTurns ./tests/fuzz
+
+boot: ## boot the images in QEMU and hold the firmware's log against the prediction
+	COCOON_TEST=boot go test -timeout 50m -count 1 -v ./tests/boot
+
+bench: ## print figures beside the named peers in the same run
+	COCOON_TEST=bench go test -timeout 50m -count 1 -v -run '^$$' -bench . ./tests/bench
+
+stats: ## count code, tests, functions and comments
+	go test -count 1 -v -run TestStats ./tests/arch
 
 image: ## build proxy and worker; VARIANT=gpu builds worker-gpu
 	$(COCOON) image build --variant $(VARIANT)
