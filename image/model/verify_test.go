@@ -1,0 +1,63 @@
+package model_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cocoon/image/model"
+	"cocoon/image/verity"
+)
+
+func TestVerifyComparesFilesWithTheDescription(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, plainFiles())
+	erofs, erofsDescription := volume(t, dir, options())
+	tarDescription, tar, hashes := archive(t, dir)
+	flipped := func(name string, at int64) string {
+		data := readFile(t, name)
+		data[at] ^= 1
+		out := filepath.Join(t.TempDir(), "copy")
+		if err := os.WriteFile(out, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	cases := map[string]struct {
+		description    *model.Description
+		volume, hashes string
+		want           string // empty: accepted
+	}{
+		"erofs":               {erofsDescription, erofs, "", ""},
+		"tar":                 {tarDescription, tar, hashes, ""},
+		"flipped data":        {erofsDescription, flipped(erofs, 5000), "", "data block 1 does not match"},
+		"flipped tree":        {erofsDescription, flipped(erofs, int64(len(readFile(t, erofs)))-1), "", "block 0 of hash tree level 0"},
+		"flipped archive":     {tarDescription, flipped(tar, 20000), hashes, "data block 4 does not match"},
+		"flipped hash file":   {tarDescription, tar, flipped(hashes, 4096), "block 0 of hash tree level 0"},
+		"the other form":      {erofsDescription, tar, "", "the description says"},
+		"no hash file":        {tarDescription, tar, "", "name it too"},
+		"needless hash file":  {erofsDescription, erofs, hashes, "name no hash file"},
+		"absent":              {erofsDescription, erofs + ".absent", "", "no such file"},
+		"absent hash file":    {tarDescription, tar, hashes + ".absent", "no such file"},
+		"another description": {&model.Description{}, erofs, "", "rootHash"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := c.description.Verify(context.Background(), c.volume, c.hashes)
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("error %v, want one that has %q", err, c.want)
+			}
+			var bad *verity.BadBlockError
+			if strings.HasPrefix(name, "flipped") && !errors.As(err, &bad) {
+				t.Errorf("error %v names no block", err)
+			}
+		})
+	}
+}
