@@ -50,7 +50,7 @@ func runPID1() {
 	log.SetOutput(slog.NewLogLogger(handler, slog.LevelDebug).Writer())
 	deps := linuxDeps(handler, level)
 	st := boot.NewState(deps)
-	g := guest{state: st, machine: linuxMachine{}, reaper: reap.New(), fatal: make(chan error, 1)}
+	g := guest{stages: boot.Stages(), state: st, machine: linuxMachine{}, reaper: reap.New(), fatal: make(chan error, 1)}
 	g.services = newServices(st.Log, g.reaper, &supervise.Cgroups{Root: cgroupRoot}, g.fatal)
 	deps.Hooks = boot.Hooks{Engine: g.services.startEngine}
 	if err := g.live(); err != nil {
@@ -60,6 +60,7 @@ func runPID1() {
 
 // guest is PID 1 from the first stage to the power-off.
 type guest struct {
+	stages  []boot.Stage
 	state   *boot.State
 	machine boot.Machine
 	reaper  *reap.Reaper
@@ -77,7 +78,7 @@ func (g guest) live() error {
 	reaped := make(chan error, 1)
 	go func() { reaped <- g.reaper.Run(reaping) }()
 
-	err := boot.Run(stop, boot.Stages(), g.state)
+	err := boot.Run(stop, g.stages, g.state)
 	if err == nil {
 		select {
 		case <-stop.Done():

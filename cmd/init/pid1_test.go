@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"cocoon/guest/boot"
+	"cocoon/guest/boot/reap"
+	"cocoon/guest/klog"
+	"cocoon/guest/supervise"
+)
+
+// quietMachine notes the order of the end.
+type quietMachine struct{ calls []string }
+
+func (m *quietMachine) KillAll(sig unix.Signal) error {
+	m.calls = append(m.calls, unix.SignalName(sig))
+	return nil
+}
+
+func (m *quietMachine) AwaitChildren(context.Context) error { return nil }
+func (m *quietMachine) Unmount(string) error                { return nil }
+func (m *quietMachine) Flush()                              { m.calls = append(m.calls, "flush") }
+
+func (m *quietMachine) PowerOff() error {
+	m.calls = append(m.calls, "off")
+	return nil
+}
+
+// testGuest is PID 1 with one stage.
+func testGuest(t *testing.T, run func(context.Context, *boot.State) error) (guest, *quietMachine, *bytes.Buffer) {
+	t.Helper()
+	var out bytes.Buffer
+	deps := &boot.Deps{Root: t.TempDir(), Log: klog.New(klog.Options{Console: &out}), Level: new(slog.LevelVar), Now: time.Now}
+	st := boot.NewState(deps)
+	m := new(quietMachine)
+	g := guest{
+		stages: []boot.Stage{{Name: boot.StageReady, Run: run, Deadline: time.Minute}},
+		state:  st, machine: m, reaper: reap.New(), fatal: make(chan error, 1),
+	}
+	g.services = newServices(st.Log, supervise.Plain{}, nil, g.fatal)
+	return g, m, &out
+}
+
+func terminate(context.Context, *boot.State) error { return unix.Kill(os.Getpid(), unix.SIGTERM) }
+
+func TestEveryWayOutOfTheBootIsAPowerOff(t *testing.T) {
+	tests := map[string]struct {
+		stage func(context.Context, *boot.State) error
+		fatal error
+		want  []string
+		line  string
+	}{
+		"asked to stop":  {terminate, nil, []string{"SIGTERM", "flush", "off"}, `"result":"stopped"`},
+		"stage fails":    {func(context.Context, *boot.State) error { return errors.New("no disk") }, nil, []string{"flush", "off"}, `"stage":"ready","error":"no disk"`},
+		"service beyond": {func(context.Context, *boot.State) error { return nil }, errors.New("worker died"), []string{"flush", "off"}, `"result":"failed","error":"worker died"`},
+		"stopped while it boots": {func(ctx context.Context, st *boot.State) error {
+			err := terminate(ctx, st)
+			<-ctx.Done()
+			return errors.Join(err, ctx.Err())
+		}, nil, []string{"SIGTERM", "flush", "off"}, `"result":"stopped"`},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			g, m, out := testGuest(t, tc.stage)
+			if tc.fatal != nil {
+				g.fatal <- tc.fatal
+			}
+			if err := g.live(); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, m.calls); diff != "" {
+				t.Error(diff)
+			}
+			if !strings.Contains(out.String(), tc.line) {
+				t.Errorf("%s is not on the console:\n%s", tc.line, out.String())
+			}
+		})
+	}
+}
+
+func TestTheWiringIsComplete(t *testing.T) {
+	d := linuxDeps(klog.New(klog.Options{}), new(slog.LevelVar))
+	for name, missing := range map[string]bool{
+		"OpenKmsg": d.OpenKmsg == nil, "Kernel": d.Kernel == nil, "InsertModule": d.InsertModule == nil, "TD": d.TD == nil,
+		"FindDisk": d.FindDisk == nil, "OpenDisk": d.OpenDisk == nil, "OpenControl": d.OpenControl == nil,
+		"Network": d.Network == nil, "Clock": d.Clock == nil, "Now": d.Now == nil,
+	} {
+		if missing {
+			t.Errorf("%s is not wired", name)
+		}
+	}
+	if d.Root != "/" {
+		t.Errorf("root is %q", d.Root)
+	}
+}
+
+func TestOnlyTheKernelsInitBoots(t *testing.T) {
+	if startedByKernel() {
+		t.Error("a test process takes itself for the machine's PID 1")
+	}
+}
