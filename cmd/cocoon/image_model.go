@@ -16,8 +16,11 @@ import (
 
 // modelResult is a finished model volume.
 type modelResult struct {
-	Schema      string `json:"schema"`
-	Identity    string `json:"identity"`
+	Schema   string `json:"schema"`
+	Identity string `json:"identity"`
+	// ArchiveIdentity is what the same files are called in the form tar, when they came from an archive.
+	ArchiveIdentity string `json:"archive_identity,omitempty"`
+
 	Format      string `json:"format"`
 	Volume      string `json:"volume"`
 	Description string `json:"description"`
@@ -28,7 +31,13 @@ type modelResult struct {
 
 // Text implements cli.Document.
 func (r modelResult) Text(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%s\n%s: %d files, %s bytes\n", r.Identity, r.Volume, r.Files, cli.Count(r.SizeBytes))
+	if _, err := fmt.Fprintf(w, "%s\n%s: %d files, %s bytes\n", r.Identity, r.Volume, r.Files, cli.Count(r.SizeBytes)); err != nil {
+		return err
+	}
+	if r.ArchiveIdentity == "" {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "the archive is %s\n", r.ArchiveIdentity)
 	return err
 }
 
@@ -81,7 +90,7 @@ func (a *app) buildModel(ctx context.Context, name string, f modelFlags) (*model
 		return nil, fmt.Errorf("making %s: %w", dir, err)
 	}
 	volume := filepath.Join(dir, filepath.Base(name)+"-"+f.commit[:min(12, len(f.commit))]+"."+f.format)
-	d, err := volumeFrom(ctx, name, volume, f)
+	d, archive, err := volumeFrom(ctx, name, volume, f)
 	if err != nil {
 		return nil, err
 	}
@@ -97,23 +106,28 @@ func (a *app) buildModel(ctx context.Context, name string, f modelFlags) (*model
 		return nil, err
 	}
 	return &modelResult{
-		Schema: "cocoon.image.model-build/1", Identity: d.Identity, Format: string(d.Format), Volume: volume,
+		Schema: "cocoon.image.model-build/1", Identity: d.Identity, ArchiveIdentity: archive, Format: string(d.Format), Volume: volume,
 		Description: volume + ".json", RootHash: d.RootHash, Files: len(d.Files), SizeBytes: st.Size(),
 	}, nil
 }
 
-func volumeFrom(ctx context.Context, name, volume string, f modelFlags) (*model.Description, error) {
+// volumeFrom makes the volume; archive is the identity of the archive that the files came from, if any.
+func volumeFrom(ctx context.Context, name, volume string, f modelFlags) (d *model.Description, archive string, err error) {
 	o := model.Options{Name: name, Commit: f.commit, Source: f.source, Excluded: f.exclude}
 	switch {
 	case f.format == "erofs" && isDir(f.from):
-		return model.Build(ctx, f.from, volume, o)
+		d, err = model.Build(ctx, f.from, volume, o)
 	case f.format == "erofs":
-		d, _, err := model.FromTar(ctx, f.from, volume, o)
-		return d, err
+		var tar *model.Description
+		if d, tar, err = model.FromTar(ctx, f.from, volume, o); err == nil {
+			archive = tar.Identity
+		}
 	case f.format == "tar" && isDir(f.from):
-		return model.BuildTar(ctx, f.from, volume, volume+".verity", o)
+		d, err = model.BuildTar(ctx, f.from, volume, volume+".verity", o)
 	case f.format == "tar":
-		return nil, cli.Usagef("--format tar reads a folder; %s is none", f.from)
+		err = cli.Usagef("--format tar reads a folder; %s is none", f.from)
+	default:
+		err = cli.Usagef("--format %q is neither erofs nor tar", f.format)
 	}
-	return nil, cli.Usagef("--format %q is neither erofs nor tar", f.format)
+	return d, archive, err
 }
