@@ -135,7 +135,7 @@ var iniKeys = map[string]map[string]iniKey{
 		"Distribution": {fixed: "debian"},
 		"Architecture": {fixed: "x86-64"},
 		"Release":      {set: func(d *definition, v string) error { d.release = v; return checkSuiteName(v) }},
-		"Repositories": {fixed: "main"},
+		"Repositories": {set: func(_ *definition, v string) error { return checkRepositories(v) }},
 	},
 	"Output": {
 		"Format": {fixed: "directory"},
@@ -202,6 +202,21 @@ func parseEpoch(v string) (int64, error) {
 func checkOutput(v string) error {
 	if !nameRule.MatchString(v) {
 		return fmt.Errorf("%q does not match %s", v, nameRule)
+	}
+	return nil
+}
+
+// checkRepositories accepts Debian's components, main among them. They are for mkosi; the pipeline takes a suite's
+// components from image.toml.
+func checkRepositories(v string) error {
+	names := strings.Split(v, ",")
+	for i, name := range names {
+		if !slices.Contains([]string{"main", "contrib", "non-free", "non-free-firmware"}, name) || slices.Contains(names[:i], name) {
+			return fmt.Errorf("%q is not a list of Debian's components, each once", v)
+		}
+	}
+	if names[0] != "main" {
+		return fmt.Errorf("%q does not begin with main", v)
 	}
 	return nil
 }
