@@ -29,7 +29,7 @@ func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
 		want string
 	}{
 		"by argument":          {[]string{"/init", "router"}, exitError, "error: init router: not in this build"},
-		"by argv[0]":           {[]string{"/usr/bin/worker", "-x"}, exitError, "error: init worker: not in this build"},
+		"by argv[0]":           {[]string{"/usr/bin/proxy", "-x"}, exitError, "error: init proxy: not in this build"},
 		"by argument, renamed": {[]string{"/proc/self/fd/4", "router"}, exitError, "error: init router: not in this build"},
 		"unknown argument":     {[]string{"/init", "shell"}, exitUsage, `"shell" is no command`},
 		"init outside of PID":  {[]string{"/init"}, exitUsage, "only as PID 1"},
