@@ -121,8 +121,8 @@ func (q *QEMU) run(ctx context.Context, args []string, socket string, physBits i
 	offered, err := converse(ctx, listener, physBits)
 	_ = cmd.Process.Kill() // it has nothing to save, and may be gone already
 	<-exited
-	if err != nil && words.Len() > 0 {
-		return nil, fmt.Errorf("%w; it said: %s", err, bytes.TrimSpace(words.Bytes()))
+	if err != nil && len(words.words) > 0 {
+		return nil, fmt.Errorf("%w; it said: %s", err, bytes.TrimSpace(words.words))
 	}
 	return offered, err
 }
@@ -159,11 +159,14 @@ func converse(ctx context.Context, listener net.Listener, physBits int) (*qtest.
 	return client.ReadFwCfg()
 }
 
-// tail keeps the first bytes of QEMU's complaints.
-type tail struct{ bytes.Buffer }
+// tail keeps the last bytes of QEMU's complaints: warnings come first, the reason for giving up last.
+type tail struct{ words []byte }
 
-// Write keeps what fits and drops the rest.
+// Write drops the oldest bytes.
 func (t *tail) Write(p []byte) (int, error) {
-	t.Buffer.Write(p[:min(len(p), maxWords-min(t.Len(), maxWords))])
+	t.words = append(t.words, p...)
+	if over := len(t.words) - maxWords; over > 0 {
+		t.words = append(t.words[:0], t.words[over:]...)
+	}
 	return len(p), nil
 }

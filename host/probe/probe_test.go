@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -188,6 +189,18 @@ func TestADyingQEMUIsQuoted(t *testing.T) {
 	q := script(t, "echo 'unsupported machine type' >&2; exit 1")
 	if _, err := q.Read(t.Context(), shape(t, "test")); err == nil || !strings.Contains(err.Error(), "unsupported machine type") {
 		t.Errorf("error %v does not repeat QEMU's words", err)
+	}
+}
+
+func TestTheLastWordsAreKept(t *testing.T) {
+	t.Parallel()
+	var words tail
+	for range 1000 {
+		fmt.Fprint(&words, "warning: this is harmless\n") //nolint:errcheck // it cannot fail
+	}
+	fmt.Fprint(&words, "the reason") //nolint:errcheck // it cannot fail
+	if got := string(words.words); len(got) != maxWords || !strings.HasSuffix(got, "the reason") {
+		t.Errorf("kept %d bytes: %q", len(got), got[len(got)-20:])
 	}
 }
 

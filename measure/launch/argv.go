@@ -25,8 +25,9 @@ const machineOptions = "kernel-irqchip=split,smm=off,pic=off,hpet=off"
 // 4 GiB to 1 TiB when the PCI window is large (measure.md section 13, point 26).
 const rehearsalCPU = "max,vendor=GenuineIntel"
 
-// probeCPU is the CPU of the probe, which runs no guest code: any Intel model will do.
-const probeCPU = "Skylake-Server"
+// probeCPU is the CPU of the probe, which runs no guest code: any Intel model will do, and what emulation lacks of it
+// is not worth a warning for every virtual CPU.
+const probeCPU = "Skylake-Server,check=off"
 
 // TDXArgv is QEMU's command line for a real TD, without the program name. The caller adds only what is not
 // measured: sockets for QMP, file descriptors, a run directory.
