@@ -20,7 +20,6 @@ import (
 	"cocoon/measure/launch/acpi"
 	"cocoon/measure/launch/qtest"
 	"cocoon/measure/spec"
-	"cocoon/measure/tdx"
 )
 
 // predictFlags are what predict, explain, check and diff need to make a prediction.
@@ -261,7 +260,7 @@ func (in *inputs) document(b *build, machines []*launch.Machine, q *probe.QEMU) 
 			Events: p.Events, Variants: p.Variants, prediction: p,
 		}
 		if doc.Spec != nil {
-			hash, err := imageHash(p, doc.Spec.RTMR3.Final)
+			hash, err := p.ImageHash(doc.Spec.RTMR3.Final)
 			if err != nil {
 				return nil, err
 			}
@@ -270,13 +269,6 @@ func (in *inputs) document(b *build, machines []*launch.Machine, q *probe.QEMU) 
 		doc.Predictions = append(doc.Predictions, one)
 	}
 	return doc, nil
-}
-
-// imageHash is what the root contract lists for a TD with zero owner and configuration fields.
-func imageHash(p *launch.Prediction, rtmr3 tdx.Digest) (tdx.Hash, error) {
-	r := p.Registers()
-	m := &tdx.Measurements{MRTD: p.MRTD, RTMR: [4]tdx.Digest{r.RTMR0, r.RTMR1, r.RTMR2, rtmr3}}
-	return tdx.PublishableHash(m)
 }
 
 func acpiHashes(offered *qtest.FwCfg) []fileHash {

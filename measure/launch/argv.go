@@ -15,6 +15,7 @@ const (
 	ramID     = "ram0"
 	tdID      = "tdx0"
 	consoleID = "con0"
+	iommuID   = "iommufd0"
 )
 
 // machineOptions are forced by TDX, or change the ACPI tables if left to QEMU's defaults; so every command line
@@ -46,6 +47,9 @@ func TDXArgv(m *Machine, h HostPaths) ([]string, error) {
 		"-object", guest,
 		"-object", fmt.Sprintf("memory-backend-ram,id=%s,size=%dM", ramID, m.MemoryMiB),
 		"-bios", h.Firmware,
+	}
+	if slices.ContainsFunc(m.Devices, func(d Device) bool { return d.Kind == GPU }) {
+		args = append(args, "-object", "iommufd,id="+iommuID) // one for all GPUs: they share the guest's memory map
 	}
 	return m.assemble(",confidential-guest-support="+tdID, slices.Concat(args, boot), h, modeTD)
 }

@@ -132,7 +132,8 @@ func TestTheTDsCommandLine(t *testing.T) {
 		`{"driver":"raw","node-name":"layer-base-node","read-only":true,"file":{"driver":"file","read-only":true,"filename":"/disks/base"}}`,
 		"virtio-blk-pci,id=layer-base,bus=pcie.0,addr=0x8,disable-legacy=on,iommu_platform=on,drive=layer-base-node,serial=base",
 		"pcie-root-port,id=rp0,bus=pcie.0,addr=0x10,chassis=1",
-		"vfio-pci,id=gpu0,bus=rp0,addr=0x0,rombar=0,host=0000:17:00.0,iommufd=gpu0-iommu",
+		"vfio-pci,id=gpu0,bus=rp0,addr=0x0,rombar=0,host=0000:17:00.0,iommufd=iommufd0",
+		"iommufd,id=iommufd0",
 		"q35-pcihost.pci-hole64-size=4096G",
 		"/image.efi",
 	} {

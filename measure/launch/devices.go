@@ -228,6 +228,5 @@ func gpuBackend(d Device, h HostPaths, m mode) (args, props []string, err error)
 	if host == "" {
 		return nil, nil, errors.New("no host PCI address for this GPU")
 	}
-	object := "iommufd,id=" + d.ID + "-iommu"
-	return []string{"-object", object}, []string{"host=" + host, "iommufd=" + d.ID + "-iommu"}, nil
+	return nil, []string{"host=" + host, "iommufd=" + iommuID}, nil
 }

@@ -39,6 +39,18 @@ func (p *Prediction) Registers() Registers {
 	return Registers{RTMR0: p.value(tdx.RTMR0), RTMR1: p.value(tdx.RTMR1), RTMR2: p.value(tdx.RTMR2)}
 }
 
+// Measurements are the fields of the TD's quote. The owner and configuration fields are zero, as our command line
+// leaves them; rtmr3 follows from the spec (measure/spec).
+func (p *Prediction) Measurements(rtmr3 tdx.Digest) *tdx.Measurements {
+	r := p.Registers()
+	return &tdx.Measurements{MRTD: p.MRTD, RTMR: [4]tdx.Digest{r.RTMR0, r.RTMR1, r.RTMR2, rtmr3}}
+}
+
+// ImageHash is what the root contract lists, for the final value of RTMR3.
+func (p *Prediction) ImageHash(rtmr3 tdx.Digest) (tdx.Hash, error) {
+	return tdx.PublishableHash(p.Measurements(rtmr3))
+}
+
 func (p *Prediction) value(r tdx.Register) tdx.Digest { return replay(p.Of(r)) }
 
 // Of lists the events of one register.

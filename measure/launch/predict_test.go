@@ -2,6 +2,7 @@ package launch
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -212,6 +213,29 @@ func TestOldFirmwareHasItsSeparatorInRTMR0(t *testing.T) {
 	}
 	if slices.ContainsFunc(got.Of(tdx.RTMR1), func(e Event) bool { return e.Type == eventlog.Separator }) {
 		t.Error("RTMR1 has a separator")
+	}
+}
+
+func TestImageHashCoversEveryRegister(t *testing.T) {
+	t.Parallel()
+	p := newSubject(t).predict(t)
+	seen := make(map[tdx.Hash]bool)
+	for name, change := range map[string]func(p *Prediction) (rtmr3 tdx.Digest){
+		"nothing": func(*Prediction) tdx.Digest { return tdx.Digest{1} },
+		"rtmr3":   func(*Prediction) tdx.Digest { return tdx.Digest{2} },
+		"mrtd":    func(p *Prediction) tdx.Digest { p.MRTD[0] ^= 1; return tdx.Digest{1} },
+		"rtmr0":   func(p *Prediction) tdx.Digest { p.Events[0].Digest[0] ^= 1; return tdx.Digest{1} },
+		"rtmr2":   func(p *Prediction) tdx.Digest { p.Events[len(p.Events)-1].Digest[0] ^= 1; return tdx.Digest{1} },
+	} {
+		q := &Prediction{MRTD: p.MRTD, Events: slices.Clone(p.Events)}
+		hash, err := q.ImageHash(change(q))
+		if err != nil || seen[hash] {
+			t.Errorf("%s: hash %s is not new (%v)", name, hash, err)
+		}
+		seen[hash] = true
+	}
+	if _, err := (&Prediction{}).ImageHash(tdx.Digest{}); !errors.Is(err, tdx.ErrFakeImage) {
+		t.Errorf("an empty prediction has a hash: %v", err)
 	}
 }
 
