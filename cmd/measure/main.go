@@ -31,10 +31,12 @@ type env struct {
 	now            func() time.Time
 	parallel       int // probes at a time
 	format         cli.Format
+	reported       bool // stdout has its one document
 }
 
 // result writes a verb's document.
 func (e *env) result(doc cli.Document) error {
+	e.reported = true
 	return (&cli.Printer{Out: e.stdout, Format: e.format, Now: e.now}).Result(doc)
 }
 
@@ -55,5 +57,9 @@ func main() {
 func run(ctx context.Context, e *env, args []string) int {
 	e.format = cli.Text
 	err := dispatch(ctx, e, args)
-	return cli.Finish(program, e.format, e.stdout, e.stderr, err)
+	format := e.format
+	if e.reported { // a verdict is a result: its document stays the only one
+		format = cli.Text
+	}
+	return cli.Finish(program, format, e.stdout, e.stderr, err)
 }

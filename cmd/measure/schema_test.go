@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"cocoon/host/probe"
+)
+
+// schemaOf compiles a verb's checked-in schema.
+func schemaOf(t *testing.T, verb string) *jsonschema.Schema {
+	t.Helper()
+	raw, err := os.ReadFile(filepath.Join("schema", "cocoon.measure."+verb+".1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource(verb+".json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile(verb + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestEveryVerbsJSONIsItsSchemas runs each verb on inputs that fill its optional members.
+func TestEveryVerbsJSONIsItsSchemas(t *testing.T) {
+	t.Parallel()
+	image, other, spec := buildImage(t, imageParts{}), buildImage(t, imageParts{initrd: "more"}), specDir(t, "{}")
+	log, quote := vector(t, "attestation/ccel_data.dat.gz"), vector(t, "attestation/cos-113-tdx-quote.dat")
+	tested := make(map[string]bool)
+	for _, args := range [][]string{
+		{"predict", image, "--spec", spec},
+		{"predict", image},
+		{"explain", image, "--spec", spec},
+		{"check", "--manifest", image, "--quote", quote, "--ccel", log, "--spec", spec},
+		{"diff", image, other},
+		{"diff", log, log},
+		{"replay", "--ccel", log, "--quote", quote},
+		{"image", filepath.Join(image, "image.efi")},
+		{"quote", quote},
+		{"spec", spec},
+		{"shape"},
+		{"selftest"},
+	} {
+		tested[args[0]] = true
+		if _, err := probe.Find(t.Context(), ""); errors.Is(err, probe.ErrNoQEMU) && strings.Contains("predict explain check", args[0]) {
+			t.Logf("%s not run: %v", args[0], err)
+			continue
+		}
+		t.Run(strings.Join(args[:1], " "), func(t *testing.T) {
+			t.Parallel()
+			doc, err := jsonschema.UnmarshalJSON(strings.NewReader(measure(t, append(args, "-o", "json")...).stdout))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := schemaOf(t, args[0]).Validate(doc); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	tested["firmware"] = true // needs a firmware file: TestFirmwareFile
+	for _, v := range verbs() {
+		if !tested[v.name] {
+			t.Errorf("the output of %s is not checked", v.name)
+		}
+	}
+}
+
+func TestFirmwareFile(t *testing.T) {
+	t.Parallel()
+	path := os.Getenv("COCOON_FIRMWARE")
+	if path == "" {
+		t.Skip("COCOON_FIRMWARE does not name a firmware file")
+	}
+	r := measure(t, "firmware", path, "-o", "json").want(t, 0)
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(r.stdout))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schemaOf(t, "firmware").Validate(doc); err != nil {
+		t.Error(err)
+	}
+	measure(t, "firmware", path).want(t, 0, "MRTD (single pass)", "TD_HOB")
+}
+
+func TestSchemasRefuseUnknownMembers(t *testing.T) {
+	t.Parallel()
+	var doc map[string]any
+	if err := json.Unmarshal([]byte(measure(t, "selftest", "-o", "json").stdout), &doc); err != nil {
+		t.Fatal(err)
+	}
+	doc["extra"] = true
+	if err := schemaOf(t, "selftest").Validate(doc); err == nil {
+		t.Error("a document with an unknown member is accepted")
+	}
+}
