@@ -221,7 +221,7 @@ func TestPredictRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	write(t, filepath.Join(altered, "image.efi"), petest.UKI(petest.Kernel("evil"), "quiet", "init"))
 	measure(t, "predict", altered).want(t, cli.ExitDifference, "image.efi has SHA-256", "hint: ")
 	small := buildImage(t, imageParts{noEngine: true})
-	measure(t, "predict", small).want(t, cli.ExitUsage, "layers base, engine", "measure shape")
+	measure(t, "predict", small).want(t, cli.ExitUsage, "the image has no such layer", "measure shape")
 	dir := buildImage(t, imageParts{})
 	measure(t, "predict", dir, "--shape", "test-disk").want(t, cli.ExitError, "no artefact of kind disk")
 	measure(t, "predict", dir, "--shape", "tset").want(t, cli.ExitUsage, "did you mean test")

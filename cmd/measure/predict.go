@@ -106,8 +106,8 @@ func (f *predictFlags) machines(b *build) ([]*launch.Machine, error) {
 		if err := m.Validate(); err != nil {
 			return nil, cli.Tag(cli.KindUsage, fmt.Errorf("shape %s: %w", name, err))
 		}
-		if err := checkLayers(b, m); err != nil {
-			return nil, err
+		if err := m.SetLayers(b.Layers); err != nil {
+			return nil, cli.Tag(cli.KindUsage, err, "measure shape lists the machines")
 		}
 		out = append(out, m)
 	}
@@ -126,29 +126,6 @@ func (b *build) shape() string {
 		return b.Profile
 	}
 	return b.Image.Name
-}
-
-// checkLayers makes sure that the machine has a disk for every layer, and none for a layer the image lacks.
-func checkLayers(b *build, m *launch.Machine) error {
-	if m.Boot == launch.BootDisk {
-		return nil
-	}
-	var have, want []string
-	for _, d := range m.Disks() {
-		if slices.Contains([]string{launch.SerialBase, launch.SerialGPU, launch.SerialEngine}, d.Serial) {
-			have = append(have, d.Serial)
-		}
-	}
-	for _, l := range b.Layers {
-		want = append(want, l.ID)
-	}
-	slices.Sort(have)
-	slices.Sort(want)
-	if !slices.Equal(have, want) {
-		return cli.Tag(cli.KindUsage, fmt.Errorf("shape %s has disks for the layers %s, image %s has the layers %s",
-			m.Name, strings.Join(have, ", "), b.Image.Name, strings.Join(want, ", ")), "measure shape lists the machines")
-	}
-	return nil
 }
 
 // checkQEMU refuses a binary that is not the one the shape's host runs: tables differ between versions.
