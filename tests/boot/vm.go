@@ -4,22 +4,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"cocoon/guest/boot"
-	"cocoon/measure/launch"
 )
 
 const (
-	// Limit is the most a boot may take; software emulation on a busy machine varies by a factor of two.
-	Limit = 3 * time.Minute
 	// tailLines is how much of the console a failure shows.
 	tailLines = 25
 	// maxLine bounds one console line.
@@ -59,147 +53,107 @@ func (r *Run) Failed() string {
 }
 
 // Tail is the end of the console, for failures.
-func (r *Run) Tail() string {
-	lines := strings.Split(strings.TrimRight(r.Console, "\r\n"), "\n")
+func (r *Run) Tail() string { return tail(r.Console) }
+
+func tail(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\r\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }
 
-// Machine is a virtual machine to start.
-type Machine struct {
-	// Shape is the launch descriptor; Paths are the files behind it. Paths.Serial is set by Boot.
-	Shape *launch.Machine
-	Paths launch.HostPaths
-	// Extra arguments come last: a TPM, a second disk with a stolen serial.
-	Extra []string
-	// Until ends the machine once a stage has been reported; empty waits for the machine's own power-off.
-	Until string
-	// During is called after each stage line.
-	During func(boot.Status)
-}
-
-// Boot runs the machine to its end.
+// Boot runs a machine of ours to its end and reads the stages that it reports on its serial console.
 func (m Machine) Boot(ctx context.Context, dir string) (*Run, error) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		return nil, fmt.Errorf("looking for QEMU: %w", err)
-	}
-	m.Paths.Serial = filepath.Join(dir, "serial.fifo")
-	argv, err := launch.TCGArgv(m.Shape, m.Paths)
+	ctx, cancel := context.WithTimeout(ctx, Limit)
+	defer cancel()
+	p, err := m.start(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	if accel := os.Getenv("COCOON_TEST_ACCEL"); accel != "" {
-		argv[slices.Index(argv, "-accel")+1] = accel
-	}
-	ctx, cancel := context.WithTimeout(ctx, Limit)
-	defer cancel()
-	console, err := os.Create(m.Paths.Serial)
-	if err != nil {
-		return nil, fmt.Errorf("making console file: %w", err)
-	}
-	defer console.Close() //nolint:errcheck // read side
-	cmd := exec.CommandContext(ctx, qemu, append(argv, m.Extra...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting QEMU: %w", err)
-	}
 	run := &Run{Reached: make(map[string]time.Duration)}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	err = m.follow(console, run, start, ended, func() { _ = cmd.Process.Kill() })
-	run.Wall = time.Since(start)
-	if raw, readErr := os.ReadFile(m.Paths.Serial); readErr == nil {
+	serial, _ := m.outputs(dir)
+	err = m.follow(serial, run, p)
+	run.Wall = time.Since(p.started)
+	if raw, readErr := os.ReadFile(serial); readErr == nil {
 		run.Console = string(raw)
 	}
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return run, fmt.Errorf("the machine did not end within %s; console:\n%s", Limit, run.Tail())
-	}
-	if err != nil {
-		return run, fmt.Errorf("running QEMU: %w: %s", err, stderr.String())
-	}
-	if len(run.Stages) == 0 {
-		return run, fmt.Errorf("the machine printed no stage; console:\n%s%s", run.Tail(), stderr.String())
+	case err != nil:
+		return run, fmt.Errorf("running QEMU: %w: %s; console:\n%s", err, p.stderr.String(), run.Tail())
+	case len(run.Stages) == 0:
+		return run, fmt.Errorf("the machine printed no stage; console:\n%s%s", run.Tail(), p.stderr.String())
 	}
 	return run, nil
 }
 
 // follow reads console lines as they appear until QEMU ends.
-func (m Machine) follow(console *os.File, run *Run, start time.Time, ended <-chan error, kill func()) error {
+func (m Machine) follow(serial string, run *Run, p *process) error {
+	console, err := os.Open(serial)
+	if err != nil {
+		p.kill()
+		return fmt.Errorf("opening console file: %w", err)
+	}
+	defer console.Close() //nolint:errcheck // read side
 	reader := bufio.NewReaderSize(console, maxLine)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	var partial string
+	last := false
 	for {
 		chunk, err := reader.ReadString('\n')
 		partial += chunk
 		if err == nil {
-			if s := run.line(partial, time.Since(start)); s != nil {
-				if m.During != nil {
-					m.During(*s)
-				}
-				if s.Stage == m.Until {
-					kill()
-					<-ended
-					return nil
-				}
-			}
+			stage := run.line(partial, time.Since(p.started))
 			partial = ""
+			if stage != "" && m.During != nil {
+				m.During(stage)
+			}
+			if stage != "" && stage == m.Until {
+				p.kill()
+				return nil
+			}
 			continue
 		}
+		if last {
+			return p.wait()
+		}
 		select {
-		case waited := <-ended:
-			rest, _ := os.ReadFile(console.Name())
-			run.remainder(string(rest), time.Since(start))
-			return waited
+		case ended := <-p.ended: // one more look at what was written before the end
+			p.ended <- ended
+			last = true
 		case <-tick.C:
 		}
 	}
 }
 
-// line records one console line if it is one of ours.
-func (r *Run) line(text string, at time.Duration) *boot.Status {
+// line records one console line if it is one of ours, and names the stage it reports.
+func (r *Run) line(text string, at time.Duration) string {
 	_, doc, ok := strings.Cut(strings.TrimRight(text, "\r\n"), boot.LinePrefix)
 	if !ok {
-		return nil
+		return ""
 	}
 	var head struct {
 		Schema string `json:"schema"`
 	}
 	if json.Unmarshal([]byte(doc), &head) != nil {
-		return nil
+		return ""
 	}
 	switch head.Schema {
 	case boot.StageSchema:
 		var s boot.Status
 		if err := json.Unmarshal([]byte(doc), &s); err != nil {
-			return nil
+			return ""
 		}
 		r.Stages = append(r.Stages, s)
 		r.Reached[s.Stage] = at
-		return &s
+		return s.Stage
 	case boot.EndSchema:
 		var e boot.End
 		if err := json.Unmarshal([]byte(doc), &e); err == nil {
 			r.End = &e
 		}
 	}
-	return nil
-}
-
-// remainder records the lines that appeared between the last look and QEMU's end.
-func (r *Run) remainder(all string, at time.Duration) {
-	seen := len(r.Stages)
-	again := &Run{Reached: make(map[string]time.Duration)}
-	for text := range strings.Lines(all) {
-		again.line(text, at)
-	}
-	for _, s := range again.Stages[min(seen, len(again.Stages)):] {
-		r.Stages = append(r.Stages, s)
-		r.Reached[s.Stage] = at
-	}
-	r.End = again.End
+	return ""
 }
 
 // Wants reports whether COCOON_TEST names a group of expensive tests.
@@ -208,6 +162,3 @@ func Wants(group string) bool {
 		return g == group || g == "all"
 	})
 }
-
-// ErrNoImage means that the images were not built.
-var ErrNoImage = errors.New("no image")
