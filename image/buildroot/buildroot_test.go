@@ -104,10 +104,10 @@ func newRoot(t *testing.T) *Root {
 		}
 	}
 	add("bin/probe", &rootfs.Inode{Type: rootfs.File, Mode: 0o755, Content: rootfs.Bytes(self)})
-	add("work/link", &rootfs.Inode{Type: rootfs.Symlink, Mode: 0o777, Target: "/bin/probe"})
+	add("task/link", &rootfs.Inode{Type: rootfs.Symlink, Mode: 0o777, Target: "/bin/probe"})
 	shared := &rootfs.Inode{Type: rootfs.File, Mode: 0o644, Content: rootfs.Bytes([]byte("shared"))}
-	add("work/a", shared)
-	add("work/b", shared)
+	add("task/a", shared)
+	add("task/b", shared)
 	r, err := Create(t.Context(), filepath.Join(t.TempDir(), "root"), tree)
 	if err != nil {
 		t.Fatal(err)
@@ -130,13 +130,13 @@ func TestCommandSeesItsRootAndNothingElse(t *testing.T) {
 	}
 	t.Setenv("COCOON_LEAK", "1")
 	err := r.Run(deadline(t), Command{
-		Args: []string{"/work/link"}, Dir: "/work", Env: []string{probe + "=report"},
+		Args: []string{"/task/link"}, Dir: "/task", Env: []string{probe + "=report"},
 		Binds: []Bind{{other, "bound/here"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := r.ReadFile("work/report.json")
+	data, err := r.ReadFile("task/report.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestCommandSeesItsRootAndNothingElse(t *testing.T) {
 	}
 	slices.Sort(got.Env)
 	want := seen{
-		Names: []string{"bin", "bound", "dev", "proc", "tmp", "work"}, Host: hostName, Dir: "/work", PID: 1,
+		Names: []string{"bin", "bound", "dev", "proc", "task", "tmp"}, Host: hostName, Dir: "/task", PID: 1,
 		Env:  []string{probe + "=report", "HOME=/", "LC_ALL=C.UTF-8", "PATH=" + searchPath, "TZ=UTC"},
 		Null: os.FileMode(os.ModeDevice | os.ModeCharDevice).String(),
 	}

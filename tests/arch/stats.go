@@ -42,7 +42,9 @@ func (s *Stats) declaration(f File, d ast.Decl) {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
 		s.Functions = append(s.Functions, f.Fset.Position(d.End()).Line-f.Fset.Position(d.Pos()).Line+1)
-		s.exported(d.Name, d.Doc)
+		if exportedReceiver(d.Recv) {
+			s.exported(d.Name, d.Doc)
+		}
 	case *ast.GenDecl:
 		for _, spec := range d.Specs {
 			if t, ok := spec.(*ast.TypeSpec); ok {
@@ -54,6 +56,22 @@ func (s *Stats) declaration(f File, d ast.Decl) {
 			}
 		}
 	}
+}
+
+// exportedReceiver: methods of unexported types are no part of a package's face.
+func exportedReceiver(recv *ast.FieldList) bool {
+	if recv == nil {
+		return true
+	}
+	t := recv.List[0].Type
+	if star, ok := t.(*ast.StarExpr); ok {
+		t = star.X
+	}
+	if generic, ok := t.(*ast.IndexExpr); ok {
+		t = generic.X
+	}
+	name, ok := t.(*ast.Ident)
+	return ok && name.IsExported()
 }
 
 func (s *Stats) exported(name *ast.Ident, doc *ast.CommentGroup) {
