@@ -94,11 +94,12 @@ func (d *diffDoc) Text(w io.Writer) error {
 		_, err := fmt.Fprintln(w, "equal")
 		return err
 	}
-	var rows [][]string
 	for _, x := range d.Differences {
-		rows = append(rows, []string{x.What, "A", x.A}, []string{"", "B", x.B})
+		if _, err := fmt.Fprintf(w, "%s\n  A %s\n  B %s\n", x.What, x.A, x.B); err != nil {
+			return err
+		}
 	}
-	return cli.Table(w, rows)
+	return nil
 }
 
 // finish prints the document; differences are exit code 3.
@@ -203,6 +204,7 @@ func artefactHashes(m *manifest.Manifest) []named {
 // compareNamed lists what is missing on either side or has another hash, in the order of a, then what only b has.
 func compareNamed(what string, a, b []named) []difference {
 	const absent = "absent"
+	a, b = numbered(a), numbered(b)
 	inB := make(map[string]string, len(b))
 	for _, x := range b {
 		inB[x.name] = x.hash
@@ -223,6 +225,20 @@ func compareNamed(what string, a, b []named) []difference {
 		if !seen[x.name] {
 			out = append(out, difference{what + " " + x.name, absent, x.hash})
 		}
+	}
+	return out
+}
+
+// numbered tells apart entries of one name, such as a package that two layers take from different releases.
+func numbered(list []named) []named {
+	out := make([]named, len(list))
+	count := make(map[string]int, len(list))
+	for i, x := range list {
+		count[x.name]++
+		if n := count[x.name]; n > 1 {
+			x.name = fmt.Sprintf("%s (%d)", x.name, n)
+		}
+		out[i] = x
 	}
 	return out
 }
