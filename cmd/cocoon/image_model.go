@@ -52,10 +52,10 @@ func newImageModelCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "model NAME --from DIR|TAR --commit HEX",
 		Short: "Make a model volume whose root hash is its identity",
-		Long: "NAME is the model's name at its hub. The volume and its description go to --out/models. The form erofs is\n" +
-			"one file; tar is the form of models that are listed already: an archive and a hash file.",
-		Example: "  cocoon image model Qwen/Qwen3-0.6B --from ./Qwen3-0.6B --commit 0123456789abcdef0123456789abcdef01234567\n" +
-			"  cocoon image model Qwen/Qwen3-0.6B --from model.tar --commit 0123456789abcdef0123456789abcdef01234567",
+		Long: "NAME is the model's name at its hub. The volume and its description go to --out/models. The form\n" +
+			"erofs is one file; tar is the form of models that are listed already: an archive and a hash file.",
+		Example: "  cocoon image model Acme/tiny --from files --commit 0123456789abcdef0123456789abcdef01234567\n" +
+			"  cocoon image model Acme/tiny --from model.tar --commit 0123456789abcdef0123456789abcdef01234567",
 		Args: args(1, 1, "NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.from == "" || f.commit == "" {

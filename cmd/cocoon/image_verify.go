@@ -104,9 +104,10 @@ func newImageVerifyCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [MANIFEST]",
 		Short: "Check an image against its manifest, and with --rebuild against two fresh builds",
-		Long: "MANIFEST is an image's manifest, its folder, or its name below --out. With --rebuild the image is built\n" +
-			"twice under conditions that must not matter, and all bytes are compared; without MANIFEST all images of\n" +
-			"the variant are. Exit code 3: the files are not what the manifest states. 4: not reproducible.",
+		Long: "MANIFEST is an image's manifest, its folder, or its name below --out. With --rebuild the image is\n" +
+			"built twice under conditions that must not matter, and all bytes are compared; without MANIFEST\n" +
+			"all images of the variant are. Exit code 3: the files are not what the manifest states.\n" +
+			"Exit code 4: not reproducible.",
 		Example: "  cocoon image verify out/proxy/manifest.json\n  cocoon image verify --rebuild",
 		Args:    args(0, 1, "MANIFEST"),
 		RunE: func(cmd *cobra.Command, args []string) error {

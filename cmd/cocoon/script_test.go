@@ -20,9 +20,6 @@ import (
 	"cocoon/image/pipeline/pipelinetest"
 )
 
-// sharedVariable names the cache that all scripts of one run share.
-const sharedVariable = "COCOON_SCRIPT_CACHE"
-
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){program: main})
 }
@@ -33,9 +30,8 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata/script",
 		RequireExplicitExec: false,
 		Setup: func(env *testscript.Env) error {
-			c := pipelinetest.New(t, env.WorkDir, filepath.Join(shared, "cache"), "")
+			c := pipelinetest.New(t, env.WorkDir, filepath.Join(shared, "cache"))
 			for _, kv := range [][2]string{
-				{sharedVariable, shared},
 				{"HOME", filepath.Join(env.WorkDir, "home")},
 				{"GOCACHE", filepath.Join(shared, "go")},
 				{"GOMODCACHE", filepath.Join(shared, "modules")},
@@ -149,8 +145,7 @@ func relock(ts *testscript.TestScript, _ bool, _ []string) {
 func ownCache(ts *testscript.TestScript, _ bool, _ []string) {
 	t, c := checkout(ts)
 	c.Cache = ts.MkAbs("own-cache")
-	ts.Check(os.MkdirAll(c.Cache, 0o755))
-	ts.Check(os.Symlink(filepath.Join(ts.Getenv(sharedVariable), "cache", "go-build"), filepath.Join(c.Cache, "go-build")))
+	pipelinetest.ShareGoCache(t, c.Cache)
 	c.Relock(t)
 	ts.Setenv("COCOON_CACHE", c.Cache)
 }
@@ -187,7 +182,7 @@ func onlyTool(ts *testscript.TestScript, _ bool, _ []string) {
 // TestInterrupt stops a build in the middle: exit code 130, no image, and the next build goes on.
 func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
-	c := pipelinetest.New(t, dir, filepath.Join(dir, "cache"), "")
+	c := pipelinetest.New(t, dir, "")
 	marker := filepath.Join(dir, "compiling")
 	realGo, err := exec.LookPath("go")
 	if err != nil {

@@ -45,12 +45,12 @@ var shared = sync.OnceValue(func() string { //nolint:gochecknoglobals // test su
 // newCheckout shares its cache; ownCheckout shares only compiled Go packages.
 func newCheckout(t *testing.T) *pipelinetest.Checkout {
 	t.Helper()
-	return pipelinetest.New(t, t.TempDir(), shared(), "")
+	return pipelinetest.New(t, t.TempDir(), shared())
 }
 
 func ownCheckout(t *testing.T) *pipelinetest.Checkout {
 	t.Helper()
-	return pipelinetest.New(t, t.TempDir(), "", filepath.Join(shared(), "go-build"))
+	return pipelinetest.New(t, t.TempDir(), "")
 }
 
 // events collects what a run reports.

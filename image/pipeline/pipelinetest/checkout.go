@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -38,9 +39,9 @@ type Checkout struct {
 }
 
 // New makes a checkout below dir with the images proxy (layer base) and worker-cpu (base and engine-cpu). Checkouts may
-// share a cache: it is addressed by content. An empty one makes a cache below dir whose compiled Go packages are those
-// of goCache.
-func New(tb testing.TB, dir, cache, goCache string) *Checkout {
+// share a cache: it is addressed by content. An empty name makes one below dir. Compiled Go packages are the user's,
+// because compiling the runtime takes seconds and never changes the result.
+func New(tb testing.TB, dir, cache string) *Checkout {
 	tb.Helper()
 	c := &Checkout{
 		Root: filepath.Join(dir, "checkout"), Cache: cache, Out: filepath.Join(dir, "out"),
@@ -68,12 +69,23 @@ func New(tb testing.TB, dir, cache, goCache string) *Checkout {
 	}
 	if c.Cache == "" {
 		c.Cache = filepath.Join(dir, "cache")
-		if err := errors.Join(os.MkdirAll(c.Cache, 0o755), os.Symlink(goCache, filepath.Join(c.Cache, "go-build"))); err != nil {
-			tb.Fatal(err)
-		}
 	}
+	ShareGoCache(tb, c.Cache)
 	c.Relock(tb)
 	return c
+}
+
+// ShareGoCache makes the compiled Go packages of a pipeline's cache those of the user.
+func ShareGoCache(tb testing.TB, cache string) {
+	tb.Helper()
+	out, err := exec.CommandContext(tb.Context(), "go", "env", "GOCACHE").Output()
+	if err != nil {
+		tb.Fatalf("asking for the Go build cache: %v", err)
+	}
+	err = errors.Join(os.MkdirAll(cache, 0o755), os.Symlink(strings.TrimSpace(string(out)), filepath.Join(cache, "go-build")))
+	if err != nil && !errors.Is(err, os.ErrExist) {
+		tb.Fatal(err)
+	}
 }
 
 // Options are those that build the checkout offline.
