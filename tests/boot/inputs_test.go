@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -262,6 +263,13 @@ var dumpInitrd = sync.OnceValues(func() ([]byte, error) {
 type emulator struct {
 	*probe.QEMU
 	origin string
+}
+
+// patchesKernel tells whether firmware gets only the kernel that QEMU changed: from version 10 on there is a clean one.
+func (e emulator) patchesKernel() bool {
+	major, _, _ := strings.Cut(e.Version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n < 10
 }
 
 // installedQEMU is the machine's own.
