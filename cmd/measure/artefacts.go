@@ -156,11 +156,17 @@ func (b *build) kernelImage() (*launch.Image, error) {
 
 // firmware loads the firmware artefact, or the file that replaces it. For a manifest without firmware the profile
 // stands in: it states all that a prediction needs.
-func (b *build) firmware(override, profile string) (*launch.Firmware, error) {
+func (b *build) firmware(override, profile, usual string) (*launch.Firmware, error) {
+	extra, err := readProfile(profile)
+	if err != nil {
+		return nil, err
+	}
 	var data []byte
-	var err error
-	if _, listed := b.Artefact(manifest.KindFirmware); override == "" && !listed {
-		return launch.NamedFirmware(profile)
+	switch _, listed := b.Artefact(manifest.KindFirmware); {
+	case override == "" && !listed && len(extra) > 0:
+		return launch.KnownFirmware(extra[0])
+	case override == "" && !listed:
+		return launch.NamedFirmware(usual)
 	}
 	if override != "" {
 		data, err = readFile(override, maxFirmware)
@@ -170,9 +176,10 @@ func (b *build) firmware(override, profile string) (*launch.Firmware, error) {
 	if err != nil {
 		return nil, err
 	}
-	fw, err := launch.LoadFirmware(data)
+	fw, err := launch.LoadFirmware(data, extra...)
 	if errors.Is(err, launch.ErrNoProfile) {
-		return nil, cli.Tag(cli.KindPrerequisite, err, "measure firmware FILE prints what the file itself says")
+		return nil, cli.Tag(cli.KindPrerequisite, err,
+			"measure firmware FILE prints what the file itself says", "measure profile FILE derives a profile, for --profile")
 	}
 	return fw, err
 }

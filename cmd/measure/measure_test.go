@@ -330,6 +330,29 @@ func TestFirmwareImageQuoteAndSpec(t *testing.T) {
 	}
 }
 
+func TestAProfileFileReplacesTheBuiltIn(t *testing.T) {
+	t.Parallel()
+	needQEMU(t)
+	fw, err := launch.NamedFirmware("debian-2025.02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := *fw.Profile
+	p.Name = "mine"
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "mine.json")
+	write(t, file, text)
+	r := measure(t, "predict", buildImage(t, imageParts{}), "--profile", file).want(t, cli.ExitOK, "mine, SHA-256", "Boot0000 UiApp")
+	if strings.Contains(r.stdout, "SMBIOS") {
+		t.Error("firmware of 202502 measures SMBIOS")
+	}
+	write(t, file, []byte("{}"))
+	measure(t, "predict", buildImage(t, imageParts{}), "--profile", file).want(t, cli.ExitUsage, "reading firmware profile")
+}
+
 func TestSelftestPasses(t *testing.T) {
 	t.Parallel()
 	measure(t, "selftest").want(t, cli.ExitOK, "event log of real firmware")

@@ -28,6 +28,7 @@ type predictFlags struct {
 	qemu          string
 	machineType   string
 	firmware      string
+	profile       string
 	spec          string
 	allowMismatch bool
 }
@@ -41,6 +42,7 @@ func (f *predictFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.qemu, "qemu", "", "QEMU `binary` that makes the tables (default: qemu-system-x86_64 in PATH)")
 	fs.StringVar(&f.machineType, "machine-type", "", "replace the shape's QEMU machine `type`, for a rehearsal")
 	fs.StringVar(&f.firmware, "firmware", "", "firmware `file` instead of the manifest's artefact")
+	fs.StringVar(&f.profile, "profile", "", "firmware profile `file`, for a firmware without a built-in one")
 	fs.StringVar(&f.spec, "spec", "", "spec `folder`, for RTMR3 and the image hash")
 	fs.BoolVar(&f.allowMismatch, "allow-qemu-mismatch", false, "predict although QEMU is not the shape's host QEMU")
 }
@@ -80,7 +82,7 @@ func (f *predictFlags) predict(ctx context.Context, e *env, name string) (*predi
 	if err != nil {
 		return nil, err
 	}
-	if f.firmware != "" { // the operator chose another one than the shape's
+	if f.firmware != "" || f.profile != "" { // the operator chose another one than the shape's
 		for _, m := range machines {
 			m.Firmware = in.firmware.Profile.Name
 		}
@@ -161,7 +163,7 @@ func (f *predictFlags) load(ctx context.Context, b *build, machines []*launch.Ma
 	group.SetLimit(max(parallel, 1) + 1) // probes wait for QEMU more than they compute
 	group.Go(func() error {
 		var err error
-		if in.firmware, err = b.firmware(f.firmware, machines[0].Firmware); err != nil {
+		if in.firmware, err = b.firmware(f.firmware, f.profile, machines[0].Firmware); err != nil {
 			return err
 		}
 		if in.tree, err = readSpec(f.spec); err != nil {

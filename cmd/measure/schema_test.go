@@ -10,6 +10,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"cocoon/cmd/internal/cli"
 	"cocoon/host/probe"
 )
 
@@ -71,7 +72,7 @@ func TestEveryVerbsJSONIsItsSchemas(t *testing.T) {
 			}
 		})
 	}
-	tested["firmware"] = true // needs a firmware file: TestFirmwareFile
+	tested["firmware"], tested["profile"] = true, true // need a firmware file: TestFirmwareFile
 	for _, v := range verbs() {
 		if !tested[v.name] {
 			t.Errorf("the output of %s is not checked", v.name)
@@ -94,6 +95,10 @@ func TestFirmwareFile(t *testing.T) {
 		t.Error(err)
 	}
 	measure(t, "firmware", path).want(t, 0, "MRTD (single pass)", "TD_HOB")
+	var derived any
+	measure(t, "profile", path, "--name", "mine").want(t, 0, "without --tpm-log").decode(t, &derived)
+	measure(t, "profile", path, "--tpm-log", path).want(t, cli.ExitUsage)
+	measure(t, "profile", path, "--like", "none").want(t, cli.ExitUsage, "is none of")
 }
 
 func TestSchemasRefuseUnknownMembers(t *testing.T) {

@@ -84,6 +84,13 @@ func readingVerbs() []verb {
 			setupFirmware,
 		},
 		{
+			"profile", "FILE",
+			[2]int{1, 1},
+			"Derive the profile of another firmware, for predict --profile.",
+			[]string{"measure profile OVMF.fd --name mine --tpm-log boot.log > mine.json", "measure profile OVMF.fd --like debian-2025.02"},
+			setupProfile,
+		},
+		{
 			"image", "UKI",
 			[2]int{1, 1},
 			"Print a unified kernel image's sections and what they extend.",

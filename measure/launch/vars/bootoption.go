@@ -1,6 +1,7 @@
 package vars
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 )
@@ -71,4 +72,36 @@ func loadOption(attributes uint32, description, path, optional string) ([]byte, 
 	out = binary.LittleEndian.AppendUint16(out, uint16(len(path))) //nolint:gosec // a few nodes of at most 20 bytes
 	out = append(append(out, wide...), 0, 0)
 	return append(append(out, path...), optional...), nil
+}
+
+// Layout of EFI_LOAD_OPTION and of a firmware application's path: two nodes of 20 bytes and the end node of 4.
+const (
+	optionHeader = 6
+	appPathSize  = 20 + 20 + 4
+)
+
+// ParseFirmwareApp reads a Boot#### variable that starts an application of the firmware, and nothing else: what is
+// accepted encodes to the same bytes.
+func ParseFirmwareApp(data []byte) (FirmwareApp, error) {
+	var app FirmwareApp
+	if len(data) < optionHeader+2+appPathSize || len(data) > optionHeader+2*(maxText+1)+appPathSize {
+		return app, fmt.Errorf("reading boot option: %d bytes are not a firmware application's", len(data))
+	}
+	app.Attributes = binary.LittleEndian.Uint32(data)
+	text, path := data[optionHeader:len(data)-appPathSize], data[len(data)-appPathSize:]
+	for i := 0; i+2 < len(text); i += 2 {
+		app.Description += string(rune(binary.LittleEndian.Uint16(text[i:])))
+	}
+	app.Volume, app.File = formatGUID([16]byte(path[4:20])), formatGUID([16]byte(path[24:40]))
+	again, err := app.Encode()
+	if err != nil || !bytes.Equal(again, data) {
+		return FirmwareApp{}, fmt.Errorf("reading boot option: %x is not a firmware application's", data)
+	}
+	return app, nil
+}
+
+// formatGUID is the registry form.
+func formatGUID(g GUID) string {
+	le := binary.LittleEndian
+	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", le.Uint32(g[:]), le.Uint16(g[4:]), le.Uint16(g[6:]), g[8:10], g[10:])
 }

@@ -154,3 +154,39 @@ func TestTextThatHasNoSingleFormIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseFirmwareApp(f *testing.F) {
+	for _, app := range []vars.FirmwareApp{
+		{Attributes: 0x109, Description: "UiApp", Volume: volume, File: uiApp},
+		{Attributes: 0x101, Description: bootMenu, Volume: volume, File: menuApp},
+		{Volume: volume, File: menuApp},
+	} {
+		data, err := app.Encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		got, err := vars.ParseFirmwareApp(data)
+		if err != nil || got != app {
+			f.Errorf("%+v became %+v (%v)", app, got, err)
+		}
+		f.Add(data)
+		f.Add(data[:len(data)-1])
+	}
+	disk, err := vars.Disk(1, 8)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := vars.ParseFirmwareApp(disk); err == nil {
+		f.Error("a disk is a firmware application")
+	}
+	f.Add(disk)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		app, err := vars.ParseFirmwareApp(data)
+		if err != nil {
+			return
+		}
+		if again, err := app.Encode(); err != nil || !bytes.Equal(again, data) {
+			t.Errorf("%x became %x (%v)", data, again, err)
+		}
+	})
+}

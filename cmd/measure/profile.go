@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+
+	"cocoon/cmd/internal/cli"
+	"cocoon/measure/eventlog"
+	"cocoon/measure/launch"
+	"cocoon/measure/ovmf"
+)
+
+func setupProfile(fs *flag.FlagSet) action {
+	name := fs.String("name", "derived", "`name` of the new profile")
+	like := fs.String("like", launch.DefaultFirmware, "built-in `profile` of a build that is alike")
+	logPath := fs.String("tpm-log", "", "event log `file` of a software TPM, of a boot with -kernel")
+	return func(_ context.Context, e *env, operands []string) error {
+		data, err := readFile(operands[0], maxFirmware)
+		if err != nil {
+			return err
+		}
+		file, err := ovmf.Parse(data)
+		if err != nil {
+			return cli.Tag(cli.KindUsage, fmt.Errorf("%s: %w", operands[0], err))
+		}
+		base, err := launch.NamedFirmware(*like)
+		if err != nil {
+			return cli.Tag(cli.KindUsage, err)
+		}
+		var log *eventlog.Log
+		if *logPath != "" {
+			if log, err = readLog(*logPath, kindTPM); err != nil {
+				return err
+			}
+		}
+		p, err := launch.DeriveProfile(*name, file, base.Profile, log)
+		if err != nil {
+			return cli.Tag(cli.KindUsage, err)
+		}
+		if log == nil {
+			e.warn("without --tpm-log everything but the file's own measurements is that of %s", *like)
+		}
+		out, err := json.MarshalIndent(p, "", "  ")
+		if err != nil {
+			return err
+		}
+		e.reported = true
+		_, err = fmt.Fprintf(e.stdout, "%s\n", out)
+		return err
+	}
+}
+
+// readProfile reads a profile file; none for an empty name.
+func readProfile(path string) ([]*launch.FirmwareProfile, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := readFile(path, maxEvidence)
+	if err != nil {
+		return nil, err
+	}
+	p, err := launch.ParseFirmwareProfile(data)
+	if err != nil {
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("%s: %w", path, err))
+	}
+	return []*launch.FirmwareProfile{p}, nil
+}
