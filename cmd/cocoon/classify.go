@@ -39,7 +39,7 @@ func rules() []rule {
 		{as[*lock.Mismatch], cli.KindPrerequisite, ""},
 		{as[*fetch.MissingError], cli.KindPrerequisite, ""},
 		{is(syscall.ENOSPC), cli.KindPrerequisite, "free some space, or name another disk with --cache DIR and --out DIR"},
-		{as[*manifest.Mismatch], cli.KindDifference, ""},
+		{as[*manifest.MismatchError], cli.KindDifference, ""},
 		{is(fs.ErrPermission), cli.KindPrerequisite, "no step needs root: name folders of yours with --cache DIR and --out DIR"},
 	}
 }

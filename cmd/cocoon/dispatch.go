@@ -46,8 +46,7 @@ func unknownVerb(cmd *cobra.Command, word string) error {
 // flagError turns the library's flag errors into usage errors with a suggestion.
 func flagError(cmd *cobra.Command, err error) error {
 	hint := "run \"" + cmd.CommandPath() + " --help\""
-	var missing *pflag.NotExistError
-	if errors.As(err, &missing) {
+	if missing, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
 		cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })

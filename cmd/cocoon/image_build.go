@@ -44,7 +44,8 @@ func (r buildResult) Text(w io.Writer) error {
 		if i > 0 {
 			fmt.Fprintln(w) //nolint:errcheck // the table reports a closed output
 		}
-		rows := [][]string{{img.Dir, "bytes", "sha256"}}
+		rows := make([][]string, 0, len(img.Artefacts)+2)
+		rows = append(rows, []string{img.Dir, "bytes", "sha256"})
 		for _, a := range img.Artefacts {
 			rows = append(rows, []string{"  " + a.Name, fmt.Sprintf("%15s", cli.Count(a.SizeBytes)), a.SHA256})
 		}

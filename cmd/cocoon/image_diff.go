@@ -156,7 +156,7 @@ func (a *app) imagePath(arg string) (string, error) {
 	if dir == "" {
 		root, err := a.checkout()
 		if err != nil {
-			return arg, nil // the error about the path itself is the better one
+			return "", cli.Tag(cli.KindUsage, fmt.Errorf("no image %q: it is no path, and there is no checkout to look in", arg))
 		}
 		dir = filepath.Join(root, "out")
 	}

@@ -98,6 +98,7 @@ func (c *fetchCounter) event(e fetch.Event) {
 		c.reporter.Report(cli.Event{
 			Kind: cli.EventDone, Name: e.Artefact.Name, Detail: e.Artefact.Version + " from " + e.Source, DoneBytes: e.Bytes,
 		})
+	case fetch.Cached:
 	case fetch.NextTry, fetch.Replaced:
 		c.reporter.Report(cli.Event{Kind: cli.EventNote, Name: e.Artefact.Name, Detail: e.Source + ": " + e.Err.Error()})
 	}

@@ -44,9 +44,23 @@ type inputEntry struct {
 	Artefacts []string `json:"artefacts"`
 }
 
-// Text implements cli.Document.
+// Text implements cli.Document: four tables.
 func (r inspectResult) Text(w io.Writer) error {
-	head := [][]string{
+	for i, table := range [][][]string{r.head(), r.layerRows(), r.artefactRows(), r.packageRows()} {
+		if i > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := cli.Table(w, table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r inspectResult) head() [][]string {
+	return [][]string{
 		{"image", r.Image.Name + " " + r.Image.Variant},
 		{"profile", r.Profile},
 		{"cmdline", r.Cmdline},
@@ -54,26 +68,35 @@ func (r inspectResult) Text(w io.Writer) error {
 		{"lock", r.Lock},
 		{"recipe", r.Recipe},
 	}
-	layers := [][]string{{"", ""}, {"layer", "role", "bytes", "paths", "packages", "root hash"}}
+}
+
+func (r inspectResult) layerRows() [][]string {
+	rows := make([][]string, 0, len(r.Layers)+1)
+	rows = append(rows, []string{"layer", "role", "bytes", "paths", "packages", "root hash"})
 	for _, l := range r.Layers {
-		layers = append(layers, []string{
+		rows = append(rows, []string{
 			l.ID, l.Role, cli.Count(l.SizeBytes), cli.Count(int64(l.Files)), fmt.Sprint(l.Packages), l.RootHash,
 		})
 	}
-	artefacts := [][]string{{"", ""}, {"artefact", "bytes", "sha256"}}
+	return rows
+}
+
+func (r inspectResult) artefactRows() [][]string {
+	rows := make([][]string, 0, len(r.Image.Artefacts)+1)
+	rows = append(rows, []string{"artefact", "bytes", "sha256"})
 	for _, a := range r.Image.Artefacts {
-		artefacts = append(artefacts, []string{a.Name, cli.Count(a.SizeBytes), a.SHA256})
+		rows = append(rows, []string{a.Name, cli.Count(a.SizeBytes), a.SHA256})
 	}
-	packages := [][]string{{"", ""}, {"package", "version", "sha256"}}
+	return rows
+}
+
+func (r inspectResult) packageRows() [][]string {
+	rows := make([][]string, 0, len(r.Packages)+1)
+	rows = append(rows, []string{"package", "version", "sha256"})
 	for _, p := range r.Packages {
-		packages = append(packages, []string{p.Kind + " " + p.Name, p.Version, p.SHA256})
+		rows = append(rows, []string{p.Kind + " " + p.Name, p.Version, p.SHA256})
 	}
-	for _, rows := range [][][]string{head, layers, artefacts, packages} {
-		if err := cli.Table(w, rows); err != nil {
-			return err
-		}
-	}
-	return nil
+	return rows
 }
 
 func newImageInspectCmd(a *app) *cobra.Command {

@@ -32,7 +32,7 @@ type lockChange struct {
 
 // Text implements cli.Document.
 func (r lockResult) Text(w io.Writer) error {
-	var rows [][]string
+	rows := make([][]string, 0, len(r.Changes)+len(r.Unused))
 	for _, c := range r.Changes {
 		rows = append(rows, []string{c.Entry, or(c.Old, "absent"), "->", or(c.New, "absent")})
 	}

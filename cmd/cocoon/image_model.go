@@ -98,7 +98,7 @@ func (a *app) buildModel(ctx context.Context, name string, f modelFlags) (*model
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(volume+".json", text, 0o644); err != nil { //nolint:gosec // made for publication
+	if err := os.WriteFile(volume+".json", text, 0o644); err != nil {
 		return nil, fmt.Errorf("writing description: %w", err)
 	}
 	st, err := os.Stat(volume)

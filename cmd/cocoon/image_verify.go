@@ -159,7 +159,7 @@ func (r *verifyResult) checkFiles(ctx context.Context, side diff.Side) error {
 		one := &manifest.Manifest{Artefacts: []manifest.Artefact{art}}
 		check := artefactCheck{Name: art.Name, OK: true, Want: art.SHA256, Have: art.SHA256}
 		err := one.CheckFiles(ctx, side.Dir)
-		var m *manifest.Mismatch
+		var m *manifest.MismatchError
 		switch {
 		case errors.As(err, &m):
 			check.OK, check.Want, check.Have = false, m.Want, m.Have

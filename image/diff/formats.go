@@ -7,6 +7,7 @@ import (
 
 	"cocoon/image/fs"
 	"cocoon/image/initrd"
+	"cocoon/image/rootfs"
 	"cocoon/measure/launch/pe"
 )
 
@@ -28,19 +29,23 @@ func compareInitrds(ctx context.Context, a, b []byte) ([]Finding, error) {
 func compareRecords(ctx context.Context, a, b []byte, prefix string) ([]Finding, error) {
 	treeA, errA := initrd.Read(a)
 	treeB, errB := initrd.Read(b)
-	if errA != nil || errB != nil {
-		return nil, nil // the byte comparison of the whole archive stands
+	if errA == nil && errB == nil {
+		return compareTrees(ctx, treeA, treeB, prefix)
 	}
-	return compareTrees(ctx, treeA, treeB, prefix)
+	return nil, nil // the byte comparison of the whole archive stands
 }
 
 // compareUKIs compares two UKIs section by section, and the initrd inside record by record.
 func compareUKIs(ctx context.Context, a, b []byte) ([]Finding, error) {
 	imgA, errA := pe.Parse(a)
 	imgB, errB := pe.Parse(b)
-	if errA != nil || errB != nil {
-		return nil, nil // as above
+	if errA == nil && errB == nil {
+		return compareSections(ctx, imgA, imgB)
 	}
+	return nil, nil // as above
+}
+
+func compareSections(ctx context.Context, imgA, imgB *pe.Image) ([]Finding, error) {
 	var out []Finding
 	for _, name := range sectionNames(imgA, imgB) {
 		secA, okA, errA := imgA.Section(name)
@@ -52,27 +57,28 @@ func compareUKIs(ctx context.Context, a, b []byte) ([]Finding, error) {
 			out = append(out, Finding{Path: name, What: "present", A: presence(okA), B: presence(okB), Offset: -1})
 			continue
 		}
-		if bytes.Equal(secA, secB) {
-			continue
-		}
-		var inner []Finding
-		var err error
-		if name == initrdSection {
-			if inner, err = compareRecords(ctx, secA, secB, initrdSection+"/"); err != nil {
-				return nil, err
-			}
-		}
-		if len(inner) == 0 {
-			f, _, err := firstDifference(ctx, bytes.NewReader(secA), bytes.NewReader(secB))
-			if err != nil {
-				return nil, err
-			}
-			f.Path = name
-			inner = []Finding{f}
+		inner, err := compareSection(ctx, name, secA, secB)
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, inner...)
 	}
 	return out, nil
+}
+
+func compareSection(ctx context.Context, name string, a, b []byte) ([]Finding, error) {
+	if name == initrdSection {
+		inner, err := compareRecords(ctx, a, b, initrdSection+"/")
+		if err != nil || len(inner) > 0 {
+			return inner, err
+		}
+	}
+	f, equal, err := firstDifference(ctx, bytes.NewReader(a), bytes.NewReader(b))
+	if err != nil || equal {
+		return nil, err
+	}
+	f.Path = name
+	return []Finding{f}, nil
 }
 
 func sectionNames(images ...*pe.Image) []string {
@@ -102,23 +108,22 @@ func compareLayers(ctx context.Context, nameA, nameB string) ([]Finding, error) 
 		return nil, err
 	}
 	defer b.Close() //nolint:errcheck // read side
-	readA, errA := openLayer(a)
-	readB, errB := openLayer(b)
-	if errA != nil || errB != nil {
-		return nil, nil // as above
+	treeA, errA := layerTree(ctx, a)
+	treeB, errB := layerTree(ctx, b)
+	if errA == nil && errB == nil {
+		return compareTrees(ctx, treeA, treeB, "")
 	}
-	treeA, errA := readA.Tree(ctx)
-	treeB, errB := readB.Tree(ctx)
-	if errA != nil || errB != nil {
-		return nil, nil // as above
-	}
-	return compareTrees(ctx, treeA, treeB, "")
+	return nil, ctx.Err() // as above
 }
 
-func openLayer(f *os.File) (*fs.Reader, error) {
+func layerTree(ctx context.Context, f *os.File) (*rootfs.Tree, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return nil, err
 	}
-	return fs.Open(f, st.Size())
+	r, err := fs.Open(f, st.Size())
+	if err != nil {
+		return nil, err
+	}
+	return r.Tree(ctx)
 }

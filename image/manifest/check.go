@@ -9,19 +9,19 @@ import (
 	"path/filepath"
 )
 
-// Mismatch is an artefact that is not what its manifest states.
-type Mismatch struct {
+// MismatchError is an artefact that is not what its manifest states.
+type MismatchError struct {
 	Artefact string
 	Want     string // SHA-256, or a size in bytes
 	Have     string // the same of the file, or "missing"
 }
 
 // Error names the artefact and both sides.
-func (m *Mismatch) Error() string {
+func (m *MismatchError) Error() string {
 	return fmt.Sprintf("artefact %s: the manifest states %s, the file has %s", m.Artefact, m.Want, m.Have)
 }
 
-// CheckFiles compares every artefact of the manifest with the file of that name in dir. The error joins one *Mismatch
+// CheckFiles compares every artefact of the manifest with the file of that name in dir. The error joins one *MismatchError
 // per artefact that differs.
 func (m *Manifest) CheckFiles(ctx context.Context, dir string) error {
 	var errs []error
@@ -41,18 +41,18 @@ func (a Artefact) check(dir string) error {
 	st, err := os.Stat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return &Mismatch{a.Name, a.SHA256, "missing"}
+		return &MismatchError{a.Name, a.SHA256, "missing"}
 	case err != nil:
 		return fmt.Errorf("checking artefact: %w", err)
 	case st.Size() != a.Size:
-		return &Mismatch{a.Name, fmt.Sprintf("%d bytes", a.Size), fmt.Sprintf("%d bytes", st.Size())}
+		return &MismatchError{a.Name, fmt.Sprintf("%d bytes", a.Size), fmt.Sprintf("%d bytes", st.Size())}
 	}
 	sum, _, err := HashFile(name)
 	if err != nil {
 		return err
 	}
 	if sum != a.SHA256 {
-		return &Mismatch{a.Name, a.SHA256, sum}
+		return &MismatchError{a.Name, a.SHA256, sum}
 	}
 	return nil
 }

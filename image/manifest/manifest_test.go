@@ -60,7 +60,7 @@ func TestParseRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	edit := func(old, new string) []byte { return bytes.Replace(valid, []byte(old), []byte(new), 1) }
+	edit := func(old, text string) []byte { return bytes.Replace(valid, []byte(old), []byte(text), 1) }
 	for name, tc := range map[string]struct {
 		data []byte
 		want string
@@ -116,12 +116,12 @@ func TestLoadTakesAFileOrItsFolder(t *testing.T) {
 func TestCheckFilesNamesEveryDifference(t *testing.T) {
 	for name, tc := range map[string]struct {
 		content map[string]string
-		want    []Mismatch
+		want    []MismatchError
 	}{
 		"equal":   {map[string]string{"image.efi": "hello", "cmdline": "hello"}, nil},
-		"flipped": {map[string]string{"image.efi": "hellO", "cmdline": "hello"}, []Mismatch{{"image.efi", hashHello, fmt.Sprintf("%x", sha256.Sum256([]byte("hellO")))}}},
-		"cut":     {map[string]string{"image.efi": "hell", "cmdline": "hello"}, []Mismatch{{"image.efi", "5 bytes", "4 bytes"}}},
-		"missing": {map[string]string{"cmdline": "hello"}, []Mismatch{{"image.efi", hashHello, "missing"}}},
+		"flipped": {map[string]string{"image.efi": "hellO", "cmdline": "hello"}, []MismatchError{{"image.efi", hashHello, fmt.Sprintf("%x", sha256.Sum256([]byte("hellO")))}}},
+		"cut":     {map[string]string{"image.efi": "hell", "cmdline": "hello"}, []MismatchError{{"image.efi", "5 bytes", "4 bytes"}}},
+		"missing": {map[string]string{"cmdline": "hello"}, []MismatchError{{"image.efi", hashHello, "missing"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -137,7 +137,7 @@ func TestCheckFilesNamesEveryDifference(t *testing.T) {
 				}
 				return
 			}
-			var m *Mismatch
+			var m *MismatchError
 			if !errors.As(err, &m) {
 				t.Fatalf("got %v, want a mismatch", err)
 			}

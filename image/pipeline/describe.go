@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"cocoon/image/manifest"
@@ -139,7 +140,7 @@ func (b *build) toolchain(w *work, inputs []manifest.Input) (manifest.Toolchain,
 		}
 	}
 	reach := []string{diskFile, ukiFile, initrdFile, initrdFiles}
-	inputs = append(inputs[:len(inputs):len(inputs)],
+	inputs = append(slices.Clip(inputs),
 		manifest.Input{Kind: "go-mod", Name: "go.mod", SHA256: src.GoMod, Artefacts: reach},
 		manifest.Input{Kind: "go-source", Name: initPkg, Version: fmt.Sprintf("%d files", src.Files), SHA256: src.SHA256, Artefacts: reach},
 		manifest.Input{Kind: "go-sum", Name: "go.sum", SHA256: src.GoSum, Artefacts: reach})

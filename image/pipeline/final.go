@@ -30,20 +30,21 @@ type product struct {
 
 // products are an image's artefacts in the manifest's order, the bill of materials and the manifest excepted.
 func (t target) products() []product {
-	out := []product{
+	ids := t.image.LayerIDs(t.variant)
+	out := append(make([]product, 0, 7+2*len(ids)), []product{
 		{ukiFile, manifest.KindUKI, ukiStep(t)},
 		{kernelFile, manifest.KindKernel, kernelName},
 		{initrdFile, manifest.KindInitrd, initrdStep(t)},
 		{cmdlineFile, manifest.KindCmdline, initrdStep(t)},
-	}
-	for _, id := range t.image.LayerIDs(t.variant) {
+	}...)
+	for _, id := range ids {
 		out = append(out, product{layerFile(id), manifest.KindLayer, layerStep(id)})
 	}
 	out = append(out,
 		product{diskFile, manifest.KindDisk, diskStep(t)},
 		product{firmwareFile, manifest.KindFirmware, firmwareName},
 		product{initrdFiles, manifest.KindListing, initrdStep(t)})
-	for _, id := range t.image.LayerIDs(t.variant) {
+	for _, id := range ids {
 		out = append(out, product{layerFiles(id), manifest.KindListing, layerStep(id)})
 	}
 	return out

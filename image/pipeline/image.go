@@ -76,8 +76,9 @@ func (t target) identity() bootfiles.Image {
 }
 
 func (t target) layerSteps() []string {
-	var out []string
-	for _, id := range t.image.LayerIDs(t.variant) {
+	ids := t.image.LayerIDs(t.variant)
+	out := make([]string, 0, len(ids))
+	for _, id := range ids {
 		out = append(out, layerStep(id))
 	}
 	return out

@@ -69,8 +69,7 @@ func (b *build) goCommand(ctx context.Context, args ...string) (string, error) {
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("running go %s: %w", args[0], ctx.Err())
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return "", fmt.Errorf("running go %s: %w: %s", args[0], err, strings.TrimSpace(string(exit.Stderr)))
 	}
 	if err != nil {
@@ -158,7 +157,7 @@ func (b *build) artefacts() []lock.Artefact {
 
 // layerIDs are the layers of all targets, each once, in name order.
 func (b *build) layerIDs() []string {
-	var out []string
+	out := make([]string, 0, 3*len(b.targets))
 	for _, t := range b.targets {
 		out = append(out, t.image.LayerIDs(t.variant)...)
 	}
@@ -168,8 +167,9 @@ func (b *build) layerIDs() []string {
 
 // lockInputs are a group's artefacts as step inputs. A group without artefacts is a lock that does not fit.
 func (b *build) lockInputs(group string) ([]Input, error) {
-	var out []Input
-	for _, a := range b.lock.InGroup(group) {
+	arts := b.lock.InGroup(group)
+	out := make([]Input, 0, len(arts))
+	for _, a := range arts {
 		out = append(out, Input{Kind: string(a.Kind), Name: a.Name, Version: a.Version, SHA256: a.SHA256})
 	}
 	if len(out) == 0 {

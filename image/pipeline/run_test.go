@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // shared is one cache for all checkouts of the tests that do not damage theirs: only what a test changes is built.
-var shared = sync.OnceValue(func() string { //nolint:gochecknoglobals // test support
+var shared = sync.OnceValue(func() string {
 	dir, err := os.MkdirTemp("", "pipeline-test-")
 	if err != nil {
 		panic(err) //nolint:forbidigo // a test cannot go on without it
@@ -201,6 +201,7 @@ func TestDiffNamesTheResponsibleInput(t *testing.T) {
 	}{
 		"changed package": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				p := &c.Packages["base"][0]
 				p.Version = "1.0-2"
 				p.Files = slices.Clone(p.Files)
@@ -211,6 +212,7 @@ func TestDiffNamesTheResponsibleInput(t *testing.T) {
 		},
 		"added package": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				c.Edit(t, "mkosi/mkosi.conf", "    tools\n", "    tools\n    more\n")
 				c.Packages["base"] = append(c.Packages["base"], debtest.Package{
 					Name: "more", Version: "1", Files: []debtest.File{{Name: "./usr/bin/more", Body: "x", Mode: 0o755}},
@@ -221,6 +223,7 @@ func TestDiffNamesTheResponsibleInput(t *testing.T) {
 		},
 		"changed recipe line": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				c.Edit(t, "mkosi/image.toml", `text = "hello"`, `text = "hullo"`)
 				c.Relock(t)
 			},
@@ -228,6 +231,7 @@ func TestDiffNamesTheResponsibleInput(t *testing.T) {
 		},
 		"changed extra file": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				c.Edit(t, "mkosi/mkosi.extra/etc/hosts", "localhost", "localhost me")
 				c.Relock(t)
 			},
@@ -235,6 +239,7 @@ func TestDiffNamesTheResponsibleInput(t *testing.T) {
 		},
 		"changed kernel": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				c.Packages["kernel"][0] = pipelinetest.KernelPackage("6.18.15-2", "other")
 				c.Relock(t)
 			},
@@ -242,12 +247,14 @@ func TestDiffNamesTheResponsibleInput(t *testing.T) {
 		},
 		"changed Go source": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				c.Edit(t, "cmd/init/main.go", `println("init")`, `println("INIT")`)
 			},
 			"initrd.cpio", "init", "go-source ./cmd/init: ",
 		},
 		"changed module list": {
 			func(t *testing.T, c *pipelinetest.Checkout) {
+				t.Helper()
 				c.Edit(t, "mkosi/image.toml", `base = ["virtio_blk"]`, `base = ["virtio_blk", "qemu_fw_cfg"]`)
 				c.Relock(t)
 			},
@@ -356,12 +363,14 @@ func TestWrongInputsAreNamed(t *testing.T) {
 	}{
 		"recipe newer than the lock": {
 			func(t *testing.T, c *pipelinetest.Checkout, _ *pipeline.Options) {
+				t.Helper()
 				c.Edit(t, "mkosi/image.toml", "hello", "hullo")
 			},
 			func(err error) bool { var m *lock.Mismatch; return errors.As(err, &m) && m.What == "recipe" },
 		},
 		"another Go": {
 			func(t *testing.T, c *pipelinetest.Checkout, _ *pipeline.Options) {
+				t.Helper()
 				c.Edit(t, "mkosi/image.toml", pipelinetest.GoVersion(), "1.2.3")
 				c.Relock(t)
 			},
@@ -383,6 +392,7 @@ func TestWrongInputsAreNamed(t *testing.T) {
 		},
 		"missing input, offline": {
 			func(t *testing.T, c *pipelinetest.Checkout, _ *pipeline.Options) {
+				t.Helper()
 				if err := os.Remove(c.StoreFile(t, "engine")); err != nil {
 					t.Fatal(err)
 				}
@@ -394,6 +404,7 @@ func TestWrongInputsAreNamed(t *testing.T) {
 		},
 		"input with another hash": {
 			func(t *testing.T, c *pipelinetest.Checkout, _ *pipeline.Options) {
+				t.Helper()
 				if err := os.WriteFile(c.StoreFile(t, "engine"), []byte("other"), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -402,6 +413,7 @@ func TestWrongInputsAreNamed(t *testing.T) {
 		},
 		"stub with another hash": {
 			func(t *testing.T, c *pipelinetest.Checkout, _ *pipeline.Options) {
+				t.Helper()
 				c.Packages["stub"][0].Files[0].Body += "\x00"
 				c.Relock(t)
 			},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -112,12 +113,11 @@ func (l leg) prepare(root string) error {
 func (l leg) build(ctx context.Context, s Spec, program, inputs, modules string) error {
 	ctx, cancel := context.WithTimeout(ctx, legDeadline)
 	defer cancel()
-	args := []string{
+	cmd := exec.CommandContext(ctx, "/bin/sh", slices.Concat([]string{
 		"-c", "umask " + l.umask + ` && exec "$@"`, "sh", program, "image", "build", "--offline", "--progress", "plain",
 		"--from", inputs, "--root", l.checkout(), "--cache", filepath.Join(l.dir, "cache"), "--out", l.out(),
 		"--workers", fmt.Sprint(l.workers), "--variant", s.Options.Build, "--profile", profiles(s.Options),
-	}
-	cmd := exec.CommandContext(ctx, "/bin/sh", append(args, s.Options.Images...)...) //nolint:gosec // our own program
+	}, s.Options.Images)...)
 	cmd.Dir = l.checkout()
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(l.dir, "home"), "TMPDIR=" + filepath.Join(l.dir, "tmp"),
@@ -141,8 +141,7 @@ func (l leg) build(ctx context.Context, s Spec, program, inputs, modules string)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	if _, ok := errors.AsType[*exec.ExitError](err); ok {
 		return fmt.Errorf("leg %s: %w:\n%s", l.name, err, strings.Join(last, "\n"))
 	}
 	return err

@@ -123,7 +123,7 @@ func (t *terminal) paint(e Event) string {
 
 func (t *terminal) clear() {
 	if t.drawn {
-		io.WriteString(t.out, clearLine) //nolint:errcheck // as above
+		_, _ = io.WriteString(t.out, clearLine)
 		t.drawn = false
 	}
 }
@@ -145,6 +145,6 @@ func (t *terminal) draw() {
 	if len(text) > maxStatus {
 		text = text[:maxStatus-3] + "..."
 	}
-	io.WriteString(t.out, text) //nolint:errcheck // as above
+	_, _ = io.WriteString(t.out, text)
 	t.drawn = true
 }

@@ -100,7 +100,7 @@ func (c *Checkout) Write(tb testing.TB, name, text string) {
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // a test's own folder
 		tb.Fatal(err)
 	}
 }
