@@ -228,7 +228,10 @@ func (a *archive) classify(m member) (f file, keep bool, err error) {
 	if !ok {
 		return f, true, nil
 	}
-	key, rest, _ := strings.Cut(rest, "/")
+	key, rest, ok := strings.Cut(rest, "/")
+	if !ok || rest == "" {
+		return file{}, false, fmt.Errorf("%q lies beside the folders of the .data scheme", m.path)
+	}
 	switch key {
 	case "purelib", "platlib":
 		f.Path = rest
