@@ -12,7 +12,7 @@ import (
 
 const (
 	// ModelSerial is the virtio serial of the model volume.
-	ModelSerial = "cocoon-model"
+	ModelSerial = "model"
 	// ModelDir is where it is mounted.
 	ModelDir = "/run/model"
 )

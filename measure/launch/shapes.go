@@ -41,7 +41,7 @@ const (
 	SerialGPU    = "gpu"
 	SerialEngine = "engine"
 	SerialConfig = "cocoon-config"
-	SerialModel  = "cocoon-model"
+	SerialModel  = "model"
 	SerialData   = "data"
 	// SerialDisk is the one disk that replaces the layers in the disk form.
 	SerialDisk = "cocoon-disk"
