@@ -9,6 +9,7 @@ import (
 	"cocoon/cmd/internal/cli"
 	"cocoon/measure/eventlog"
 	"cocoon/measure/launch"
+	"cocoon/measure/launch/smbios"
 	"cocoon/measure/ovmf"
 )
 
@@ -16,6 +17,7 @@ func setupProfile(fs *flag.FlagSet) action {
 	name := fs.String("name", "derived", "`name` of the new profile")
 	like := fs.String("like", launch.DefaultFirmware, "built-in `profile` of a build that is alike")
 	logPath := fs.String("tpm-log", "", "event log `file` of a software TPM, of a boot with -kernel")
+	dmiPath := fs.String("dmi", "", "SMBIOS table `file` of a guest, /sys/firmware/dmi/tables/DMI, for the firmware's strings")
 	return func(_ context.Context, e *env, operands []string) error {
 		data, err := readFile(operands[0], maxFirmware)
 		if err != nil {
@@ -39,8 +41,16 @@ func setupProfile(fs *flag.FlagSet) action {
 		if err != nil {
 			return cli.Tag(cli.KindUsage, err)
 		}
-		if log == nil {
-			e.warn("without --tpm-log everything but the file's own measurements is that of %s", *like)
+		if err := learnDMI(p, *dmiPath); err != nil {
+			return err
+		}
+		for _, x := range []struct{ path, flag, what string }{
+			{*logPath, "--tpm-log", "boot options, secure-boot state and the place of the SMBIOS event"},
+			{*dmiPath, "--dmi", "the SMBIOS strings"},
+		} {
+			if x.path == "" {
+				e.warn("without %s, %s are those of %s", x.flag, x.what, *like)
+			}
 		}
 		out, err := json.MarshalIndent(p, "", "  ")
 		if err != nil {
@@ -50,6 +60,22 @@ func setupProfile(fs *flag.FlagSet) action {
 		_, err = fmt.Fprintf(e.stdout, "%s\n", out)
 		return err
 	}
+}
+
+// learnDMI takes the firmware's strings from a guest's table.
+func learnDMI(p *launch.FirmwareProfile, path string) error {
+	if path == "" {
+		return nil
+	}
+	table, err := readFile(path, maxEvidence)
+	if err != nil {
+		return err
+	}
+	t := &p.SMBIOSType0
+	if t.Vendor, t.Version, t.Date, err = smbios.Firmware(table); err != nil {
+		return cli.Tag(cli.KindUsage, fmt.Errorf("%s: %w", path, err))
+	}
+	return p.Validate()
 }
 
 // readProfile reads a profile file; none for an empty name.

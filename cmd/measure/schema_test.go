@@ -12,6 +12,7 @@ import (
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/host/probe"
+	"cocoon/measure/launch/smbios"
 )
 
 // schemaOf compiles a verb's checked-in schema.
@@ -97,6 +98,14 @@ func TestFirmwareFile(t *testing.T) {
 	measure(t, "firmware", path).want(t, 0, "MRTD (single pass)", "TD_HOB")
 	var derived any
 	measure(t, "profile", path, "--name", "mine").want(t, 0, "without --tpm-log").decode(t, &derived)
+	type0, err := smbios.Type0("maker", "7.7", "01/02/2026")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dmi := filepath.Join(t.TempDir(), "DMI")
+	write(t, dmi, type0)
+	measure(t, "profile", path, "--dmi", dmi).want(t, 0, `"version": "7.7"`)
+	measure(t, "profile", path, "--dmi", path).want(t, cli.ExitUsage)
 	measure(t, "profile", path, "--tpm-log", path).want(t, cli.ExitUsage)
 	measure(t, "profile", path, "--like", "none").want(t, cli.ExitUsage, "is none of")
 }

@@ -196,13 +196,12 @@ func loadOptions(text string) (Event, error) {
 func ukiEvents(sections []pe.Content) ([]Event, error) {
 	var out []Event
 	content := make(map[string][]byte, len(sections))
+	digests := make(map[string]tdx.Digest, len(sections))
 	for _, s := range sections {
-		inputs := sectionInputs(s.Name)
 		name := append([]byte(s.Name), 0)
-		out = append(out,
-			event(tdx.RTMR2, eventlog.IPL, s.Name+" name", name),
-			event(tdx.RTMR2, eventlog.IPL, s.Name+" content", s.Data, inputs...))
-		content[s.Name] = s.Data
+		measured := event(tdx.RTMR2, eventlog.IPL, s.Name+" content", s.Data, sectionInputs(s.Name)...)
+		out = append(out, event(tdx.RTMR2, eventlog.IPL, s.Name+" name", name), measured)
+		content[s.Name], digests[s.Name] = s.Data, measured.Digest
 	}
 	if _, ok := content[pe.SectionOSRel]; ok {
 		return nil, errors.New("section .osrel: the stub would append a generated archive to the initrd; our images have none")
@@ -220,7 +219,10 @@ func ukiEvents(sections []pe.Content) ([]Event, error) {
 		if len(initrd)%4 != 0 {
 			return nil, fmt.Errorf("section .initrd has %d bytes, not a multiple of 4; the stub would pad it", len(initrd))
 		}
-		out = append(out, event(tdx.RTMR2, eventlog.EventTag, "Linux initrd", initrd, InputInitrd, InputUKI))
+		out = append(out, Event{
+			Register: tdx.RTMR2, Type: eventlog.EventTag, Description: "Linux initrd", Digest: digests[pe.SectionInitrd],
+			Bytes: len(initrd), Inputs: []Input{InputInitrd, InputUKI},
+		})
 	}
 	return out, nil
 }

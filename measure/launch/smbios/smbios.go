@@ -158,3 +158,27 @@ func Filter(table []byte) ([]byte, error) {
 	}
 	return copied, nil
 }
+
+// Firmware returns the strings of a table's type 0 structure: vendor, version and release date.
+func Firmware(table []byte) (vendor, version, date string, err error) {
+	structures, err := Parse(table)
+	if err != nil {
+		return "", "", "", err
+	}
+	for _, s := range structures {
+		const vendorAt, versionAt, dateAt = 4, 5, 8
+		if s.Type == typeFirmware && s.Length > dateAt {
+			return s.text(vendorAt), s.text(versionAt), s.text(dateAt), nil
+		}
+	}
+	return "", "", "", fmt.Errorf("%w: no type 0 structure", ErrFormat)
+}
+
+// text is the string that the number at an offset names; empty if there is none.
+func (s Structure) text(at int) string {
+	texts := s.strings()
+	if n := int(s.Data[at]); n >= 1 && n <= len(texts) {
+		return string(texts[n-1])
+	}
+	return ""
+}

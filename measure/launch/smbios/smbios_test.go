@@ -174,6 +174,27 @@ func TestComposeKeepsTheHostsOwnType0(t *testing.T) {
 	}
 }
 
+func TestFirmwareStringsAreThoseOfType0(t *testing.T) {
+	t.Parallel()
+	type0, err := smbios.Type0("maker", "1.2", "01/02/2026")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendor, version, date, err := smbios.Firmware(append(structure(1, 8), type0...))
+	if err != nil || vendor != "maker" || version != "1.2" || date != "01/02/2026" {
+		t.Errorf("%q %q %q (%v)", vendor, version, date, err)
+	}
+	short := structure(0, 9)
+	if vendor, _, _, err := smbios.Firmware(short); err != nil || vendor != "" {
+		t.Errorf("numbers of strings that are not there: %q (%v)", vendor, err)
+	}
+	for _, table := range [][]byte{nil, structure(1, 8), {1}} {
+		if _, _, _, err := smbios.Firmware(table); !errors.Is(err, smbios.ErrFormat) {
+			t.Errorf("table %x: %v", table, err)
+		}
+	}
+}
+
 func TestMalformedTablesAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, table := range map[string][]byte{
@@ -212,6 +233,7 @@ func FuzzFilter(f *testing.F) {
 			}
 			return
 		}
+		_, _, _, _ = smbios.Firmware(table)
 		if len(once) != len(table) {
 			t.Fatalf("%d bytes became %d", len(table), len(once))
 		}
