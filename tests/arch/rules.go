@@ -82,6 +82,15 @@ func bans() []ban {
 	}
 }
 
+// commandFolders are what lies below a command; cmd/internal is shared.
+func commandFolders() []string {
+	var out []string
+	for name := range ceilings() {
+		out = append(out, Module+"/cmd/"+name)
+	}
+	return out
+}
+
 // ceilings are the most third-party modules a binary may link directly or indirectly (layout, section 4).
 func ceilings() map[string]int {
 	return map[string]int{"cocoon": 90, "init": 40, "measure": 15, "gpuattest": 1}
