@@ -85,9 +85,9 @@ func buildImage(tb testing.TB, p imageParts) string {
 		Toolchain: manifest.Toolchain{Go: "go1.26.8", GoSum: strings.Repeat("0", 64), InitBuild: "x"}, Profile: "worker-cpu",
 		LayerFiles: []manifest.LayerFiles{}, Inputs: []manifest.Input{},
 	}
-	layers := map[string]bootfiles.Role{launch.SerialBase: bootfiles.RoleBase, launch.SerialEngine: bootfiles.RoleEngine}
-	for _, id := range []string{launch.SerialBase, launch.SerialEngine} {
-		if id == launch.SerialEngine && p.noEngine {
+	layers := map[string]bootfiles.Role{launch.SerialBase: bootfiles.RoleBase, launch.SerialEngineCPU: bootfiles.RoleEngine}
+	for _, id := range []string{launch.SerialBase, launch.SerialEngineCPU} {
+		if id == launch.SerialEngineCPU && p.noEngine {
 			continue
 		}
 		m.Layers = append(m.Layers, bootfiles.Layer{

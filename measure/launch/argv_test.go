@@ -152,7 +152,7 @@ func TestPathsAreQuoted(t *testing.T) {
 	t.Parallel()
 	m := testMachine(t, "test")
 	h := hostOf(m)
-	h.Disks[SerialBase], h.Serial, h.Disks[SerialEngine] = `/a,b"c`, "/x,y", "/dev/nvme0n1"
+	h.Disks[SerialBase], h.Serial, h.Disks[SerialEngineCPU] = `/a,b"c`, "/x,y", "/dev/nvme0n1"
 	argv, err := TCGArgv(m, h)
 	if err != nil {
 		t.Fatal(err)

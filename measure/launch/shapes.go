@@ -9,9 +9,12 @@ import (
 // DefaultFirmware is the profile of the firmware we ship.
 const DefaultFirmware = "debian-inteltdx-2026.08-blankvars"
 
+// HostQEMU is the version whose ACPI tables the published shapes have. mkosi/image.lock holds it, and `cocoon image
+// qemu` makes it startable.
+const HostQEMU = "11.1.3"
+
 // What the published shapes have in common.
 const (
-	hostQEMU       = "11.1.3" // Debian's newest with TDX at the time of writing
 	shapeMachine   = "pc-q35-10.0"
 	rehearsalType  = "pc-q35-7.2" // known to every QEMU since Debian 12's
 	shapePhysBits  = 46
@@ -35,14 +38,15 @@ const (
 	slotPorts   = 0x10
 )
 
-// Serials of the disks that are not layers; layers are named by their ids.
+// Serials of the disks. A layer's is its id in mkosi/image.toml.
 const (
-	SerialBase   = "base"
-	SerialGPU    = "gpu"
-	SerialEngine = "engine"
-	SerialConfig = "cocoon-config"
-	SerialModel  = "model"
-	SerialData   = "data"
+	SerialBase      = "base"
+	SerialGPU       = "gpu"
+	SerialEngineCPU = "engine-cpu"
+	SerialEngineGPU = "engine-gpu"
+	SerialConfig    = "cocoon-config"
+	SerialModel     = "model"
+	SerialData      = "data"
 	// SerialDisk is the one disk that replaces the layers in the disk form.
 	SerialDisk = "cocoon-disk"
 )
@@ -59,15 +63,16 @@ type shape struct {
 }
 
 func shapes() []shape {
-	gpuLayers := []string{SerialBase, SerialGPU, SerialEngine}
+	cpuLayers := []string{SerialBase, SerialEngineCPU}
+	gpuLayers := []string{SerialBase, SerialGPU, SerialEngineGPU}
 	return []shape{
 		{name: "proxy", vcpus: 4, memoryMiB: 8 << 10, layers: []string{SerialBase}},
-		{name: "worker-cpu", vcpus: 16, memoryMiB: 32 << 10, layers: []string{SerialBase, SerialEngine}, model: true},
+		{name: "worker-cpu", vcpus: 16, memoryMiB: 32 << 10, layers: cpuLayers, model: true},
 		{name: "worker-gpu", vcpus: 16, memoryMiB: 128 << 10, layers: gpuLayers, model: true, gpus: 1},
 		{name: "worker-gpu-2", vcpus: 32, memoryMiB: 256 << 10, layers: gpuLayers, model: true, gpus: 2},
 		{name: "worker-gpu-4", vcpus: 64, memoryMiB: 512 << 10, layers: gpuLayers, model: true, gpus: 4},
 		{name: "worker-gpu-8", vcpus: 128, memoryMiB: 1024 << 10, layers: gpuLayers, model: true, gpus: 8},
-		{name: "test", vcpus: 2, memoryMiB: 2 << 10, layers: []string{SerialBase, SerialEngine}, model: true, rehearsal: true},
+		{name: "test", vcpus: 2, memoryMiB: 2 << 10, layers: cpuLayers, model: true, rehearsal: true},
 		{name: "test-proxy", vcpus: 2, memoryMiB: 2 << 10, layers: []string{SerialBase}, rehearsal: true},
 	}
 }
@@ -106,7 +111,7 @@ func Shape(name string) (*Machine, error) {
 // machine expands a row of the table.
 func (s shape) machine() *Machine {
 	m := &Machine{
-		Name: s.name, QEMU: hostQEMU, MachineType: shapeMachine,
+		Name: s.name, QEMU: HostQEMU, MachineType: shapeMachine,
 		VCPUs: s.vcpus, MemoryMiB: s.memoryMiB, PhysBits: shapePhysBits, PCIHoleGiB: shapeHoleGiB,
 		Firmware: DefaultFirmware, Boot: BootUKI,
 		SMBIOS: SMBIOS{Manufacturer: "cocoon", Product: "TD", Version: "1", ProcessorID: shapeProcessor},
@@ -121,7 +126,7 @@ func (s shape) machine() *Machine {
 		Device{Kind: Vsock, ID: "vsock0", Bus: RootBus, Slot: slotVsock},
 		Device{Kind: RNG, ID: "rng0", Bus: RootBus, Slot: slotRNG},
 	)
-	slots := map[string]uint8{SerialBase: slotBase, SerialGPU: slotGPU, SerialEngine: slotEngine}
+	slots := map[string]uint8{SerialBase: slotBase, SerialGPU: slotGPU, SerialEngineCPU: slotEngine, SerialEngineGPU: slotEngine}
 	for _, layer := range s.layers {
 		m.addDisk(Device{ID: "layer-" + layer, Slot: slots[layer], Serial: layer, ReadOnly: true})
 	}
