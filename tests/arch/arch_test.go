@@ -92,6 +92,21 @@ func banned(denied []string, imp string) bool {
 	})
 }
 
+// TestCommandsApart: a command imports its own packages and cmd/internal, never another command's.
+func TestCommandsApart(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.Room() != "cmd" {
+			continue
+		}
+		own := strings.Join(strings.SplitN(p.ImportPath, "/", 4)[:3], "/")
+		for _, imp := range p.Imports {
+			if room(imp) == "cmd" && !strings.HasPrefix(imp+"/", own+"/") && !strings.HasPrefix(imp, Module+"/cmd/internal/") {
+				t.Errorf("%s imports %s: commands share cmd/internal only", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
 // TestRules: the matchers themselves refuse what they should.
 func TestRules(t *testing.T) {
 	if !banned([]string{"net"}, "net") || banned([]string{"net"}, "net/netip") {

@@ -70,25 +70,11 @@ func bans() []ban {
 			false, "production code never links software TDX",
 		},
 		{
-			"commands share only the printer", except(under("cmd"), under("cmd/internal")),
-			[]string{Module + "/cmd/"},
-			false, "a command does not import another command",
-		},
-		{
 			"printers stay in cmd", except(everywhere, under("cmd")),
 			[]string{Module + "/cmd/internal/"},
 			false, "cmd/internal is for commands",
 		},
 	}
-}
-
-// commandFolders are what lies below a command; cmd/internal is shared.
-func commandFolders() []string {
-	var out []string
-	for name := range ceilings() {
-		out = append(out, Module+"/cmd/"+name)
-	}
-	return out
 }
 
 // ceilings are the most third-party modules a binary may link directly or indirectly (layout, section 4).
