@@ -36,6 +36,8 @@ type Machine struct {
 	// without it when the kernel's timer check loses a race on a busy host and falls back to that controller. It changes
 	// the ACPI tables, so a machine whose measurements are compared does without, and is started again after a crash.
 	WithPIC bool
+	// Production images speak on hvc0, test images on the serial port.
+	Production bool
 	// Until ends the machine once a stage has been reported; empty waits for the machine's own power-off.
 	Until string
 	// During is called after each stage line.

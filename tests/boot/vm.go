@@ -60,7 +60,7 @@ func tail(text string) string {
 	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }
 
-// Boot runs a machine of ours to its end and reads the stages that it reports on its serial console.
+// Boot runs a machine of ours to its end and reads the stages that it reports on its console.
 func (m Machine) Boot(ctx context.Context, dir string) (*Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, Limit)
 	defer cancel()
@@ -69,10 +69,13 @@ func (m Machine) Boot(ctx context.Context, dir string) (*Run, error) {
 		return nil, err
 	}
 	run := &Run{Reached: make(map[string]time.Duration)}
-	serial, _ := m.outputs(dir)
-	err = m.follow(serial, run, p)
+	output, console := m.outputs(dir)
+	if m.Production {
+		output = console
+	}
+	err = m.follow(output, run, p)
 	run.Wall = time.Since(p.started)
-	if raw, readErr := os.ReadFile(serial); readErr == nil {
+	if raw, readErr := os.ReadFile(output); readErr == nil {
 		run.Console = string(raw)
 	}
 	switch {
@@ -87,8 +90,8 @@ func (m Machine) Boot(ctx context.Context, dir string) (*Run, error) {
 }
 
 // follow reads console lines as they appear until QEMU ends.
-func (m Machine) follow(serial string, run *Run, p *process) error {
-	console, err := os.Open(serial)
+func (m Machine) follow(output string, run *Run, p *process) error {
+	console, err := os.Open(output)
 	if err != nil {
 		p.kill()
 		return fmt.Errorf("opening console file: %w", err)
