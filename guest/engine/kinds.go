@@ -41,10 +41,20 @@ func offline() []string {
 	}
 }
 
+// python adds what an engine from wheels needs: bytecode stays as built, caches go to the tmpfs, and Triton is told
+// where libcuda lies because the layers carry no ld.so.cache (mkosi/README.md).
+func python() []string {
+	return append(offline(),
+		"VLLM_CACHE_ROOT=/tmp/cache/vllm", "TORCHINDUCTOR_CACHE_DIR=/tmp/cache/inductor",
+		"FLASHINFER_WORKSPACE_BASE=/tmp/cache", "CUDA_CACHE_PATH=/tmp/cache/cuda",
+		"TRITON_LIBCUDA_PATH=/usr/lib/x86_64-linux-gnu",
+	)
+}
+
 func kinds() []kind {
 	return []kind{
 		{name: "llamacpp", program: "/usr/bin/llama-server", argv: llamaArgs, env: offline(), ready: 60 * time.Second},
-		{name: "vllm", program: "/usr/bin/vllm", argv: vllmArgs, env: offline(), ready: 15 * time.Minute},
+		{name: "vllm", program: "/usr/bin/vllm", argv: vllmArgs, env: python(), ready: 15 * time.Minute},
 	}
 }
 
