@@ -159,9 +159,15 @@ func (b *build) beyond(id string) (needs []string, params any) {
 	case b.hasDriver(id):
 		return []string{gpuModulesName, gpuHelperName}, []string{b.gpu.Driver.ModulesDir, b.gpu.Driver.HelperPath}
 	case b.hasWheels(id):
-		return nil, b.gpu.Engine
+		return nil, engineParams{b.gpu.Engine, wheel.UnpackVersion}
 	}
 	return nil, nil
+}
+
+// engineParams is what decides the engine layer's files besides its inputs.
+type engineParams struct {
+	Engine gpu.Engine `json:"engine"`
+	Unpack string     `json:"unpack"`
 }
 
 // addBeyond puts what is no package into a layer's tree; done must be called when the tree is no longer read.

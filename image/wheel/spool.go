@@ -18,8 +18,6 @@ import (
 
 const (
 	spoolDir = "wheels"
-	// spoolVersion is part of an index's name; raise it when spooling or stored change their meaning.
-	spoolVersion = "1"
 	// maxIndex bounds an index: maxMembers of about 300 bytes.
 	maxIndex = 256 << 20
 	// copyBuffer is the unit of copies to the spool.
@@ -133,8 +131,8 @@ func loadStored(ctx context.Context, stem string) (*stored, error) {
 	return s, nil
 }
 
-func spoolName(stem string) string { return stem + ".data" }
-func indexName(stem string) string { return stem + "." + spoolVersion + ".json" }
+func spoolName(stem string) string { return stem + "." + UnpackVersion + ".data" }
+func indexName(stem string) string { return stem + "." + UnpackVersion + ".json" }
 
 // spoolTo writes the wheel's files one behind the other, then the index.
 func (a *archive) spoolTo(ctx context.Context, stem, python string) (*stored, error) {

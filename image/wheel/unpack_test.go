@@ -80,6 +80,21 @@ func (m made) bytes(t testing.TB) []byte {
 	return out.Bytes()
 }
 
+// recordText is the RECORD that bytes writes.
+func (m made) recordText(t *testing.T) string {
+	t.Helper()
+	data := m.bytes(t)
+	a, err := readArchive(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := a.text("RECORD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // source writes the wheel to disk and describes it.
 func (m made) source(t *testing.T) Source {
 	t.Helper()
@@ -151,6 +166,7 @@ func TestEveryPartOfAWheelHasItsPlace(t *testing.T) {
 	const site = "usr/local/lib/python3.13/dist-packages/"
 	const python = "#!/usr/bin/python3.13\n"
 	want := map[string]string{
+		site + "Big_Project-1.0.dist-info/RECORD":   "0644 " + everything().recordText(t),
 		site + "big/__init__.py":                    "0644 x = 1\n",
 		site + "big/tool.so":                        "0755 \x7fELF",
 		site + "pure.py":                            "0644 pure\n",

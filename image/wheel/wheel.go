@@ -133,9 +133,13 @@ func isMetadata(p, distInfo string) (string, bool) {
 	return strings.CutPrefix(p, distInfo+"/")
 }
 
-// dropped are the files of .dist-info that record an installation, not a package (image.md section 12), and archived
-// signatures of RECORD, which nothing can check any more.
-var dropped = []string{"RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"} //nolint:gochecknoglobals // constant table
+// UnpackVersion changes when the same wheels give another tree; cache keys hold it.
+const UnpackVersion = "2"
+
+// dropped are the files of .dist-info that an installer adds (image.md section 12), and archived signatures of RECORD,
+// which nothing can check any more. The wheel's own RECORD stays: it is part of the locked bytes, unlike the one that an
+// installer writes, and packages look for their shared libraries in it (importlib.metadata's files).
+var dropped = []string{"RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"} //nolint:gochecknoglobals // constant table
 
 // isDropped tells which files of a wheel do not come into a layer.
 func isDropped(p, distInfo string) bool {
