@@ -54,8 +54,8 @@ func legA(scratch string) leg {
 // legB also sets what a build must ignore: a date, another processor level, stamping.
 func legB(scratch string) leg {
 	uid := -1
-	if os.Geteuid() == 0 {
-		uid = nobody
+	if os.Geteuid() == 0 && openToAll(scratch) {
+		uid = nobody // in a closed folder another user could not work; the report shows equal users then
 	}
 	workers := max(2, runtime.NumCPU())
 	return leg{

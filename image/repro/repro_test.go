@@ -18,7 +18,7 @@ import (
 )
 
 func TestEveryConditionIsDifferentInTheTwoLegs(t *testing.T) {
-	all := conditions([2]leg{legA("/s"), legB("/s")})
+	all := conditions([2]leg{legA(os.TempDir()), legB(os.TempDir())})
 	if len(all) < 9 {
 		t.Errorf("%d conditions, the specification names nine", len(all))
 	}
