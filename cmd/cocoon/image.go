@@ -16,7 +16,7 @@ func newImageCmd(a *app) *cobra.Command {
 	}
 	cmd.AddCommand(
 		newImageLockCmd(a), newImageFetchCmd(a), newImageBuildCmd(a), newImageVerifyCmd(a), newImageInspectCmd(a),
-		newImageDiffCmd(a), newImageLsCmd(a), newImageRmCmd(a), newImageModelCmd(a),
+		newImageDiffCmd(a), newImageLsCmd(a), newImageRmCmd(a), newImageModelCmd(a), newImageQEMUCmd(a),
 	)
 	return cmd
 }

@@ -22,6 +22,7 @@ type verifyResult struct {
 	Image     string          `json:"image"`
 	OK        bool            `json:"ok"`
 	Artefacts []artefactCheck `json:"artefacts"`
+	Checks    []imageCheck    `json:"checks"`
 	Rebuild   *rebuildResult  `json:"rebuild,omitempty"`
 }
 
@@ -31,6 +32,15 @@ type artefactCheck struct {
 	OK   bool   `json:"ok"`
 	Want string `json:"want"`
 	Have string `json:"have"`
+}
+
+// imageCheck is one statement about how the artefacts fit together.
+type imageCheck struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Advisory statements do not decide about the image.
+	Advisory bool   `json:"advisory"`
+	Error    string `json:"error,omitempty"`
 }
 
 // rebuildResult is the comparison of two builds under varied conditions.
@@ -64,6 +74,16 @@ func (r verifyResult) Text(w io.Writer) error {
 			p.printf("ok        %s", a.Name)
 		} else {
 			p.printf("differs   %s: the manifest states %s, the file has %s", a.Name, a.Want, a.Have)
+		}
+	}
+	for _, c := range r.Checks {
+		switch {
+		case c.OK:
+			p.printf("ok        %s", c.Name)
+		case c.Advisory:
+			p.printf("unknown   %s: %s", c.Name, c.Error)
+		default:
+			p.printf("wrong     %s: %s", c.Name, c.Error)
 		}
 	}
 	if r.Rebuild == nil {
@@ -124,7 +144,7 @@ func newImageVerifyCmd(a *app) *cobra.Command {
 }
 
 func (a *app) verify(ctx context.Context, args []string, v verifyFlags) error {
-	out := verifyResult{Schema: "cocoon.image.verify/1", OK: true, Artefacts: []artefactCheck{}}
+	out := verifyResult{Schema: "cocoon.image.verify/1", OK: true, Artefacts: []artefactCheck{}, Checks: []imageCheck{}}
 	var given *diff.Side
 	if len(args) == 1 {
 		name, err := a.imagePath(args[0])
@@ -139,6 +159,9 @@ func (a *app) verify(ctx context.Context, args []string, v verifyFlags) error {
 		out.Image = side.Dir
 		if err := out.checkFiles(ctx, side); err != nil {
 			return err
+		}
+		if out.OK {
+			out.examine(ctx, side)
 		}
 	}
 	if out.OK && v.rebuild {
@@ -170,6 +193,18 @@ func (r *verifyResult) checkFiles(ctx context.Context, side diff.Side) error {
 		r.Artefacts = append(r.Artefacts, check)
 	}
 	return nil
+}
+
+// examine adds how the artefacts fit together; it has a meaning only for artefacts that are the manifest's.
+func (r *verifyResult) examine(ctx context.Context, side diff.Side) {
+	for _, c := range pipeline.Examine(ctx, side.Dir, side.Manifest) {
+		check := imageCheck{Name: c.Name, OK: c.Err == nil, Advisory: c.Advisory}
+		if c.Err != nil {
+			check.Error = c.Err.Error()
+			r.OK = r.OK && c.Advisory
+		}
+		r.Checks = append(r.Checks, check)
+	}
 }
 
 // rebuild builds twice and compares, also with the given image.
