@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +124,7 @@ func (c *cache) commit(d *draft, s *step, key string, w *work) (*Result, error) 
 		}
 		r.Facts = json.RawMessage(strings.TrimSpace(string(facts)))
 	}
-	for _, name := range s.Outputs {
+	for _, name := range slices.Concat(s.Outputs, w.Outputs) {
 		o, err := seal(filepath.Join(d.dir, name))
 		if err != nil {
 			return nil, fmt.Errorf("keeping output of step %q: %w", s.Name, err)

@@ -60,6 +60,8 @@ type work struct {
 	Facts any
 	// Detail is the few words on the step's line: "8,412 files".
 	Detail string
+	// Outputs are files of the folder beside the row's, whose names only running tells.
+	Outputs []string
 
 	needs    map[string]*Result
 	progress func(done, total int64)
