@@ -10,7 +10,7 @@ help: ## list the verbs
 build: ## compile everything
 	go build ./...
 
-test: ## run the tests; COCOON_TEST=all, or a list of boot,repro,net,bench, adds the expensive ones
+test: ## run the tests; COCOON_TEST=GROUP,... adds the expensive ones (tests/README.md)
 	go test -timeout 50m ./...
 
 race: ## run the tests with the race detector
