@@ -86,19 +86,23 @@ func (r verifyResult) Text(w io.Writer) error {
 			p.printf("wrong     %s: %s", c.Name, c.Error)
 		}
 	}
-	if r.Rebuild == nil {
-		return p.err
+	if r.Rebuild != nil {
+		r.Rebuild.text(p)
 	}
+	return p.err
+}
+
+func (r *rebuildResult) text(p *lines) {
 	p.printf("built twice with different:")
-	for _, c := range r.Rebuild.Conditions {
+	for _, c := range r.Conditions {
 		p.printf("  %s: %s | %s", c.Name, c.A, c.B)
 	}
-	for _, img := range r.Rebuild.Images {
+	for _, img := range r.Images {
 		switch {
 		case img.Diff != nil:
 			p.printf("%s: not reproducible", img.Name)
 			if p.err == nil {
-				p.err = img.Diff.Text(w)
+				p.err = img.Diff.Text(p.w)
 			}
 		case img.SameAsGiven != nil && !*img.SameAsGiven:
 			p.printf("%s: reproducible, but not the image given: manifest %s", img.Name, img.ManifestSHA256)
@@ -106,10 +110,9 @@ func (r verifyResult) Text(w io.Writer) error {
 			p.printf("%s: reproducible, manifest %s", img.Name, img.ManifestSHA256)
 		}
 	}
-	if r.Rebuild.Kept != "" {
-		p.printf("both builds are kept in %s", r.Rebuild.Kept)
+	if r.Kept != "" {
+		p.printf("both builds are kept in %s", r.Kept)
 	}
-	return p.err
 }
 
 // verifyFlags are the flags of verify.
