@@ -65,7 +65,7 @@ func newImageLockCmd(a *app) *cobra.Command {
 		Use:   "lock",
 		Short: "Pin every input of the images by hash",
 	}
-	cmd.AddCommand(newLockCheckCmd(a), newLockUpdateCmd(a))
+	cmd.AddCommand(newLockCheckCmd(a), newLockUpdateCmd(a), newLockWheelsCmd(a))
 	return cmd
 }
 

@@ -13,9 +13,7 @@ import (
 	"time"
 
 	"cocoon/image/deb"
-	"cocoon/image/fetch"
 	"cocoon/image/gpu"
-	"cocoon/image/lock"
 	"cocoon/image/nvidia"
 	"cocoon/image/recipe"
 	"cocoon/image/rootfs"
@@ -200,102 +198,4 @@ func (b *build) addDriver(w *work, tree *rootfs.Tree) error {
 		}
 	}
 	return add(gpuHelperName, gpuHelperFile, b.gpu.Driver.HelperPath, 0o755)
-}
-
-// addWheels puts the locked wheels and the bytecode of all Python files into the engine layer.
-func (b *build) addWheels(ctx context.Context, w *work, l recipe.Layer, tree *rootfs.Tree) (func() error, error) {
-	e := b.gpu.Engine
-	list, err := e.List(RecipePath(b.opts.Root))
-	if err != nil {
-		return nil, err
-	}
-	sources, err := b.wheelSources(list, l.Group.Name)
-	if err != nil {
-		return nil, err
-	}
-	err = wheel.Unpack(ctx, tree, sources, wheel.Options{
-		Layout: wheel.DebianLayout(e.Python), CacheDir: filepath.Join(b.opts.CacheDir, "wheel"), Drop: e.Drops(), Workers: b.opts.Workers,
-	})
-	if err != nil {
-		return nil, err
-	}
-	dir, err := b.scratch("bytecode")
-	if err != nil {
-		return nil, err
-	}
-	done := func() error { return os.RemoveAll(dir) }
-	_, err = wheel.Compile(ctx, tree, wheel.Bytecode{
-		Minor: e.Python, Dirs: e.Bytecode, Scratch: dir, Workers: b.opts.Workers,
-		Progress: func(files, total int) { w.progress(int64(files), int64(total)) },
-	})
-	if err != nil {
-		return nil, errors.Join(err, done())
-	}
-	return done, nil
-}
-
-// wheelSources pairs the list with the lock: the lock decides which bytes may enter, and it must hold the same list.
-func (b *build) wheelSources(list *wheel.List, group string) ([]wheel.Source, error) {
-	locked := make(map[string]lock.Artefact)
-	for _, a := range b.lock.InGroup(group) {
-		if a.Kind == lock.Wheel {
-			locked[a.Name] = a
-		}
-	}
-	out := make([]wheel.Source, 0, len(list.Wheels))
-	for _, e := range list.Wheels {
-		a, ok := locked[e.Name]
-		if !ok || a.SHA256 != e.SHA256 || a.Size != e.Size {
-			return nil, fmt.Errorf("wheel %s %s is not in the lock as %s lists it; run %q", e.Name, e.Version, b.gpu.Engine.Wheels, lock.UpdateCommand)
-		}
-		delete(locked, e.Name)
-		p, err := b.path(a.SHA256)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", a.Label(), err)
-		}
-		out = append(out, wheel.Source{Path: p, Entry: e})
-	}
-	if len(locked) > 0 {
-		return nil, fmt.Errorf("the lock holds %d wheels that %s does not list; run %q", len(locked), b.gpu.Engine.Wheels, lock.UpdateCommand)
-	}
-	return out, nil
-}
-
-// lockedWheels are the wheels of a checkout's recipe in the lock's form.
-func lockedWheels(root string) ([]lock.Artefact, error) {
-	c, err := loadGPU(root)
-	if err != nil || c == nil {
-		return nil, err
-	}
-	list, err := c.Engine.List(RecipePath(root))
-	if err != nil {
-		return nil, err
-	}
-	return list.Artefacts(c.Engine.Layer), nil
-}
-
-// locateWheels gives the wheels that the store lacks their addresses in the package index. Without an index the exports
-// may have them.
-func locateWheels(ctx context.Context, store *fetch.Store, arts []lock.Artefact, o Options) ([]lock.Artefact, error) {
-	var lacking []lock.Artefact
-	for _, a := range arts {
-		if _, ok := store.Path(a.SHA256); !ok && a.Kind == lock.Wheel {
-			lacking = append(lacking, a)
-		}
-	}
-	if o.Offline || len(lacking) == 0 {
-		return arts, nil
-	}
-	found, err := wheel.Index{}.Locate(ctx, lacking)
-	if errors.Is(err, wheel.ErrNoIndex) && len(o.From) > 0 {
-		return arts, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	out := slices.Clone(arts)
-	for _, a := range found {
-		out[slices.IndexFunc(arts, func(x lock.Artefact) bool { return x.SHA256 == a.SHA256 })] = a
-	}
-	return out, nil
 }
