@@ -204,11 +204,11 @@ func TestSeveralShapesShareOneImage(t *testing.T) {
 
 func TestOtherQEMUsAreRefused(t *testing.T) {
 	t.Parallel()
-	if q := needQEMU(t); q.Version == "11.1.3" {
+	if q := needQEMU(t); q.Version == launch.HostQEMU {
 		t.Skip("this is the QEMU of the published shapes")
 	}
 	dir := buildImage(t, imageParts{})
-	measure(t, "predict", dir, "--shape", "worker-cpu").want(t, cli.ExitPrerequisite, "for hosts with QEMU 11.1.3", "hint: ")
+	measure(t, "predict", dir, "--shape", "worker-cpu").want(t, cli.ExitPrerequisite, "for hosts with QEMU 11.1.3", "hint: ", "cocoon image qemu --version 11.1.3")
 	measure(t, "predict", dir, "--shape", "worker-cpu", "--allow-qemu-mismatch", "--machine-type", "pc-q35-99.9").
 		want(t, cli.ExitPrerequisite, "machine type", "--machine-type")
 	measure(t, "predict", dir, "--qemu", filepath.Join(t.TempDir(), "none")).want(t, cli.ExitPrerequisite, "--qemu")

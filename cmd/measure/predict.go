@@ -141,7 +141,7 @@ func (f *predictFlags) checkQEMU(e *env, m *launch.Machine, q *probe.QEMU) error
 	}
 	return cli.Tag(cli.KindPrerequisite,
 		fmt.Errorf("shape %s is for hosts with QEMU %s, %s is version %s, and its ACPI tables may differ", m.Name, m.QEMU, q.Path, q.Version),
-		fmt.Sprintf("name a QEMU %s binary with --qemu", m.QEMU),
+		fmt.Sprintf("run \"cocoon image qemu --version %s\" and name what it prints with --qemu", m.QEMU),
 		"or rehearse with --shape test, or with --allow-qemu-mismatch --machine-type "+rehearsalMachine)
 }
 
@@ -197,7 +197,7 @@ func tagProbe(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return cli.Tag(cli.KindTimeout, err)
 	case errors.Is(err, probe.ErrNoQEMU):
-		return cli.Tag(cli.KindPrerequisite, err, "install qemu-system-x86, or name a binary with --qemu")
+		return cli.Tag(cli.KindPrerequisite, err, "run \"cocoon image qemu\" and name what it prints with --qemu, or install qemu-system-x86")
 	case strings.Contains(err.Error(), "machine type"):
 		return cli.Tag(cli.KindPrerequisite, err, "use a newer QEMU with --qemu, or rehearse with --machine-type "+rehearsalMachine)
 	}
