@@ -13,13 +13,14 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/u-root/u-root/pkg/libinit"
 	"github.com/u-root/u-root/pkg/mount"
 	"golang.org/x/sys/unix"
 
 	"cocoon/guest/boot"
 	"cocoon/guest/boot/reap"
 	"cocoon/guest/clock"
+	"cocoon/guest/debugshell"
+	"cocoon/guest/firewall"
 	"cocoon/guest/klog"
 	"cocoon/guest/modules"
 	"cocoon/guest/mounts"
@@ -52,7 +53,12 @@ func runPID1() {
 	st := boot.NewState(deps)
 	g := guest{stages: boot.Stages(), state: st, machine: linuxMachine{}, reaper: reap.New(), fatal: make(chan error, 1)}
 	g.services = newServices(st.Log, g.reaper, &supervise.Cgroups{Root: cgroupRoot}, g.fatal)
+	network(deps, st.Log, g.services.background)
 	deps.Hooks = boot.Hooks{Engine: g.services.startEngine}
+	deps.DebugShell = debugshell.Shell{
+		Log: st.Log, Processes: g.reaper, Now: time.Now, Restart: debugshell.DefaultRestart(),
+		Console: func() (*os.File, error) { return debugshell.OpenConsole("/") },
+	}.Run
 	if err := g.live(); err != nil {
 		st.Log.Error("Machine not powered off", slog.String("err", err.Error()))
 	}
@@ -80,33 +86,60 @@ func (g guest) live() error {
 
 	err := boot.Run(stop, g.stages, g.state)
 	if err == nil {
-		select {
-		case <-stop.Done():
-		case err = <-reaped:
-		case err = <-g.fatal:
-		}
+		err = g.serve(stop, reaped)
 	}
 	if err != nil && stop.Err() == nil {
 		return boot.Fail(stop, g.state, g.machine, err)
 	}
-	cancelReaper() // from here on WaitOrphans collects everything
+	cancelReaper() // from here on Drain collects everything
 	g.state.Log.Info("Stopping")
 	end, cancelEnd := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancelEnd()
 	return boot.Stop(end, g.state, g.machine, g.services.stop)
 }
 
+// serve waits for the reason to end a ready guest. A debug image has a shell meanwhile.
+func (g guest) serve(stop context.Context, reaped <-chan error) error {
+	offer, endOffer := context.WithCancel(stop)
+	offered := make(chan struct{})
+	go func() {
+		boot.OfferShell(offer, g.state)
+		close(offered)
+	}()
+	defer func() {
+		endOffer()
+		<-offered // bounded: the shell is killed when it does not end
+	}()
+	select {
+	case <-stop.Done():
+		return nil
+	case err := <-reaped:
+		return err
+	case err := <-g.fatal:
+		return err
+	}
+}
+
+// network wires the network stage, whose background work is supervised.
+func network(deps *boot.Deps, log *slog.Logger, background func(string, func(context.Context) error)) {
+	filter := firewall.New(nil)
+	c := netcfg.Configurer{
+		Links: netcfg.Netlink{}, DHCP: netcfg.Client{}, Filter: filter.Apply, Background: background,
+		Log: log, Now: time.Now, Root: "/",
+	}
+	deps.Network, deps.OpenPort = c.Configure, filter.Open
+}
+
 // linuxDeps wires the stages to the running kernel.
 func linuxDeps(handler *klog.Handler, level *slog.LevelVar) *boot.Deps {
 	finder := storage.Finder{Sys: os.DirFS("/sys")}
-	network := netcfg.Configurer{Links: netcfg.Netlink{}, Acquire: netcfg.AcquireDHCP, Root: "/"}
 	return &boot.Deps{
 		Root: "/", Log: handler, Level: level, Now: time.Now,
 		OpenKmsg: openKmsg, Kernel: mounts.Linux{}, InsertModule: modules.InsertFile,
 		TD: linuxTD{}, FindDisk: finder.Find,
 		OpenDisk:    func(d storage.Device) (boot.Disk, error) { return storage.OpenDevice(d) },
 		OpenControl: func() (storage.Control, error) { return storage.OpenControl() },
-		Network:     network.Configure, Clock: clock.System().Sync,
+		Clock:       clock.System().Sync,
 	}
 }
 
@@ -150,14 +183,11 @@ func (linuxMachine) KillAll(sig unix.Signal) error {
 // AwaitChildren collects children until none is left. The collector cannot be interrupted; after ctx it is left
 // running, which is harmless because the machine is about to be powered off.
 func (linuxMachine) AwaitChildren(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		libinit.WaitOrphans()
-		close(done)
-	}()
+	done := make(chan error, 1)
+	go func() { done <- reap.Drain() }()
 	select {
-	case <-done:
-		return nil
+	case err := <-done:
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	}

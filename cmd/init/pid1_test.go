@@ -90,10 +90,11 @@ func TestEveryWayOutOfTheBootIsAPowerOff(t *testing.T) {
 
 func TestTheWiringIsComplete(t *testing.T) {
 	d := linuxDeps(klog.New(klog.Options{}), new(slog.LevelVar))
+	network(d, slog.New(slog.DiscardHandler), nil)
 	for name, missing := range map[string]bool{
 		"OpenKmsg": d.OpenKmsg == nil, "Kernel": d.Kernel == nil, "InsertModule": d.InsertModule == nil, "TD": d.TD == nil,
 		"FindDisk": d.FindDisk == nil, "OpenDisk": d.OpenDisk == nil, "OpenControl": d.OpenControl == nil,
-		"Network": d.Network == nil, "Clock": d.Clock == nil, "Now": d.Now == nil,
+		"Network": d.Network == nil, "OpenPort": d.OpenPort == nil, "Clock": d.Clock == nil, "Now": d.Now == nil,
 	} {
 		if missing {
 			t.Errorf("%s is not wired", name)

@@ -23,17 +23,18 @@ const (
 	engineSocketDir = "/run/engine"
 )
 
-// services is what PID 1 supervises.
+// services is what PID 1 supervises: processes, and goroutines of its own.
 type services struct {
 	cgroups    *supervise.Cgroups
 	supervisor *supervise.Supervisor
+	tasks      *supervise.Tasks
 }
 
 // newServices makes a supervisor that shares reaping with PID 1. The first required service beyond saving is sent to
 // fatal; later ones change nothing, because the machine is then on its way down.
 func newServices(log *slog.Logger, processes supervise.Processes, cgroups *supervise.Cgroups, fatal chan<- error) *services {
 	return &services{
-		cgroups: cgroups,
+		cgroups: cgroups, tasks: supervise.NewTasks(log, time.Now),
 		supervisor: supervise.New(supervise.Config{
 			Logger: log, Processes: processes, Cgroups: cgroups, Now: time.Now,
 			Fatal: func(service string, err error) {
@@ -44,6 +45,11 @@ func newServices(log *slog.Logger, processes supervise.Processes, cgroups *super
 			},
 		}),
 	}
+}
+
+// background keeps a task of PID 1 running until the machine stops.
+func (s *services) background(name string, run func(ctx context.Context) error) {
+	s.tasks.Start(name, supervise.Restart{Max: 10, Window: time.Hour, Backoff: time.Second}, run)
 }
 
 // startEngine is the hook of the engine stage: its layers and the model volume are mounted.
@@ -84,8 +90,12 @@ func engineLayers(st *boot.State) []string {
 	return dirs
 }
 
-// stop ends the services in reverse order, until ctx ends.
+// stop ends the services in reverse order and then the tasks that they may rely on, until ctx ends.
 func (s *services) stop(ctx context.Context) error {
+	return errors.Join(s.stopServices(ctx), s.tasks.Stop(ctx))
+}
+
+func (s *services) stopServices(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		s.supervisor.Stop()

@@ -66,6 +66,11 @@ type Deps struct {
 	// OpenControl opens device-mapper.
 	OpenControl func() (storage.Control, error)
 	Network     func(ctx context.Context, n config.Network) (netcfg.Report, error)
-	Clock       func(ctx context.Context, servers []string) (clock.Result, error)
-	Hooks       Hooks
+	// OpenPort lets connections to one TCP port in; see State.OpenPort.
+	OpenPort func(port uint16) error
+	Clock    func(ctx context.Context, servers []string) (clock.Result, error)
+	// DebugShell offers a shell on the console until ctx ends. It finds its program below one of the folders, which are
+	// the base layers' mount points. Only OfferShell calls it, with the mark of a debug image.
+	DebugShell func(ctx context.Context, mark DebugMark, layers []string) error
+	Hooks      Hooks
 }

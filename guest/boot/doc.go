@@ -9,6 +9,6 @@
 // The driver runs one stage at a time; State belongs to the running stage. A stage that outlives its deadline is
 // abandoned and the boot fails, so nothing is shared with it except what a mutex guards. Work of later parts plugs in
 // through Deps.Hooks: a missing hook is a *NotInBuildError, which stops a production or debug image at the stage's
-// name and is recorded as skipped in the test variant. The package offers no shell, no retry of a stage and no way
-// to go on after a failure.
+// name and is recorded as skipped in the test variant. The package offers no retry of a stage and no way to go on after
+// a failure, and a shell to debug images alone: whatever starts one asks for a DebugMark.
 package boot

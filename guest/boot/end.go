@@ -38,7 +38,7 @@ type Machine interface {
 
 // Fail ends a boot that did not reach ready, or a guest whose required service died: name the stage, power off.
 // Nothing is stopped in an orderly way first, because after a failure nothing is worth another instruction. A debug
-// image waits before it powers off, until ctx ends or its time is over.
+// image waits before it powers off, until ctx ends or its time is over, and offers a shell meanwhile.
 func Fail(ctx context.Context, st *State, m Machine, cause error) error {
 	st.SetReady(false)
 	end := End{Schema: EndSchema, Result: string(Failed), Error: cause.Error()}
@@ -49,6 +49,7 @@ func Fail(ctx context.Context, st *State, m Machine, cause error) error {
 	if st.Image.Variant == bootfiles.Debug {
 		st.Log.Warn("Debug image waits before it powers off", slog.Duration("dur", debugHold))
 		hold, cancel := context.WithTimeout(ctx, debugHold)
+		OfferShell(hold, st)
 		<-hold.Done()
 		cancel()
 	}

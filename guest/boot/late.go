@@ -18,6 +18,16 @@ func runNetwork(ctx context.Context, st *State) error {
 	return nil
 }
 
+// OpenPort is for the service stage's hook: from outside, nothing reaches a socket of the guest until its port is
+// opened here.
+func (st *State) OpenPort(port uint16) error {
+	if err := st.deps.OpenPort(port); err != nil {
+		return err
+	}
+	st.Detail("port", port)
+	return nil
+}
+
 func networkDetail(r netcfg.Report) map[string]any {
 	d := map[string]any{"mode": r.Mode}
 	if r.Mode == config.NoNetwork {

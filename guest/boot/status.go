@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"cocoon/measure/bootfiles"
 )
@@ -81,6 +82,13 @@ func (st *State) record(s Status) {
 	st.statuses = append(st.statuses, s)
 	st.mu.Unlock()
 	st.writeDocument()
+}
+
+// reached reports whether a stage has ended, well or badly.
+func (st *State) reached(stage string) bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return slices.ContainsFunc(st.statuses, func(s Status) bool { return s.Stage == stage })
 }
 
 // Document is the status so far.

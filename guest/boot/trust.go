@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
-	"cocoon/guest/config"
 	"cocoon/guest/rtmr"
 	"cocoon/measure/bootfiles"
 	"cocoon/measure/spec"
@@ -86,48 +84,9 @@ func (st *State) bank(present bool) (rtmr.Bank, error) {
 	return st.deps.TD.Bank(), nil
 }
 
-// runConfig reads the config disk once, measures the spec, and only then uses it.
-func runConfig(ctx context.Context, st *State) error {
-	doc, err := st.readConfigDisk(ctx)
-	if err != nil {
-		return err
-	}
-	st.Detail("spec", doc.SpecHash.String())
-	st.Detail("files", len(doc.Files))
-	st.Detail("runtime", doc.HasRuntime)
-	if _, err := st.Extend(spec.SpecTreeMessage(doc.SpecHash)); err != nil {
-		return err
-	}
-	if doc.Measured.Role != st.Image.Profile {
-		return fmt.Errorf("the spec is for a %s, this image is a %s", doc.Measured.Role, st.Image.Profile)
-	}
-	st.SpecHash, st.Spec, st.Measured, st.Runtime = doc.SpecHash, doc.Files, doc.Measured, doc.Runtime
-	st.deps.Level.Set(doc.Runtime.Level())
-	return nil
-}
-
-func (st *State) readConfigDisk(ctx context.Context) (*config.Document, error) {
-	find, cancel := context.WithTimeout(ctx, diskWait)
-	defer cancel()
-	dev, err := st.deps.FindDisk(find, config.DiskSerial)
-	if err != nil {
-		return nil, err
-	}
-	disk, err := st.deps.OpenDisk(dev)
-	if err != nil {
-		return nil, err
-	}
-	doc, err := config.ReadDisk(disk, dev.Bytes)
-	return doc, errors.Join(err, disk.Close())
-}
-
 // runDebugMarker makes the two marks of a debug image agree and measures it.
 func runDebugMarker(_ context.Context, st *State) error {
-	word := false
-	for w := range strings.SplitSeq(st.Cmdline, " ") {
-		word = word || w == bootfiles.DebugWord
-	}
-	variant := st.Image.Variant == bootfiles.Debug
+	word, variant := st.debugWord(), st.Image.Variant == bootfiles.Debug
 	st.Detail("debug", variant)
 	if word != variant {
 		return fmt.Errorf("the command line has the word %s: %t; %s says variant %s: the two must agree",

@@ -9,99 +9,153 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"github.com/u-root/u-root/pkg/dhclient"
+	"github.com/insomniacslk/dhcp/dhcpv4/nclient4"
 	"github.com/vishvananda/netlink"
 )
 
 const (
-	// dhcpTimeout is how long one DHCP attempt waits for an answer; attempts go on until the stage's deadline.
-	dhcpTimeout = 3 * time.Second
-	dhcpRetries = 10
-	linkTimeout = 5 * time.Second
+	// answerWait is how long the first question waits for its answer; each repetition waits twice as long, and the
+	// caller's deadline bounds them all.
+	answerWait = 3 * time.Second
+	questions  = 10
+	// linkWait is how long a link may take to come up, linkPoll how often it is looked at.
+	linkWait = 5 * time.Second
+	linkPoll = 20 * time.Millisecond
 )
 
-// AcquireDHCP asks for an IPv4 lease. The lease is applied by Configure, not by the library, so that one place writes
-// addresses and the resolver file.
-func AcquireDHCP(ctx context.Context, ifname string) (Lease, error) {
+// Client is the DHCPv4 client of one machine (RFC 2131). What it learns is applied by Configure and the keeper, not
+// here, so that one place writes addresses and the resolver file.
+type Client struct{}
+
+// Acquire asks for a new lease by broadcast, from a link that needs no address yet.
+func (Client) Acquire(ctx context.Context, ifname string) (Lease, error) {
+	link, err := awaitLink(ctx, ifname)
+	if err != nil {
+		return Lease{}, err
+	}
+	client, err := broadcaster(link.Attrs().Name, link.Attrs().HardwareAddr)
+	if err != nil {
+		return Lease{}, err
+	}
+	defer func() { _ = client.Close() }()
+	lease, err := client.Request(ctx, asking())
+	if err != nil {
+		return Lease{}, fmt.Errorf("asking for a lease: %w", err)
+	}
+	return leaseOf(lease.ACK)
+}
+
+// Extend asks for more time: by unicast the server that gave the lease, or by broadcast everyone.
+func (Client) Extend(ctx context.Context, ifname string, l Lease, everyone bool) (Lease, error) {
 	link, err := netlink.LinkByName(ifname)
 	if err != nil {
 		return Lease{}, fmt.Errorf("finding interface: %w", err)
 	}
-	cfg := dhclient.Config{Timeout: dhcpTimeout, Retries: dhcpRetries}
-	results := dhclient.SendRequests(ctx, []netlink.Link{link}, true, false, cfg, linkTimeout)
-	select {
-	case r, ok := <-results:
-		switch {
-		case !ok:
-			return Lease{}, fmt.Errorf("the link did not come up within %s", linkTimeout)
-		case r.Err != nil:
-			return Lease{}, fmt.Errorf("asking for a lease: %w", r.Err)
+	hw := link.Attrs().HardwareAddr
+	dial, to := broadcaster, nclient4.DefaultServers
+	if !everyone {
+		dial = unicaster(l.Address.Addr())
+		to = &net.UDPAddr{IP: l.Server.AsSlice(), Port: nclient4.ServerPort}
+	}
+	client, err := dial(ifname, hw)
+	if err != nil {
+		return Lease{}, err
+	}
+	defer func() { _ = client.Close() }()
+	// RFC 2131 table 5: the address goes into ciaddr, server identifier and requested address stay out.
+	request, err := dhcpv4.New(
+		dhcpv4.WithHwAddr(hw), dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest),
+		dhcpv4.WithClientIP(l.Address.Addr().AsSlice()), asking(),
+	)
+	if err != nil {
+		return Lease{}, fmt.Errorf("making a request: %w", err)
+	}
+	answer, err := client.SendAndRead(ctx, to, request, nclient4.IsMessageType(dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak))
+	if err != nil {
+		return Lease{}, fmt.Errorf("asking for more time: %w", err)
+	}
+	return extended(l, answer)
+}
+
+// extended reads the answer to a request for more time.
+func extended(old Lease, answer *dhcpv4.DHCPv4) (Lease, error) {
+	if answer.MessageType() == dhcpv4.MessageTypeNak {
+		return Lease{}, ErrRefused
+	}
+	l, err := leaseOf(answer)
+	switch {
+	case err != nil:
+		return Lease{}, err
+	case l.Address.Addr() != old.Address.Addr():
+		return Lease{}, fmt.Errorf("asked for %s, the answer is about %s", old.Address.Addr(), l.Address.Addr())
+	case !l.Server.IsValid():
+		l.Server = old.Server
+	}
+	return l, nil
+}
+
+// asking lists the options that leaseOf reads.
+func asking() dhcpv4.Modifier {
+	return dhcpv4.WithRequestedOptions(
+		dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionDomainNameServer, dhcpv4.OptionClasslessStaticRoute,
+		dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue,
+	)
+}
+
+// awaitLink waits until the interface can send.
+func awaitLink(ctx context.Context, ifname string) (netlink.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, linkWait)
+	defer cancel()
+	tick := time.NewTicker(linkPoll)
+	defer tick.Stop()
+	for {
+		link, err := netlink.LinkByName(ifname)
+		if err != nil {
+			return nil, fmt.Errorf("finding interface: %w", err)
 		}
-		packet, _ := r.Lease.Message()
-		return leaseOf(packet)
-	case <-ctx.Done():
-		return Lease{}, fmt.Errorf("asking for a lease: %w", ctx.Err())
+		if s := link.Attrs().OperState; s == netlink.OperUp || s == netlink.OperUnknown {
+			return link, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("the link of %s did not come up within %s", ifname, linkWait)
+		case <-tick.C:
+		}
 	}
 }
 
-// leaseOf takes address, routes and resolvers from an answer and nothing else of it: no boot file, no domain, no
-// host name.
-func leaseOf(p *dhcpv4.DHCPv4) (Lease, error) {
-	if p == nil {
-		return Lease{}, errors.New("the answer is not a DHCPv4 packet")
+// dialer opens a client on an interface.
+type dialer = func(ifname string, hw net.HardwareAddr) (*nclient4.Client, error)
+
+// broadcaster speaks through a packet socket: it works without an address and under the packet filter.
+func broadcaster(ifname string, hw net.HardwareAddr) (*nclient4.Client, error) {
+	conn, err := nclient4.NewRawUDPConn(ifname, nclient4.ClientPort)
+	if err != nil {
+		return nil, fmt.Errorf("opening a packet socket on %s: %w", ifname, err)
 	}
-	addr, ok := hostAddr(p.YourIPAddr)
-	if !ok || !addr.Is4() {
-		return Lease{}, fmt.Errorf("the lease's address %s is not the address of one host", p.YourIPAddr)
-	}
-	bits, ok := maskBits(p.SubnetMask())
+	raw, ok := conn.(*nclient4.BroadcastRawUDPConn)
 	if !ok {
-		return Lease{}, fmt.Errorf("the lease's subnet mask %s is not contiguous", p.SubnetMask())
+		return nil, errors.Join(fmt.Errorf("the DHCP library's socket is a %T, which cannot be checked", conn), conn.Close())
 	}
-	lease := Lease{Address: netip.PrefixFrom(addr, bits), Routes: routesOf(p)}
-	for _, ip := range p.DNS() {
-		if a, ok := hostAddr(ip); ok && len(lease.DNS) < maxDNS {
-			lease.DNS = append(lease.DNS, a)
-		}
-	}
-	return lease, nil
+	raw.PacketConn = checkedConn{raw.PacketConn}
+	return newClient(raw, hw)
 }
 
-// maskBits is the prefix length; without a mask the address stands alone.
-func maskBits(mask net.IPMask) (int, bool) {
-	if mask == nil {
-		return 32, true
+// unicaster speaks from the leased address through the kernel's UDP.
+func unicaster(from netip.Addr) dialer {
+	return func(_ string, hw net.HardwareAddr) (*nclient4.Client, error) {
+		conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: from.AsSlice(), Port: nclient4.ClientPort})
+		if err != nil {
+			return nil, fmt.Errorf("opening a socket on %s: %w", from, err)
+		}
+		return newClient(conn, hw)
 	}
-	ones, size := mask.Size()
-	return ones, size == 32
 }
 
-// routesOf prefers classless routes: RFC 3442 says that the router option is then ignored.
-func routesOf(p *dhcpv4.DHCPv4) []Route {
-	var out []Route
-	classless := p.ClasslessStaticRoute()
-	for _, r := range classless[:min(len(classless), maxRoutes)] {
-		if r == nil || r.Dest == nil {
-			continue
-		}
-		dst, ok := netip.AddrFromSlice(r.Dest.IP.To4())
-		bits, okMask := maskBits(r.Dest.Mask)
-		if !ok || !okMask {
-			continue
-		}
-		gw, _ := netip.AddrFromSlice(r.Router.To4())
-		if gw.IsUnspecified() {
-			gw = netip.Addr{} // RFC 3442: router 0.0.0.0 means that the destination is on the link
-		}
-		out = append(out, Route{Dst: netip.PrefixFrom(dst, bits).Masked(), Gateway: gw})
+func newClient(conn net.PacketConn, hw net.HardwareAddr) (*nclient4.Client, error) {
+	client, err := nclient4.NewWithConn(conn, hw, nclient4.WithTimeout(answerWait), nclient4.WithRetry(questions))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the DHCP client: %w", err), conn.Close())
 	}
-	if len(out) > 0 {
-		return out
-	}
-	for _, ip := range p.Router() {
-		if gw, ok := hostAddr(ip); ok && gw.Is4() {
-			return []Route{{Dst: defaultRoute(gw), Gateway: gw}}
-		}
-	}
-	return nil
+	return client, nil
 }

@@ -1,11 +1,13 @@
 package netcfg
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // Netlink changes interfaces through rtnetlink.
@@ -57,6 +59,27 @@ func (Netlink) Apply(name string, l Lease) error {
 		}
 	}
 	return nil
+}
+
+// Remove takes routes away, then the address.
+func (Netlink) Remove(name string, l Lease) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range l.Routes {
+		if err := netlink.RouteDel(route(link.Attrs().Index, r)); err != nil && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, fmt.Errorf("removing route %s via %s: %w", r.Dst, r.Gateway, err))
+		}
+	}
+	if l.Address.IsValid() {
+		err := netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(l.Address)})
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			errs = append(errs, fmt.Errorf("removing address %s: %w", l.Address, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func route(index int, r Route) *netlink.Route {

@@ -1,11 +1,12 @@
-// Package netcfg brings the guest's network up: loopback always, then the first Ethernet interface by DHCPv4 or from
-// the static values of the runtime section, then resolv.conf (image.md section 15).
+// Package netcfg brings the guest's network up: the packet filter first, then the loopback, then the first Ethernet
+// interface by DHCPv4 or from the static values of the runtime section, then resolv.conf (image.md section 15). A lease
+// that ends is kept alive in the background until power-off.
 //
 // It owns addresses, routes and the resolver file of PID 1's network namespace. It trusts nothing it hears: the
 // runtime section and DHCP answers come from the host, they give connectivity and no more, and every name or address
-// in them is checked before it is written. Configure is called once. It refuses IPv6 router advertisements, leases
-// without an address, and waiting without a deadline. It opens and filters no port: default-deny inbound is a later
-// step, until then no service may listen on an outside address before the router does.
+// in them is checked before it is written. Configure is called once; the task it hands to Background runs beside
+// everything else and is the only one that touches the interface afterwards. It refuses IPv6 router advertisements,
+// leases without an address, waiting without a deadline, and any interface before the packet filter is applied.
 package netcfg
 
 import (
@@ -13,11 +14,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"cocoon/guest/config"
 )
@@ -32,8 +35,14 @@ const (
 	ResolvConf = "/etc/resolv.conf"
 )
 
-// ErrNoInterface means that the machine has no Ethernet interface.
-var ErrNoInterface = errors.New("no network interface")
+var (
+	// ErrNoInterface means that the machine has no Ethernet interface.
+	ErrNoInterface = errors.New("no network interface")
+	// ErrRefused means that a DHCP server took an address back.
+	ErrRefused = errors.New("the server refuses the address")
+
+	errNoFilter = errors.New("no packet filter is given: the network stays down")
+)
 
 // Route is one route through the interface. A zero Gateway means that the destination is on the link.
 type Route struct {
@@ -46,6 +55,18 @@ type Lease struct {
 	Address netip.Prefix
 	Routes  []Route
 	DNS     []netip.Addr
+	// Server is the DHCP server that gave the lease.
+	Server netip.Addr
+	// Times is when the lease is to be renewed; the zero value means that it never ends.
+	Times Times
+}
+
+// Times are the ages of a lease at which its holder has to act (RFC 2131 section 4.4.5).
+type Times struct {
+	// Renew is T1, when its server is asked; Rebind is T2, when every server is.
+	Renew, Rebind time.Duration
+	// Expire is when the address must no longer be used.
+	Expire time.Duration
 }
 
 // Links changes the kernel's interfaces; Netlink is the real one.
@@ -56,13 +77,29 @@ type Links interface {
 	Up(name string) error
 	// Apply gives an interface its address and routes.
 	Apply(name string, l Lease) error
+	// Remove takes routes and, if it is valid, the address away; what is not there is no error.
+	Remove(name string, l Lease) error
+}
+
+// DHCP asks DHCPv4 servers; Client is the real one. Answers are checked, but they are the host's words.
+type DHCP interface {
+	// Acquire asks for a new lease until ctx ends.
+	Acquire(ctx context.Context, ifname string) (Lease, error)
+	// Extend asks for a lease to go on: the server that gave it or, with everyone, any server on the link. ErrRefused
+	// means that the address must no longer be used.
+	Extend(ctx context.Context, ifname string, l Lease, everyone bool) (Lease, error)
 }
 
 // Configurer brings the network up.
 type Configurer struct {
 	Links Links
-	// Acquire asks a DHCPv4 server for a lease until ctx ends.
-	Acquire func(ctx context.Context, ifname string) (Lease, error)
+	DHCP  DHCP
+	// Filter applies the packet filter; there is no network without one.
+	Filter func() error
+	// Background runs a task until power-off. It is asked to keep a lease that ends.
+	Background func(name string, run func(ctx context.Context) error)
+	Log        *slog.Logger
+	Now        func() time.Time
 	// Root is put in front of the sysctl and resolver paths.
 	Root string
 }
@@ -75,8 +112,15 @@ type Report struct {
 	DNS       []string
 }
 
-// Configure brings the loopback interface up and, unless the mode is none, the first Ethernet interface.
+// Configure applies the packet filter, then brings the loopback interface up and, unless the mode is none, the first
+// Ethernet interface.
 func (c Configurer) Configure(ctx context.Context, n config.Network) (Report, error) {
+	if c.Filter == nil {
+		return Report{}, errNoFilter
+	}
+	if err := c.Filter(); err != nil {
+		return Report{}, fmt.Errorf("applying the packet filter: %w", err)
+	}
 	if err := c.Links.Up(loopback); err != nil {
 		return Report{}, fmt.Errorf("bringing %s up: %w", loopback, err)
 	}
@@ -102,6 +146,9 @@ func (c Configurer) Configure(ctx context.Context, n config.Network) (Report, er
 	}
 	if err := c.writeResolvers(lease.DNS); err != nil {
 		return Report{}, err
+	}
+	if lease.Times.Expire > 0 {
+		c.Background(keeperTask, newKeeper(c, ifname, n, lease).Run)
 	}
 	return Report{Mode: n.Mode, Interface: ifname, Address: lease.Address.String(), DNS: texts(lease.DNS)}, nil
 }
@@ -134,17 +181,25 @@ func (c Configurer) lease(ctx context.Context, ifname string, n config.Network) 
 	if n.Mode == config.Static {
 		lease, err = staticLease(n)
 	} else {
-		lease, err = c.Acquire(ctx, ifname)
+		lease, err = c.DHCP.Acquire(ctx, ifname)
+	}
+	if err == nil {
+		lease, err = withResolvers(lease, n)
 	}
 	if err != nil {
 		return Lease{}, fmt.Errorf("configuring %s by %s: %w", ifname, n.Mode, err)
 	}
-	if len(n.DNS) > 0 { // the operator's resolvers replace the lease's
-		if lease.DNS, err = addresses(n.DNS); err != nil {
-			return Lease{}, err
-		}
-	}
 	return lease, nil
+}
+
+// withResolvers replaces the lease's resolvers by the operator's, if there are any.
+func withResolvers(l Lease, n config.Network) (Lease, error) {
+	if len(n.DNS) == 0 {
+		return l, nil
+	}
+	var err error
+	l.DNS, err = addresses(n.DNS)
+	return l, err
 }
 
 func staticLease(n config.Network) (Lease, error) {

@@ -3,15 +3,15 @@ package netcfg
 import (
 	"context"
 	"errors"
-	"net"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/vishvananda/netlink"
 
 	"cocoon/guest/config"
@@ -22,6 +22,7 @@ type links struct {
 	names   []string
 	calls   []string
 	applied Lease
+	removed []Lease
 	fail    string
 }
 
@@ -41,6 +42,15 @@ func (l *links) Apply(name string, lease Lease) error {
 	l.calls = append(l.calls, "apply "+name)
 	l.applied = lease
 	if l.fail == "apply "+name {
+		return errLink
+	}
+	return nil
+}
+
+func (l *links) Remove(name string, lease Lease) error {
+	l.calls = append(l.calls, "remove "+name)
+	l.removed = append(l.removed, lease)
+	if l.fail == "remove "+name {
 		return errLink
 	}
 	return nil
@@ -69,14 +79,34 @@ func read(t *testing.T, root, name string) string {
 	return string(raw)
 }
 
-func leased(l Lease, err error) func(context.Context, string) (Lease, error) {
-	return func(context.Context, string) (Lease, error) { return l, err }
+// server gives the same answer to whoever asks for a lease, and more time to nobody.
+type server struct {
+	lease Lease
+	err   error
+}
+
+func (s server) Acquire(context.Context, string) (Lease, error) { return s.lease, s.err }
+
+func (s server) Extend(context.Context, string, Lease, bool) (Lease, error) {
+	return Lease{}, errors.New("not asked in this test")
+}
+
+// configurer fills what every test needs.
+func configurer(l *links, s DHCP, root string) Configurer {
+	return Configurer{
+		Links: l, DHCP: s, Root: root, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		Filter: func() error {
+			l.calls = append(l.calls, "filter")
+			return nil
+		},
+		Background: func(string, func(context.Context) error) { l.calls = append(l.calls, "background") },
+	}
 }
 
 func TestStaticConfiguration(t *testing.T) {
 	l := &links{names: []string{"eth0", "eth1"}}
 	root := guestRoot(t)
-	c := Configurer{Links: l, Acquire: leased(Lease{}, errors.New("DHCP was asked")), Root: root}
+	c := configurer(l, server{err: errors.New("DHCP was asked")}, root)
 	report, err := c.Configure(context.Background(), config.Network{
 		Mode: config.Static, Address: "10.0.0.5/24", Gateway: "10.0.0.1", DNS: []string{"1.1.1.1", "fd00::1"},
 	})
@@ -86,7 +116,7 @@ func TestStaticConfiguration(t *testing.T) {
 	if diff := cmp.Diff(Report{Mode: "static", Interface: "eth0", Address: "10.0.0.5/24", DNS: []string{"1.1.1.1", "fd00::1"}}, report); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"up lo", "up eth0", "apply eth0"}, l.calls); diff != "" {
+	if diff := cmp.Diff([]string{"filter", "up lo", "up eth0", "apply eth0"}, l.calls); diff != "" {
 		t.Error(diff)
 	}
 	want := []Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.0.0.1")}}
@@ -113,7 +143,7 @@ func TestTheOperatorsResolversReplaceTheLeases(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			root := guestRoot(t)
-			c := Configurer{Links: &links{names: []string{"eth0"}}, Acquire: leased(lease, nil), Root: root}
+			c := configurer(&links{names: []string{"eth0"}}, server{lease: lease}, root)
 			if _, err := c.Configure(context.Background(), config.Network{Mode: config.DHCP, DNS: tc.dns}); err != nil {
 				t.Fatal(err)
 			}
@@ -126,8 +156,8 @@ func TestTheOperatorsResolversReplaceTheLeases(t *testing.T) {
 
 func TestNoNetworkBringsOnlyLoopbackUp(t *testing.T) {
 	l := &links{}
-	report, err := Configurer{Links: l, Root: t.TempDir()}.Configure(context.Background(), config.Network{Mode: config.NoNetwork})
-	if err != nil || report.Interface != "" || !cmp.Equal(l.calls, []string{"up lo"}) {
+	report, err := configurer(l, nil, t.TempDir()).Configure(context.Background(), config.Network{Mode: config.NoNetwork})
+	if err != nil || report.Interface != "" || !cmp.Equal(l.calls, []string{"filter", "up lo"}) {
 		t.Errorf("%+v, %v, %v", report, err, l.calls)
 	}
 }
@@ -148,7 +178,7 @@ func TestFailuresNameTheirStep(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := Configurer{Links: tc.links, Acquire: leased(good, tc.lease), Root: guestRoot(t)}
+			c := configurer(tc.links, server{good, tc.lease}, guestRoot(t))
 			_, err := c.Configure(context.Background(), config.Network{Mode: config.DHCP})
 			if !errors.Is(err, tc.want) || !strings.Contains(err.Error(), tc.text) {
 				t.Errorf("err = %v", err)
@@ -157,103 +187,38 @@ func TestFailuresNameTheirStep(t *testing.T) {
 	}
 }
 
-func packet(t *testing.T, ip string, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
-	t.Helper()
-	p, err := dhcpv4.New(append([]dhcpv4.Modifier{dhcpv4.WithYourIP(net.ParseIP(ip))}, mods...)...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-func mask(a, b, c, d byte) dhcpv4.Modifier { return dhcpv4.WithNetmask(net.IPv4Mask(a, b, c, d)) }
-
-func classless(routes ...*dhcpv4.Route) dhcpv4.Modifier {
-	return dhcpv4.WithOption(dhcpv4.OptClasslessStaticRoute(routes...))
-}
-
-func cidr(t *testing.T, s string) *net.IPNet {
-	t.Helper()
-	_, n, err := net.ParseCIDR(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
-func TestLeaseOf(t *testing.T) {
-	tests := map[string]struct {
-		packet *dhcpv4.DHCPv4
-		want   Lease
-		err    string
-	}{
-		"ordinary": {
-			packet: packet(t, "10.0.2.15", mask(255, 255, 255, 0), dhcpv4.WithRouter(net.ParseIP("10.0.2.2")), dhcpv4.WithDNS(net.ParseIP("10.0.2.3"))),
-			want: Lease{
-				Address: netip.MustParsePrefix("10.0.2.15/24"), DNS: []netip.Addr{netip.MustParseAddr("10.0.2.3")},
-				Routes: []Route{{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.0.2.2")}},
-			},
-		},
-		"no mask":  {packet: packet(t, "10.0.2.15"), want: Lease{Address: netip.MustParsePrefix("10.0.2.15/32")}},
-		"odd mask": {packet: packet(t, "10.0.2.15", mask(255, 0, 255, 0)), err: "mask"},
-		"classless routes replace the router": {
-			packet: packet(t, "10.128.0.9", mask(255, 255, 255, 255), dhcpv4.WithRouter(net.ParseIP("10.9.9.9")),
-				classless(&dhcpv4.Route{Dest: cidr(t, "10.128.0.1/32"), Router: net.IPv4zero}, &dhcpv4.Route{Dest: cidr(t, "0.0.0.0/0"), Router: net.ParseIP("10.128.0.1")})),
-			want: Lease{Address: netip.MustParsePrefix("10.128.0.9/32"), Routes: []Route{
-				{Dst: netip.MustParsePrefix("10.128.0.1/32")}, {netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("10.128.0.1")},
-			}},
-		},
-		"hostile resolvers": {
-			packet: packet(t, "10.0.2.15", dhcpv4.WithDNS(net.IPv4zero, net.ParseIP("224.0.0.1"), net.ParseIP("255.255.255.255"), net.ParseIP("10.0.2.3"))),
-			want:   Lease{Address: netip.MustParsePrefix("10.0.2.15/32"), DNS: []netip.Addr{netip.MustParseAddr("10.0.2.3")}},
-		},
-		"no address":        {packet: packet(t, "0.0.0.0"), err: "address"},
-		"multicast address": {packet: packet(t, "224.0.0.1"), err: "address"},
-		"broadcast address": {packet: packet(t, "255.255.255.255"), err: "address"},
-		"no packet":         {err: "not a DHCPv4"},
-	}
-	for name, tc := range tests {
+func TestWithoutAPacketFilterNoInterfaceComesUp(t *testing.T) {
+	for name, filter := range map[string]func() error{"none": nil, "fails": func() error { return errLink }} {
 		t.Run(name, func(t *testing.T) {
-			got, err := leaseOf(tc.packet)
-			if tc.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tc.err) {
-					t.Errorf("err = %v, want one about %q", err, tc.err)
+			for _, mode := range []string{config.DHCP, config.NoNetwork} {
+				l := &links{names: []string{"eth0"}}
+				c := configurer(l, server{}, guestRoot(t))
+				c.Filter = filter
+				if _, err := c.Configure(context.Background(), config.Network{Mode: mode}); err == nil || len(l.calls) != 0 {
+					t.Errorf("%s: %v, %v", mode, err, l.calls)
 				}
-				return
-			}
-			same := cmp.Options{cmp.Comparer(func(a, b netip.Addr) bool { return a == b }), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })}
-			if diff := cmp.Diff(tc.want, got, same); err != nil || diff != "" {
-				t.Errorf("%v %s", err, diff)
 			}
 		})
 	}
 }
 
-func FuzzLeaseOf(f *testing.F) {
-	for _, p := range []string{"", "\x02\x01\x06\x00", strings.Repeat("\x00", 240), strings.Repeat("\xff", 300)} {
-		f.Add([]byte(p))
-	}
-	if p, err := dhcpv4.New(dhcpv4.WithYourIP(net.IPv4(10, 0, 0, 1)), classless(&dhcpv4.Route{Dest: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}, Router: net.IPv4(10, 0, 0, 2)})); err == nil {
-		f.Add(p.ToBytes())
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := dhcpv4.FromBytes(data)
-		if err != nil {
-			return
-		}
-		l, err := leaseOf(p)
-		if err != nil {
-			return
-		}
-		if !l.Address.IsValid() || !l.Address.Addr().Is4() || len(l.DNS) > maxDNS || len(l.Routes) > maxRoutes {
-			t.Errorf("lease %+v", l)
-		}
-		for _, r := range l.Routes {
-			if !r.Dst.IsValid() || !r.Dst.Addr().Is4() {
-				t.Errorf("route %+v", r)
+func TestOnlyALeaseThatEndsIsKept(t *testing.T) {
+	for name, tc := range map[string]struct {
+		times Times
+		want  []string
+	}{
+		"ends":    {Times{time.Hour, 2 * time.Hour, 3 * time.Hour}, []string{"filter", "up lo", "up eth0", "apply eth0", "background"}},
+		"forever": {Times{}, []string{"filter", "up lo", "up eth0", "apply eth0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &links{names: []string{"eth0"}}
+			lease := Lease{Address: netip.MustParsePrefix("10.0.2.15/24"), Times: tc.times}
+			_, err := configurer(l, server{lease: lease}, guestRoot(t)).Configure(context.Background(), config.Network{Mode: config.DHCP})
+			if diff := cmp.Diff(tc.want, l.calls); err != nil || diff != "" {
+				t.Errorf("%v %s", err, diff)
 			}
-		}
-	})
+		})
+	}
 }
 
 func TestRoutesKeepTheirScope(t *testing.T) {
@@ -273,6 +238,9 @@ func TestNetlinkNamesUnknownInterfaces(t *testing.T) {
 	}
 	if err := (Netlink{}).Apply("nosuchif0", Lease{}); err == nil {
 		t.Error("configured an unknown interface")
+	}
+	if err := (Netlink{}).Remove("nosuchif0", Lease{}); err == nil {
+		t.Error("changed an unknown interface")
 	}
 	names, err := (Netlink{}).Ethernet()
 	if err != nil {

@@ -92,6 +92,20 @@ func (r *Reaper) Sweep() (int, error) {
 	}
 }
 
+// Drain collects every child, owned or not, until none is left. It is for the end of the machine, after Run has ended:
+// it waits as long as the last child lives and cannot be interrupted.
+func Drain() error {
+	for {
+		_, err := unix.Wait4(-1, nil, 0, nil)
+		switch {
+		case errors.Is(err, unix.ECHILD):
+			return nil
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("collecting processes: %w", err)
+		}
+	}
+}
+
 // siginfoPid is the offset of si_pid in a SIGCHLD siginfo_t on 64-bit Linux: three ints and a pad come first.
 const siginfoPid = 16
 
