@@ -68,7 +68,7 @@ func (r result) decode(tb testing.TB, v any) {
 type imageParts struct {
 	kernel, cmdline, initrd string
 	variant                 bootfiles.Variant
-	noEngine                bool
+	layers                  []string // nil is those of worker-cpu
 }
 
 // buildImage writes an image's artefacts and manifest into a folder.
@@ -85,14 +85,17 @@ func buildImage(tb testing.TB, p imageParts) string {
 		Toolchain: manifest.Toolchain{Go: "go1.26.8", GoSum: strings.Repeat("0", 64), InitBuild: "x"}, Profile: "worker-cpu",
 		LayerFiles: []manifest.LayerFiles{}, Inputs: []manifest.Input{},
 	}
-	layers := map[string]bootfiles.Role{launch.SerialBase: bootfiles.RoleBase, launch.SerialEngineCPU: bootfiles.RoleEngine}
-	for _, id := range []string{launch.SerialBase, launch.SerialEngineCPU} {
-		if id == launch.SerialEngineCPU && p.noEngine {
-			continue
-		}
+	roles := map[string]bootfiles.Role{
+		launch.SerialBase: bootfiles.RoleBase, launch.SerialGPU: bootfiles.RoleGPU,
+		launch.SerialEngineCPU: bootfiles.RoleEngine, launch.SerialEngineGPU: bootfiles.RoleEngine,
+	}
+	if p.layers == nil {
+		p.layers = []string{launch.SerialBase, launch.SerialEngineCPU}
+	}
+	for _, id := range p.layers {
 		m.Layers = append(m.Layers, bootfiles.Layer{
 			ID: id, DataBlocks: 1, HashStartBlock: 2, RootHash: strings.Repeat("0", 64),
-			Mount: bootfiles.LayerMountRoot + "/" + id, Role: layers[id],
+			Mount: bootfiles.LayerMountRoot + "/" + id, Role: roles[id],
 		})
 	}
 	for _, a := range []struct {
@@ -220,7 +223,7 @@ func TestPredictRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	altered := buildImage(t, imageParts{})
 	write(t, filepath.Join(altered, "image.efi"), petest.UKI(petest.Kernel("evil"), "quiet", "init"))
 	measure(t, "predict", altered).want(t, cli.ExitDifference, "image.efi has SHA-256", "hint: ")
-	small := buildImage(t, imageParts{noEngine: true})
+	small := buildImage(t, imageParts{layers: []string{launch.SerialBase}})
 	measure(t, "predict", small).want(t, cli.ExitUsage, "the image has no such layer", "measure shape")
 	dir := buildImage(t, imageParts{})
 	measure(t, "predict", dir, "--shape", "test-disk").want(t, cli.ExitError, "no artefact of kind disk")
