@@ -34,7 +34,7 @@ type lockChange struct {
 func (r lockResult) Text(w io.Writer) error {
 	rows := make([][]string, 0, len(r.Changes)+len(r.Unused))
 	for _, c := range r.Changes {
-		rows = append(rows, []string{c.Entry, or(c.Old, "absent"), "->", or(c.New, "absent")})
+		rows = append(rows, []string{c.Entry, orAbsent(c.Old), "->", orAbsent(c.New)})
 	}
 	for _, u := range r.Unused {
 		rows = append(rows, []string{"unused exclusion in the recipe:", u})
@@ -53,9 +53,9 @@ func (r lockResult) Text(w io.Writer) error {
 	return err
 }
 
-func or(s, other string) string {
+func orAbsent(s string) string {
 	if s == "" {
-		return other
+		return "absent"
 	}
 	return s
 }

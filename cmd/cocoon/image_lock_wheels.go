@@ -28,9 +28,9 @@ type wheelsResult struct {
 
 // Text implements cli.Document.
 func (r wheelsResult) Text(w io.Writer) error {
-	var rows [][]string
+	rows := make([][]string, 0, len(r.Changes))
 	for _, c := range r.Changes {
-		rows = append(rows, []string{c.Entry, or(c.Old, "absent"), "->", or(c.New, "absent")})
+		rows = append(rows, []string{c.Entry, orAbsent(c.Old), "->", orAbsent(c.New)})
 	}
 	if err := cli.Table(w, rows); err != nil {
 		return err

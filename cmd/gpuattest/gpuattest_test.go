@@ -96,7 +96,7 @@ func TestEvidenceCarriesTheNonceAndEveryDevice(t *testing.T) {
 	raw, _ := hex.DecodeString(nonce)
 	want := evidence{
 		Schema: "cocoon.gpuattest.evidence/1", DriverVersion: "550.163.01", NVMLVersion: "12.550.163.01",
-		Settings: settings{Environment: 2, CCFeature: 1, MultiGPU: ptr[uint32](1)},
+		Settings: settings{Environment: 2, CCFeature: 1, MultiGPU: new(uint32(1))},
 	}
 	for i, pci := range []string{"00000000:01:00.0", "00000000:02:00.0"} {
 		g := gpuEvidence{UUID: "GPU-" + string(rune('0'+i)), PCI: pci, Arch: 9, Chain: []byte("-----BEGIN CERTIFICATE-----\n")}
@@ -109,8 +109,6 @@ func TestEvidenceCarriesTheNonceAndEveryDevice(t *testing.T) {
 		t.Errorf("evidence (-want +got):\n%s", diff)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 func TestEveryFailureHasItsExitCodeAndNamesTheCall(t *testing.T) {
 	whole, old, noInit := stub(t), stub(t, "-DOLD"), stub(t, "-DNO_INIT")
@@ -127,7 +125,9 @@ func TestEveryFailureHasItsExitCodeAndNamesTheCall(t *testing.T) {
 		"not NVML":          {noInit, nil, take, exitLibrary, nil, nil},
 		"driver not loaded": {whole, []string{"STUB_FAIL=nvmlInit_v2:9"}, take, exitCall, "nvmlInit_v2", 9.0},
 		"GPU lost": {
-			whole, []string{"STUB_FAIL=nvmlDeviceGetConfComputeGpuAttestationReport:15"}, take, exitCall,
+			whole,
+			[]string{"STUB_FAIL=nvmlDeviceGetConfComputeGpuAttestationReport:15"},
+			take, exitCall,
 			"nvmlDeviceGetConfComputeGpuAttestationReport", 15.0,
 		},
 		"state of a failed call is not read": {
@@ -138,7 +138,10 @@ func TestEveryFailureHasItsExitCodeAndNamesTheCall(t *testing.T) {
 		"report too large": {whole, []string{"STUB_SIZE=8193"}, take, exitCall, nil, nil},
 		"too many devices": {whole, []string{"STUB_COUNT=33"}, take, exitCall, nil, nil},
 		"ready refused": {
-			whole, []string{"STUB_FAIL=nvmlSystemSetConfComputeGpusReadyState:29"}, []string{"ready"}, exitCall,
+			whole,
+			[]string{"STUB_FAIL=nvmlSystemSetConfComputeGpusReadyState:29"},
+			[]string{"ready"},
+			exitCall,
 			"nvmlSystemSetConfComputeGpusReadyState", 29.0,
 		},
 		"ready not kept": {whole, []string{"STUB_STUCK=1"}, []string{"ready"}, exitCall, nil, nil},
@@ -219,8 +222,8 @@ func TestMetricsAnswerEveryConnectionAndLeaveOutWhatIsNotThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := gpuMetrics{
-		UUID: "GPU-1", Name: "Stub H100", Utilisation: ptr[uint32](37), Memory: &usage64{30, 80},
-		Protected: &usage64{29, 79}, Temperature: ptr[uint32](44),
+		UUID: "GPU-1", Name: "Stub H100", Utilisation: new(uint32(37)), Memory: &usage64{30, 80},
+		Protected: &usage64{29, 79}, Temperature: new(uint32(44)),
 	}
 	for range 2 {
 		var m metrics

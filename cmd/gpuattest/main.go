@@ -63,7 +63,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK // the server has stopped
 	}
 	if err == nil {
-		if err = print(stdout, document); err == nil {
+		if err = writeDocument(stdout, document); err == nil {
 			return exitOK
 		}
 	}
@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, errLibrary):
 		code = exitLibrary
 	}
-	if err := print(stdout, failed); err != nil {
+	if err := writeDocument(stdout, failed); err != nil {
 		fmt.Fprintf(stderr, "gpuattest: %v\n", err) //nolint:errcheck // nowhere to report it
 	}
 	return code
@@ -131,8 +131,8 @@ func parseNonce(text string) ([nonceSize]byte, error) {
 	return [nonceSize]byte(raw), nil
 }
 
-// print writes one document and a newline.
-func print(w io.Writer, document any) error {
+// writeDocument writes one document and a newline.
+func writeDocument(w io.Writer, document any) error {
 	data, err := json.Marshal(document)
 	if err != nil {
 		return fmt.Errorf("writing output: %w", err)

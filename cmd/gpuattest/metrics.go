@@ -49,7 +49,7 @@ func serve(ctx context.Context, s *session, socket string) error {
 	if err != nil {
 		return fmt.Errorf("serving metrics: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { listener.Close() }) //nolint:errcheck // Accept reports it
+	stop := context.AfterFunc(ctx, func() { _ = listener.Close() }) // Accept reports it
 	defer stop()
 	for {
 		conn, err := listener.Accept()
@@ -73,9 +73,9 @@ func answer(s *session, conn net.Conn) error {
 		return err
 	}
 	if err := conn.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return nil //nolint:nilerr // the reader is gone
+		return nil // the reader is gone
 	}
-	_ = print(conn, m) // a reader that went away is served no better by an error
+	_ = writeDocument(conn, m) // a reader that went away is served no better by an error
 	return nil
 }
 
@@ -183,12 +183,12 @@ func (s *session) temperatureRow(d nvml.Device, g *gpuMetrics) counterRow {
 	if s.has("nvmlDeviceGetTemperatureV") {
 		return counterRow{"nvmlDeviceGetTemperatureV", func() nvml.Return {
 			t, code := d.GetTemperatureV().V1()
-			degrees := uint32(max(t.Temperature, 0)) //nolint:gosec // not negative
+			degrees := uint32(max(t.Temperature, 0))
 			return keep(&g.Temperature, &degrees, code)
 		}}
 	}
 	return counterRow{"nvmlDeviceGetTemperature", func() nvml.Return {
-		degrees, code := d.GetTemperature(nvml.TEMPERATURE_GPU) //nolint:staticcheck // for drivers without its successor
+		degrees, code := d.GetTemperature(nvml.TEMPERATURE_GPU)
 		return keep(&g.Temperature, &degrees, code)
 	}}
 }

@@ -62,8 +62,7 @@ type errorDocument struct {
 
 func describe(err error) errorDocument {
 	d := errorDocument{Schema: "cocoon.gpuattest.error/1", Error: err.Error()}
-	var failed *callError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*callError](err); ok {
 		code := int(failed.code)
 		d.Call, d.Code = failed.call, &code
 	}

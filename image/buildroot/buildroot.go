@@ -36,7 +36,7 @@ type Root struct {
 // Create writes a tree to a folder that does not exist yet or is empty. Owners are dropped, modes reduced to the x bit:
 // a layer's own rules decide those, not the scratch copy.
 func Create(ctx context.Context, dir string, tree *rootfs.Tree) (*Root, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // package contents are public
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making a build root: %w", err)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
@@ -86,7 +86,7 @@ func (r *Root) Add(ctx context.Context, tree *rootfs.Tree) error {
 func writeNode(root *os.Root, n rootfs.Node, first map[*rootfs.Inode]string) error {
 	switch n.Inode.Type {
 	case rootfs.Dir:
-		if err := root.Mkdir(n.Path, 0o755); err != nil && !(errors.Is(err, fs.ErrExist)) {
+		if err := root.Mkdir(n.Path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		return nil

@@ -148,7 +148,7 @@ func TestCommandSeesItsRootAndNothingElse(t *testing.T) {
 	want := seen{
 		Names: []string{"bin", "bound", "dev", "proc", "task", "tmp"}, Host: hostName, Dir: "/task", PID: 1,
 		Env:  []string{probe + "=report", "HOME=/", "LC_ALL=C.UTF-8", "PATH=" + searchPath, "TZ=UTC"},
-		Null: os.FileMode(os.ModeDevice | os.ModeCharDevice).String(),
+		Null: (os.ModeDevice | os.ModeCharDevice).String(),
 	}
 	slices.Sort(want.Env)
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -99,7 +99,7 @@ func (r *Root) Run(ctx context.Context, c Command) error {
 			return fmt.Errorf("running %v in a build root: %w", c.Args, err)
 		}
 	}
-	cmd := exec.CommandContext(ctx, tool, r.arguments(c)...) //nolint:gosec // the arguments are the caller's, none from packages
+	cmd := exec.CommandContext(ctx, tool, r.arguments(c)...)
 	cmd.Env = append([]string{"PATH=" + searchPath, "HOME=/", "LC_ALL=C.UTF-8", "TZ=UTC"}, c.Env...)
 	cmd.Stdin = c.Stdin
 	out := &tail{also: c.Log}

@@ -96,8 +96,7 @@ func Parse(data []byte) (*Config, error) {
 	}
 	var c Config
 	if err := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields().Decode(&c); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) {
+		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 			return nil, fmt.Errorf("reading the gpu variant's definition: unknown keys:\n%s", strict.String())
 		}
 		return nil, fmt.Errorf("reading the gpu variant's definition: %w", err)

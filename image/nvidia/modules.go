@@ -92,7 +92,7 @@ func (s ModulesSpec) prepare(ctx context.Context) (*buildroot.Root, string, erro
 	if len(common) != 1 {
 		return nil, "", fmt.Errorf("packages have the common headers %q, want one folder", common)
 	}
-	if err := os.MkdirAll(s.Toolchain.Scratch, 0o755); err != nil { //nolint:gosec // package contents are public
+	if err := os.MkdirAll(s.Toolchain.Scratch, 0o755); err != nil {
 		return nil, "", err
 	}
 	source, err := unpackSource(ctx, archive.Content, buildDir, filepath.Join(s.Toolchain.Scratch, "source.tar"))

@@ -36,16 +36,16 @@ func module(fields ...string) []byte {
 	le.PutUint16(out[16:], 1)  // relocatable
 	le.PutUint16(out[18:], 62) // x86-64
 	le.PutUint32(out[20:], 1)
-	le.PutUint64(out[40:], uint64(table)) //nolint:gosec // small
+	le.PutUint64(out[40:], uint64(table))
 	for at, v := range map[int]uint16{52: 64, 58: 64, 60: 3, 62: 2} {
 		le.PutUint16(out[at:], v)
 	}
 	copy(out[64:], info)
 	copy(out[64+len(info):], names)
-	for i, s := range [][4]uint64{{1, 1, 64, uint64(len(info))}, {10, 3, uint64(64 + len(info)), uint64(len(names))}} { //nolint:gosec // small
+	for i, s := range [][4]uint64{{1, 1, 64, uint64(len(info))}, {10, 3, uint64(64 + len(info)), uint64(len(names))}} {
 		h := out[table+(i+1)*64:]
-		le.PutUint32(h, uint32(s[0]))     //nolint:gosec // small
-		le.PutUint32(h[4:], uint32(s[1])) //nolint:gosec // small
+		le.PutUint32(h, uint32(s[0]))
+		le.PutUint32(h[4:], uint32(s[1]))
 		le.PutUint64(h[24:], s[2])
 		le.PutUint64(h[32:], s[3])
 	}
@@ -116,6 +116,7 @@ func TestSourceKeepsBytesAndExecutableBits(t *testing.T) {
 	got := map[string]string{}
 	for _, n := range tree.Nodes() {
 		switch n.Inode.Type {
+		default:
 		case rootfs.Symlink:
 			got[n.Path] = "-> " + n.Inode.Target
 		case rootfs.File:
@@ -182,8 +183,10 @@ func packages(t *testing.T, tool string, change func(map[string]debtest.Package)
 	magic := "vermagic=" + release + " SMP preempt mod_unload "
 	all := map[string]debtest.Package{
 		"make": {Name: "make", Version: "1", Files: []debtest.File{
-			{Name: "usr/bin/make", Body: tool, Mode: 0o755}, {Name: "usr/bin/strip", Body: tool, Mode: 0o755},
-			{Name: "usr/bin/bash", Body: tool, Mode: 0o755}, {Name: "usr/bin/mawk", Body: tool, Mode: 0o755},
+			{Name: "usr/bin/make", Body: tool, Mode: 0o755},
+			{Name: "usr/bin/strip", Body: tool, Mode: 0o755},
+			{Name: "usr/bin/bash", Body: tool, Mode: 0o755},
+			{Name: "usr/bin/mawk", Body: tool, Mode: 0o755},
 			{Name: "usr/bin/gcc-14", Body: tool, Mode: 0o755},
 		}},
 		"headers": {Name: "linux-headers", Version: "1", Files: []debtest.File{

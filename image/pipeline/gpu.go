@@ -141,14 +141,14 @@ func (b *build) gpuTools(purpose string) (nvidia.Toolchain, error) {
 // scratch is a new, empty folder in the cache; whoever uses it removes it.
 func (b *build) scratch(purpose string) (string, error) {
 	dir := filepath.Join(b.opts.CacheDir, "scratch")
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // package contents are public
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making a scratch folder: %w", err)
 	}
 	dir, err := os.MkdirTemp(dir, purpose+"-")
 	if err != nil {
 		return "", fmt.Errorf("making a scratch folder: %w", err)
 	}
-	return dir, os.Chmod(dir, 0o755) //nolint:gosec // package contents are public
+	return dir, os.Chmod(dir, 0o755)
 }
 
 // beyond are the rows and parameters of a layer that gets more than packages.

@@ -64,7 +64,7 @@ func (x Index) Locate(ctx context.Context, arts []lock.Artefact) ([]lock.Artefac
 			return nil
 		})
 	}
-	if err := errors.Join(append(missing, g.Wait())...); err != nil {
+	if err := errors.Join(g.Wait(), errors.Join(missing...)); err != nil {
 		return nil, err
 	}
 	return out, nil
@@ -141,8 +141,9 @@ func (x Index) get(ctx context.Context, page string) ([]byte, *url.URL, error) {
 var anchor = regexp.MustCompile(`(?is)<a\s[^>]*?href\s*=\s*(?:"([^"]*)"|'([^']*)')`)
 
 func links(page []byte) []string {
-	var out []string
-	for _, m := range anchor.FindAllSubmatch(page, -1) {
+	found := anchor.FindAllSubmatch(page, -1)
+	out := make([]string, 0, len(found))
+	for _, m := range found {
 		out = append(out, html.UnescapeString(string(m[1])+string(m[2])))
 	}
 	return out

@@ -90,8 +90,7 @@ func Parse(data []byte) (*List, error) {
 	var d document
 	dec := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	if err := dec.Decode(&d); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) {
+		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 			return nil, fmt.Errorf("reading the list of wheels: unknown keys:\n%s", strict.String())
 		}
 		return nil, fmt.Errorf("reading the list of wheels: %w", err)

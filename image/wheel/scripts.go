@@ -103,7 +103,7 @@ const maxShebang = 256
 // rewriteShebang replaces a first line that starts with "#!python", arguments and all, by the layer's interpreter (PEP
 // 427) and leaves the reader at the line's end; other files pass unchanged.
 func rewriteShebang(r *bufio.Reader, python string) ([]byte, error) {
-	head, _ := r.Peek(len("#!python")) //nolint:errcheck // a shorter file is no such script
+	head, _ := r.Peek(len("#!python")) // a shorter file is no such script
 	if string(head) != "#!python" {
 		return nil, nil
 	}

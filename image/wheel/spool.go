@@ -136,7 +136,7 @@ func indexName(stem string) string { return stem + "." + UnpackVersion + ".json"
 
 // spoolTo writes the wheel's files one behind the other, then the index.
 func (a *archive) spoolTo(ctx context.Context, stem, python string) (*stored, error) {
-	if err := os.MkdirAll(filepath.Dir(stem), 0o755); err != nil { //nolint:gosec // package contents are public
+	if err := os.MkdirAll(filepath.Dir(stem), 0o755); err != nil {
 		return nil, fmt.Errorf("making the cache folder: %w", err)
 	}
 	s := &stored{Project: a.project, Python: python, Version: a.version, Scripts: a.scripts, spool: spoolName(stem)}
@@ -182,7 +182,7 @@ func (a *archive) spoolMember(ctx context.Context, m member, out *counter, s *st
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	var to io.Writer = io.Discard
+	to := io.Discard
 	placed := sha256.New()
 	f.Offset = out.n
 	if keep {

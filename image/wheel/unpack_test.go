@@ -33,8 +33,8 @@ type made struct {
 func (m made) distInfo() string { return m.project + "-" + m.version + ".dist-info" }
 
 // bytes writes the zip file, with WHEEL and RECORD when the files do not have them.
-func (m made) bytes(t testing.TB) []byte {
-	t.Helper()
+func (m made) bytes(tb testing.TB) []byte {
+	tb.Helper()
 	files := maps.Clone(m.files)
 	if _, ok := files[m.distInfo()+"/WHEEL"]; !ok {
 		files[m.distInfo()+"/WHEEL"] = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -68,14 +68,14 @@ func (m made) bytes(t testing.TB) []byte {
 		}
 		w, err := z.CreateHeader(h)
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if _, err := w.Write([]byte(files[n])); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := z.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return out.Bytes()
 }
