@@ -141,13 +141,13 @@ func TestFetchAllLeavesOptionalGroupsOut(t *testing.T) {
 
 func TestOptionsNeedTheirFolders(t *testing.T) {
 	c := newCheckout(t)
-	for name, clear := range map[string]func(*pipeline.Options){
+	for name, unset := range map[string]func(*pipeline.Options){
 		"root":  func(o *pipeline.Options) { o.Root = "" },
 		"cache": func(o *pipeline.Options) { o.CacheDir = "" },
 		"out":   func(o *pipeline.Options) { o.OutDir = "" },
 	} {
 		o := c.Options()
-		clear(&o)
+		unset(&o)
 		if _, err := pipeline.Plan(o); err == nil || !strings.Contains(err.Error(), "no "+name+" folder") {
 			t.Errorf("no %s: got %v", name, err)
 		}
