@@ -17,6 +17,7 @@ import (
 	"cocoon/guest/boot/reap"
 	"cocoon/guest/klog"
 	"cocoon/guest/supervise"
+	"cocoon/measure/bootfiles"
 )
 
 // quietMachine notes the order of the end.
@@ -85,6 +86,59 @@ func TestEveryWayOutOfTheBootIsAPowerOff(t *testing.T) {
 				t.Errorf("%s is not on the console:\n%s", tc.line, out.String())
 			}
 		})
+	}
+}
+
+// A ready guest of each variant ends on a signal; only the debug image's shell was up until then.
+func TestOnlyAReadyDebugGuestOffersAShell(t *testing.T) {
+	for _, variant := range []bootfiles.Variant{bootfiles.Production, bootfiles.Test, bootfiles.Debug} {
+		t.Run(string(variant), func(t *testing.T) {
+			var out bytes.Buffer
+			calls, ended := 0, false
+			started := make(chan struct{})
+			deps := &boot.Deps{Root: t.TempDir(), Log: klog.New(klog.Options{Console: &out}), Level: new(slog.LevelVar), Now: time.Now}
+			deps.DebugShell = func(ctx context.Context, _ boot.DebugMark, _ []string) error {
+				calls++
+				close(started)
+				<-ctx.Done()
+				ended = true
+				return nil
+			}
+			m := new(quietMachine)
+			g := guest{state: boot.NewState(deps), machine: m, reaper: reap.New(), fatal: make(chan error, 1)}
+			g.services = newServices(g.state.Log, supervise.Plain{}, nil, g.fatal)
+			g.stages = []boot.Stage{{Name: boot.StageReady, Deadline: time.Minute, Run: func(_ context.Context, st *boot.State) error {
+				st.Image = bootfiles.Image{Name: "proxy", Profile: "proxy", Variant: variant, Version: 1}
+				st.Cmdline = bootfiles.Cmdline(variant)
+				if variant != bootfiles.Debug {
+					return terminate(context.Background(), st)
+				}
+				go func() {
+					<-started
+					_ = unix.Kill(os.Getpid(), unix.SIGTERM)
+				}()
+				return nil
+			}}}
+			if err := g.live(); err != nil {
+				t.Fatal(err)
+			}
+			if want := variant == bootfiles.Debug; (calls == 1) != want || ended != want || m.calls[len(m.calls)-1] != "off" {
+				t.Errorf("%d shells, ended %t, %v", calls, ended, m.calls)
+			}
+		})
+	}
+}
+
+func TestTasksEndWithTheServices(t *testing.T) {
+	s := newServices(slog.New(slog.DiscardHandler), supervise.Plain{}, nil, make(chan error, 1))
+	ended := false
+	s.background("probe", func(ctx context.Context) error {
+		<-ctx.Done()
+		ended = true
+		return nil
+	})
+	if err := s.stop(context.Background()); err != nil || !ended {
+		t.Errorf("ended %t, %v", ended, err)
 	}
 }
 

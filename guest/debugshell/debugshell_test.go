@@ -56,7 +56,7 @@ func layer(t *testing.T) string {
 	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, program)
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, code, 0o755)); err != nil { //nolint:gosec // a program
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, code, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	return dir

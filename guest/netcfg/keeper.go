@@ -41,31 +41,29 @@ func newKeeper(c Configurer, ifname string, n config.Network, l Lease) *keeper {
 
 // Run renews the lease until ctx ends, or until a lease without an end is given. A lease that is lost is replaced.
 func (k *keeper) Run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		var next Lease
-		var err error
-		switch {
-		case !k.held:
-			next, err = k.acquire(ctx)
-		case k.lease.Times.Expire == 0:
-			return nil
-		default:
-			next, err = k.extend(ctx)
-		}
-		if err != nil && ctx.Err() == nil && k.held {
-			if err := k.lose(err); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return nil // only the end of ctx ends acquire
-		}
-		if err := k.adopt(next); err != nil {
+	for ctx.Err() == nil && !(k.held && k.lease.Times.Expire == 0) {
+		if err := k.step(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// step waits for the next change of the lease and makes the interface follow.
+func (k *keeper) step(ctx context.Context) error {
+	ask := k.acquire
+	if k.held {
+		ask = k.extend
+	}
+	next, err := ask(ctx)
+	switch {
+	case err == nil:
+		return k.adopt(next)
+	case k.held && ctx.Err() == nil:
+		return k.lose(err)
+	default:
+		return err
+	}
 }
 
 // extend waits for T1 and asks until somebody gives more time, the address is refused, or the lease is over.
@@ -137,13 +135,13 @@ func (k *keeper) adopt(next Lease) error {
 	}
 	old, held := k.lease, k.held
 	same := held && old.Address == next.Address && slices.Equal(old.Routes, next.Routes) && slices.Equal(old.DNS, next.DNS)
-	attrs := []any{slog.String("interface", k.ifname), slog.String("address", next.Address.String()), slog.Duration("dur", next.Times.Expire)}
+	log := k.Log.With(slog.String("interface", k.ifname), slog.String("address", next.Address.String()), slog.Duration("dur", next.Times.Expire))
 	if same {
-		k.Log.Debug("Lease renewed", attrs...)
+		log.Debug("Lease renewed")
 		k.lease, k.since = next, k.Now()
 		return nil
 	}
-	k.Log.Info("Lease changed", append(attrs, slog.String("was", old.Address.String()), slog.Any("dns", texts(next.DNS)))...)
+	log.Info("Lease changed", slog.String("was", old.Address.String()), slog.Any("dns", texts(next.DNS)))
 	if err := k.Links.Apply(k.ifname, next); err != nil {
 		return fmt.Errorf("configuring %s: %w", k.ifname, err)
 	}

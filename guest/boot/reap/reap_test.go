@@ -132,3 +132,20 @@ func TestAFailedStartOwnsNothing(t *testing.T) {
 		t.Errorf("owns %v", r.owned)
 	}
 }
+
+func TestDrainReturnsWhenNoChildIsLeft(t *testing.T) {
+	r := New()
+	owned, orphan := exec.Command("sleep", "0.05"), exec.Command("true")
+	if err := errors.Join(r.Start(owned), orphan.Start()); err != nil {
+		t.Fatal(err)
+	}
+	if err := Drain(); err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range []*exec.Cmd{owned, orphan} {
+		gone(t, cmd.Process.Pid)
+	}
+	if err := Drain(); err != nil {
+		t.Errorf("without children: %v", err)
+	}
+}
