@@ -33,7 +33,7 @@ const (
 
 // rehearsal is one boot whose measurements are predicted: the parts of an image, a machine and the QEMU that runs it.
 type rehearsal struct {
-	in       *inputs
+	in       *pinned
 	qemu     emulator
 	firmware []byte
 	shape    *launch.Machine
@@ -45,7 +45,7 @@ type rehearsal struct {
 }
 
 // newRehearsal makes the rehearsal of a boot form with our stub and kernel and an initrd that holds dumpinit.
-func newRehearsal(t *testing.T, in *inputs, q emulator, firmware []byte, form launch.BootForm) rehearsal {
+func newRehearsal(t *testing.T, in *pinned, q emulator, firmware []byte, form launch.BootForm) rehearsal {
 	t.Helper()
 	archive, err := dumpInitrd()
 	if err != nil {
@@ -63,7 +63,7 @@ func newRehearsal(t *testing.T, in *inputs, q emulator, firmware []byte, form la
 	if err != nil {
 		t.Fatal(err)
 	}
-	shape.Boot, shape.Firmware = form, fw.Profile.Name
+	shape.Boot, shape.Firmware, shape.VCPUs = form, fw.Profile.Name, rehearsalVCPUs
 	if fw.Profile.HasTPM && form == launch.BootDisk {
 		// These builds have a network stack, which makes boot options with the network device's address. Ours has none:
 		// TestTDXFirmwareShowsWhatIsPredicted keeps the device.
@@ -112,7 +112,7 @@ func (r rehearsal) disk(t *testing.T, dir string, image []byte, h *launch.HostPa
 	t.Helper()
 	name := path.Join(dir, "disk.img")
 	if _, err := disk.Write(t.Context(), name, disk.Spec{
-		UKI: h.UKI, Epoch: r.in.lock.Epoch,
+		UKI: h.UKI, Epoch: r.in.Lock.Epoch,
 		Partitions: []disk.Partition{{ID: launch.SerialBase, Path: write(t, dir, "layer.img", r.layer)}},
 	}); err != nil {
 		t.Fatal(err)
@@ -270,13 +270,9 @@ func predictedLines(p *launch.Prediction, variants bool) []string {
 // tdxOnly tells the events that no TPM log holds. ACPI blobs and fw_cfg items share a type; only the latter's names
 // are not those of the loader's files.
 func tdxOnly(e launch.Event) bool {
-	switch e.Type {
-	case eventlog.HandoffTables2, eventlog.FirmwareBlob2:
-		return true
-	case eventlog.PlatformConfigFlags:
-		return !strings.HasPrefix(e.Description, "etc/acpi/") && e.Description != "etc/table-loader" && e.Description != "etc/tpm/log"
-	}
-	return false
+	loaded := strings.HasPrefix(e.Description, "etc/acpi/") || e.Description == "etc/table-loader" || e.Description == "etc/tpm/log"
+	return e.Type == eventlog.HandoffTables2 || e.Type == eventlog.FirmwareBlob2 ||
+		e.Type == eventlog.PlatformConfigFlags && !loaded
 }
 
 // loggedLines are the events of a TPM log in the same form.
@@ -335,14 +331,24 @@ var forms = []launch.BootForm{launch.BootUKI, launch.BootDisk, launch.BootKernel
 // TestFirmwareLogEqualsPrediction boots real firmware with a software TPM and compares every event that it logs with
 // the prediction: UKI, disk and kernel forms, on each QEMU and firmware that can be had (measure.md section 8).
 func TestFirmwareLogEqualsPrediction(t *testing.T) {
+	t.Parallel()
 	in := needs(t)
+	needsTPM(t)
 	ctx, cancel := context.WithTimeout(t.Context(), prepareLimit)
 	defer cancel()
-	older, err := in.file(ctx, debian2025, genericPath)
+	older, err := in.olderFirmware(ctx)
 	if err != nil {
 		t.Logf("leaving out the firmware of Debian 13: %v", err)
 	}
-	emulators := []emulator{installedQEMU(t), lockedQEMU(t, in, "qemu"), lockedQEMU(t, in, "qemu-backports")}
+	emulators := []emulator{installedQEMU(t)}
+	for _, version := range lockedVersions {
+		q, err := lockedQEMU(ctx, in, version)
+		if err != nil {
+			t.Logf("leaving out a locked QEMU: %v", err)
+			continue
+		}
+		emulators = append(emulators, q)
+	}
 	seen := make(map[string]bool)
 	for _, q := range emulators {
 		if seen[q.Version] {

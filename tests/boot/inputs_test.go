@@ -15,16 +15,14 @@ import (
 	"time"
 
 	"cocoon/host/probe"
-	"cocoon/image/buildroot"
 	"cocoon/image/deb"
-	"cocoon/image/fetch"
 	"cocoon/image/firmware"
 	"cocoon/image/initrd"
 	"cocoon/image/kernel"
 	"cocoon/image/lock"
 	"cocoon/image/pipeline"
-	"cocoon/image/recipe"
 	"cocoon/image/rootfs"
+	"cocoon/tests/inputs"
 )
 
 const (
@@ -58,12 +56,9 @@ var debian2025 = lock.Artefact{
 // genericPath is the firmware with TPM drivers inside its package, in Debian 13's and in the locked one.
 const genericPath = "usr/share/ovmf/OVMF.fd"
 
-// inputs are the pinned files that machines are made of.
-type inputs struct {
-	root, cache string
-	recipe      *recipe.Recipe
-	lock        *lock.Lock
-	store       *fetch.Store
+// pinned are the files that machines are made of.
+type pinned struct {
+	*inputs.Inputs
 
 	kernel        *kernel.Kernel
 	vmlinuz, stub []byte
@@ -72,14 +67,15 @@ type inputs struct {
 }
 
 // locked fetches what the lock names, once for all tests.
-var locked = sync.OnceValues(func() (*inputs, error) {
+var locked = sync.OnceValues(func() (*pinned, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), prepareLimit)
 	defer cancel()
-	in, err := openInputs()
+	open, err := inputs.Open()
 	if err != nil {
 		return nil, err
 	}
-	tree, err := in.unpack(ctx, in.recipe.Kernel.Group, nil)
+	in := &pinned{Inputs: open}
+	tree, err := in.Group(ctx, in.Recipe.Kernel.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +85,7 @@ var locked = sync.OnceValues(func() (*inputs, error) {
 	if in.vmlinuz, err = in.kernel.Vmlinuz(); err != nil {
 		return nil, err
 	}
-	f, s := in.recipe.Firmware, in.recipe.Stub
+	f, s := in.Recipe.Firmware, in.Recipe.Stub
 	var tdx, blank []byte
 	for _, want := range []struct {
 		group, pkg, path string
@@ -100,11 +96,7 @@ var locked = sync.OnceValues(func() (*inputs, error) {
 		{f.Group, f.VarsPackage, f.VarsPath, &blank},
 		{f.Group, f.VarsPackage, genericPath, &in.generic},
 	} {
-		a, err := in.lock.Find(want.group, lock.Deb, want.pkg)
-		if err != nil {
-			return nil, err
-		}
-		if *want.into, err = in.file(ctx, a, want.path); err != nil {
+		if *want.into, err = in.File(ctx, want.group, want.pkg, want.path); err != nil {
 			return nil, err
 		}
 	}
@@ -112,76 +104,23 @@ var locked = sync.OnceValues(func() (*inputs, error) {
 	return in, err
 })
 
-func openInputs() (*inputs, error) {
-	root, err := repositoryRoot()
+// olderFirmware is Debian 13's build with TPM drivers.
+func (in *pinned) olderFirmware(ctx context.Context) ([]byte, error) {
+	tree, err := in.Tree(ctx, []lock.Artefact{debian2025}, deb.Selection{Globs: []string{genericPath}})
 	if err != nil {
 		return nil, err
 	}
-	in := &inputs{root: root, cache: os.Getenv("COCOON_CACHE")}
-	if in.cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			return nil, err
-		}
-		in.cache = filepath.Join(dir, "cocoon")
-	}
-	if in.recipe, err = recipe.Load(pipeline.RecipePath(root)); err != nil {
-		return nil, err
-	}
-	if in.lock, err = lock.Load(pipeline.LockPath(root)); err != nil {
-		return nil, err
-	}
-	in.store, err = fetch.Open(pipeline.StoreDir(in.cache))
-	return in, err
-}
-
-func repositoryRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-	}
-	return "", errors.New("no go.mod above the working folder")
-}
-
-// file is one file of one package.
-func (in *inputs) file(ctx context.Context, a lock.Artefact, name string) ([]byte, error) {
-	tree, err := in.tree(ctx, []lock.Artefact{a}, deb.Selection{Globs: []string{name}})
-	if err != nil {
-		return nil, err
-	}
-	n, ok := tree.Get(name)
+	n, ok := tree.Get(genericPath)
 	if !ok {
-		return nil, fmt.Errorf("%s has no %s", a.Label(), name)
+		return nil, fmt.Errorf("%s has no %s", debian2025.Label(), genericPath)
 	}
 	return n.Content.ReadAll()
 }
 
-// unpack is the tree of a group of the lock; nil drops nothing.
-func (in *inputs) unpack(ctx context.Context, group string, drop []string) (*rootfs.Tree, error) {
-	return in.tree(ctx, in.lock.InGroup(group), deb.Selection{Drop: drop})
-}
-
-func (in *inputs) tree(ctx context.Context, artefacts []lock.Artefact, sel deb.Selection) (*rootfs.Tree, error) {
-	if err := in.store.Ensure(ctx, artefacts, fetch.Options{}); err != nil {
-		return nil, err
-	}
-	var sources []deb.Source
-	for _, a := range artefacts {
-		name, _ := in.store.Path(a.SHA256)
-		sources = append(sources, deb.Source{Path: name, SHA256: a.SHA256, Selection: sel})
-	}
-	return deb.UnpackAll(ctx, sources, 0, filepath.Join(in.cache, "deb"))
-}
-
 // needs skips unless the group is wanted, and returns the inputs.
-func needs(t *testing.T) *inputs {
+func needs(t *testing.T) *pinned {
 	t.Helper()
-	if !Wants(group) {
+	if !inputs.Wants(group) {
 		t.Skipf("starts virtual machines: set COCOON_TEST=%s", group)
 	}
 	in, err := locked()
@@ -189,6 +128,14 @@ func needs(t *testing.T) *inputs {
 		t.Fatalf("preparing the locked inputs: %v", err)
 	}
 	return in
+}
+
+// needsTPM skips where the software TPM is not installed.
+func needsTPM(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("swtpm"); err != nil {
+		t.Skipf("no software TPM: install the package swtpm (%v)", err)
+	}
 }
 
 // scratch is a folder with a short name: sockets lie in it, whose paths the kernel bounds at 107 bytes.
@@ -234,7 +181,7 @@ var dumpInitrd = sync.OnceValues(func() ([]byte, error) {
 	defer cancel()
 	name := filepath.Join(dir, "init")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", name, "./tests/boot/dumpinit")
-	build.Dir, build.Env = in.root, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
+	build.Dir, build.Env = in.Root, append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building dumpinit: %w\n%s", err, out)
 	}
@@ -282,67 +229,25 @@ func installedQEMU(t *testing.T) emulator {
 	return emulator{q, "installed"}
 }
 
-// lockedQEMU is the QEMU of a group of the lock, run from a folder without installing it.
-func lockedQEMU(t *testing.T, in *inputs, group string) emulator {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), prepareLimit)
+// lockedVersions are the QEMUs of the lock.
+var lockedVersions = []string{"10.0.13", "11.1.3"}
+
+// lockedQEMU unpacks a QEMU of the lock and runs it where it lies.
+func lockedQEMU(ctx context.Context, in *pinned, version string) (emulator, error) {
+	ctx, cancel := context.WithTimeout(ctx, prepareLimit)
 	defer cancel()
-	a, err := in.lock.Find(group, lock.Deb, "qemu-system-x86")
+	q, err := pipeline.InstallQEMU(ctx, pipeline.Options{
+		Root: in.Root, CacheDir: in.Cache, OutDir: filepath.Join(in.Cache, "test-out"),
+	}, version, func(pipeline.Event) {})
 	if err != nil {
-		t.Skipf("the lock has no other QEMU: %v", err)
+		return emulator{}, err
 	}
-	root := filepath.Join(in.cache, "test-qemu", a.SHA256)
-	if _, err := os.Stat(root); err != nil {
-		if err := in.makeQEMU(ctx, group, root); err != nil {
-			t.Fatal(err)
-		}
-	}
-	q, err := probe.Find(ctx, write0755(t, scratch(t), "qemu-system-x86_64", wrapper(root)))
+	found, err := probe.Find(ctx, q.Launcher)
 	if err != nil {
-		t.Fatalf("starting QEMU from %s: %v", root, err)
+		return emulator{}, fmt.Errorf("starting QEMU %s: %w", version, err)
 	}
-	if !strings.Contains(a.Version, q.Version) {
-		t.Fatalf("the QEMU in %s says it is %s, the lock names %s", root, q.Version, a.Version)
+	if found.Version != version {
+		return emulator{}, fmt.Errorf("the locked QEMU %s says it is %s", version, found.Version)
 	}
-	return emulator{q, "locked"}
-}
-
-// makeQEMU unpacks a group of the lock; the folder appears whole or not at all.
-func (in *inputs) makeQEMU(ctx context.Context, group, root string) error {
-	tree, err := in.unpack(ctx, group, []string{"usr/share/doc/**", "usr/share/icons/**", "usr/lib/udev/**"})
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(root), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(root), "unpack-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // renamed on success
-	if _, err := buildroot.Create(ctx, tmp, tree); err != nil {
-		return err
-	}
-	return os.Rename(tmp, root)
-}
-
-// wrapper is a script that runs a folder's QEMU with the folder's loader, libraries, modules and data, so that it
-// needs neither privileges nor a root of its own.
-func wrapper(root string) []byte {
-	return fmt.Appendf(nil, `#!/bin/sh
-r='%s'
-export QEMU_MODULE_DIR="$r/usr/lib/x86_64-linux-gnu/qemu"
-exec "$r/usr/lib64/ld-linux-x86-64.so.2" --library-path "$r/usr/lib/x86_64-linux-gnu" \
-  "$r/usr/bin/qemu-system-x86_64" -L "$r/usr/share/qemu" -L "$r/usr/share/seabios" "$@"
-`, root)
-}
-
-func write0755(t *testing.T, dir, name string, data []byte) string {
-	t.Helper()
-	name = write(t, dir, name, data)
-	if err := os.Chmod(name, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return name
+	return emulator{found, "locked"}, nil
 }

@@ -49,7 +49,9 @@ type process struct {
 	cmd     *exec.Cmd
 	started time.Time
 	stderr  strings.Builder
-	ended   chan error
+	// ended is closed when QEMU has ended; result is then how.
+	ended  chan struct{}
+	result error
 }
 
 // outputs are the files that a machine's consoles write to.
@@ -84,14 +86,17 @@ func (m Machine) start(ctx context.Context, dir string) (*process, error) {
 		i := slices.Index(argv, "-machine") + 1
 		argv[i] = strings.Replace(argv[i], ",pic=off", ",pic=on", 1)
 	}
-	p := &process{cmd: exec.CommandContext(ctx, qemu, append(argv, m.Extra...)...), ended: make(chan error, 1)}
+	p := &process{cmd: exec.CommandContext(ctx, qemu, append(argv, m.Extra...)...), ended: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stderr, p.cmd.WaitDelay = dir, &p.stderr, stopLimit
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	p.started = time.Now()
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting QEMU: %w", err)
 	}
-	go func() { p.ended <- p.cmd.Wait() }()
+	go func() {
+		p.result = p.cmd.Wait()
+		close(p.ended)
+	}()
 	return p, nil
 }
 
@@ -100,14 +105,13 @@ var errCrashed = errors.New("QEMU crashed")
 
 // wait returns when the machine has ended.
 func (p *process) wait() error {
-	err := <-p.ended
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
+	<-p.ended
+	if exit, ok := errors.AsType[*exec.ExitError](p.result); ok {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGSEGV {
-			return fmt.Errorf("%w: %w", errCrashed, err)
+			return fmt.Errorf("%w: %w", errCrashed, p.result)
 		}
 	}
-	return err
+	return p.result
 }
 
 // kill ends the machine at once and waits for it.
@@ -120,7 +124,9 @@ func (p *process) kill() {
 type TPM struct {
 	socket string
 	cmd    *exec.Cmd
-	ended  chan error
+	// ended is closed when the TPM has ended; result is then how.
+	ended  chan struct{}
+	result error
 }
 
 // StartTPM starts swtpm with fresh state in dir. One TPM serves one QEMU, and ends with it.
@@ -129,7 +135,7 @@ func StartTPM(ctx context.Context, dir string) (*TPM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the software TPM: %w", err)
 	}
-	t := &TPM{socket: filepath.Join(dir, "tpm"), ended: make(chan error, 1)}
+	t := &TPM{socket: filepath.Join(dir, "tpm"), ended: make(chan struct{})}
 	if err := os.MkdirAll(filepath.Join(dir, "tpmstate"), 0o700); err != nil {
 		return nil, fmt.Errorf("starting the software TPM: %w", err)
 	}
@@ -140,7 +146,10 @@ func StartTPM(ctx context.Context, dir string) (*TPM, error) {
 	if err := t.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the software TPM: %w", err)
 	}
-	go func() { t.ended <- t.cmd.Wait() }()
+	go func() {
+		t.result = t.cmd.Wait()
+		close(t.ended)
+	}()
 	return t, t.await(ctx)
 }
 
@@ -155,9 +164,8 @@ func (t *TPM) await(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case err := <-t.ended:
-			t.ended <- err
-			return fmt.Errorf("the software TPM ended before it listened: %w", err)
+		case <-t.ended:
+			return fmt.Errorf("the software TPM ended before it listened: %w", t.result)
 		case <-ctx.Done():
 			return errors.Join(fmt.Errorf("waiting for the software TPM: %w", ctx.Err()), t.Stop())
 		case <-tick.C:

@@ -23,6 +23,7 @@ const (
 // outside a TD, and compares what it left in the guest with the prediction: boot variables, QEMU's tables as the
 // guest reads them, and the SMBIOS table.
 func TestTDXFirmwareShowsWhatIsPredicted(t *testing.T) {
+	t.Parallel()
 	in := needs(t)
 	q := installedQEMU(t)
 	for _, form := range forms {

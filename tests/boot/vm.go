@@ -121,8 +121,7 @@ func (m Machine) follow(output string, run *Run, p *process) error {
 			return p.wait()
 		}
 		select {
-		case ended := <-p.ended: // one more look at what was written before the end
-			p.ended <- ended
+		case <-p.ended: // one more look at what was written before the end
 			last = true
 		case <-tick.C:
 		}
@@ -157,11 +156,4 @@ func (r *Run) line(text string, at time.Duration) string {
 		}
 	}
 	return ""
-}
-
-// Wants reports whether COCOON_TEST names a group of expensive tests.
-func Wants(group string) bool {
-	return slices.ContainsFunc(strings.Split(os.Getenv("COCOON_TEST"), ","), func(g string) bool {
-		return g == group || g == "all"
-	})
 }

@@ -63,7 +63,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "error: dumpinit powers the machine off; it runs only as PID 1 of a test's machine")
 		os.Exit(2)
 	}
-	prepare(os.Stderr)
+	prepare()
 	if err := dump(); err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 	}
@@ -73,10 +73,10 @@ func main() {
 }
 
 // prepare loads and mounts; what is missing afterwards is missing from the dump, which the test notices.
-func prepare(log io.Writer) {
+func prepare() {
 	for _, name := range modules {
 		if err := load(name); err != nil {
-			fmt.Fprintln(log, "error:", err)
+			fmt.Fprintln(os.Stderr, "error:", err)
 		}
 	}
 	for _, m := range mounts {
@@ -85,7 +85,7 @@ func prepare(log io.Writer) {
 			err = unix.Mount(m[0], m[1], m[0], 0, "")
 		}
 		if err != nil {
-			fmt.Fprintf(log, "error: mounting %s: %v\n", m[1], err)
+			fmt.Fprintf(os.Stderr, "error: mounting %s: %v\n", m[1], err)
 		}
 	}
 }
@@ -123,7 +123,9 @@ func dump() error {
 			}
 		}
 	}
-	fmt.Fprintln(out, wordDone)
+	if _, err := fmt.Fprintln(out, wordDone); err != nil {
+		return err
+	}
 	if err := out.Flush(); err != nil {
 		return err
 	}
