@@ -46,7 +46,7 @@ func runPID1() {
 	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF) // ctrl-alt-delete becomes SIGINT instead of a reset
 	level := new(slog.LevelVar)
 	handler := klog.New(klog.Options{Console: os.Stderr, Level: level})
-	// The libraries log through package log; their lines, which may quote a DHCP server, become quoted records.
+	// A library that logs does so through package log; its lines, which may quote a peer, become quoted records.
 	log.SetFlags(0)
 	log.SetOutput(slog.NewLogLogger(handler, slog.LevelDebug).Writer())
 	deps := linuxDeps(handler, level)

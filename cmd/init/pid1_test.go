@@ -107,11 +107,11 @@ func TestOnlyAReadyDebugGuestOffersAShell(t *testing.T) {
 			m := new(quietMachine)
 			g := guest{state: boot.NewState(deps), machine: m, reaper: reap.New(), fatal: make(chan error, 1)}
 			g.services = newServices(g.state.Log, supervise.Plain{}, nil, g.fatal)
-			g.stages = []boot.Stage{{Name: boot.StageReady, Deadline: time.Minute, Run: func(_ context.Context, st *boot.State) error {
+			g.stages = []boot.Stage{{Name: boot.StageReady, Deadline: time.Minute, Run: func(ctx context.Context, st *boot.State) error {
 				st.Image = bootfiles.Image{Name: "proxy", Profile: "proxy", Variant: variant, Version: 1}
 				st.Cmdline = bootfiles.Cmdline(variant)
 				if variant != bootfiles.Debug {
-					return terminate(context.Background(), st)
+					return terminate(ctx, st)
 				}
 				go func() {
 					<-started

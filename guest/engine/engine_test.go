@@ -118,7 +118,7 @@ func TestParseAnswer(t *testing.T) {
 	}
 }
 
-// TestClientBounds: a wrong status, an endless answer and a missing socket are errors.
+// TestClientBounds: a wrong status, an endless answer or header, a redirect and a missing socket are errors.
 func TestClientBounds(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s.sock")
 	if err := newClient(socket).healthy(t.Context()); err == nil {
@@ -133,6 +133,9 @@ func TestClientBounds(t *testing.T) {
 	mux.HandleFunc("/v1/chat/completions", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Repeat("x", maxAnswer+2))
 	})
+	mux.HandleFunc("/elsewhere", func(http.ResponseWriter, *http.Request) { t.Error("a redirect was followed") })
+	mux.HandleFunc("/header", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X", strings.Repeat("x", 2*maxHeader)) })
+	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) })
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
@@ -142,6 +145,11 @@ func TestClientBounds(t *testing.T) {
 	}
 	if _, err := c.complete(t.Context()); err == nil || !strings.Contains(err.Error(), "over") {
 		t.Errorf("endless answer: %v", err)
+	}
+	for path, want := range map[string]string{"/header": "header", "/redirect": "302"} {
+		if _, err := c.do(t.Context(), http.MethodGet, path, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	// maxAnswer bounds what is read of an engine's answer to our own short question.
 	maxAnswer = 64 << 10
+	// maxHeader bounds the header of an answer; the library's own bound is megabytes.
+	maxHeader = 16 << 10
 	// idleTimeout is below the 5 s after which engines drop idle connections (inference.md section 12).
 	idleTimeout = 4 * time.Second
 	// firstTokens bounds the first completion.
@@ -34,11 +36,15 @@ type client struct{ http *http.Client }
 
 func newClient(socket string) *client {
 	var d net.Dialer
-	return &client{http: &http.Client{Transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
-		IdleConnTimeout:    idleTimeout,
-		DisableCompression: true,
-	}}}
+	return &client{http: &http.Client{
+		Transport: &http.Transport{
+			DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
+			IdleConnTimeout:        idleTimeout,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // an engine sends nobody elsewhere
+	}}
 }
 
 // healthy asks the health path; only 200 counts.

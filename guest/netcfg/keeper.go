@@ -41,7 +41,7 @@ func newKeeper(c Configurer, ifname string, n config.Network, l Lease) *keeper {
 
 // Run renews the lease until ctx ends, or until a lease without an end is given. A lease that is lost is replaced.
 func (k *keeper) Run(ctx context.Context) error {
-	for ctx.Err() == nil && !(k.held && k.lease.Times.Expire == 0) {
+	for ctx.Err() == nil && (!k.held || k.lease.Times.Expire > 0) {
 		if err := k.step(ctx); err != nil && ctx.Err() == nil {
 			return err
 		}
