@@ -33,13 +33,14 @@ func (r fetchResult) Text(w io.Writer) error {
 }
 
 func newImageFetchCmd(a *app) *cobra.Command {
-	var export string
+	var export, variant string
 	var from []string
 	var offline, all bool
 	cmd := &cobra.Command{
 		Use:   "fetch",
-		Short: "Fetch every locked input into the store; the hash decides, any source may serve",
+		Short: "Fetch the locked inputs of a variant into the store; the hash decides, any source may serve",
 		Example: "  cocoon image fetch --all\n" +
+			"  PIP_INDEX_URL=https://index.example/simple cocoon image fetch --variant gpu\n" +
 			"  cocoon image fetch --export /srv/cocoon-inputs",
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,7 +48,7 @@ func newImageFetchCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.From, o.Offline = from, offline || a.dryRun
+			o.From, o.Offline, o.Build = from, offline || a.dryRun, variant
 			count := &fetchCounter{reporter: a.reporter, seen: map[string]bool{}}
 			store, arts, err := pipeline.FetchAll(cmd.Context(), o, all, count.event)
 			if err != nil {
@@ -70,6 +71,7 @@ func newImageFetchCmd(a *app) *cobra.Command {
 	f.StringVar(&export, "export", "", "write all inputs to this folder, for publication or for --from elsewhere")
 	f.StringSliceVar(&from, "from", nil, "folder or URL with exported inputs to ask first")
 	f.BoolVar(&offline, "offline", false, "use no network")
+	f.StringVar(&variant, "variant", "cpu", "set of images whose inputs are fetched: cpu or gpu")
 	f.BoolVar(&all, "all", false, "also the groups that only checks on the host use")
 	return cmd
 }
