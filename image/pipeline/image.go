@@ -96,7 +96,7 @@ func (b *build) modulesRow(t target) error {
 		return err
 	}
 	b.add(step{
-		Name: modulesStep(t), Kind: "modules", Version: 1, Needs: []string{fetchName},
+		Name: modulesStep(t), Kind: "modules", Version: 1, Needs: []string{fetchName, kernelName}, // unpacks the package once
 		Inputs: slices.Concat(inputs, lines), Params: wanted, Outputs: []string{modulesFile},
 		Run: func(ctx context.Context, w *work) error {
 			k, err := b.kernel(ctx)
