@@ -142,3 +142,18 @@ func TestCommittedDefinition(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{good, "", "version = 1\n", "[driver]\nversion = 5\n", "version = 1\n[[engine.drop]]\n", strings.Replace(good, "13", "-1", 1)} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data)
+		if err != nil {
+			return
+		}
+		if err := c.Validate(); err != nil {
+			t.Errorf("what was read is not valid: %v", err)
+		}
+	})
+}

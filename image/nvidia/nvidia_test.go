@@ -321,3 +321,42 @@ func TestHelperMustBeDynamicLazyAndOfThePinnedGo(t *testing.T) {
 		})
 	}
 }
+
+func FuzzUnpackSource(f *testing.F) {
+	pack := func(files ...debtest.File) {
+		var out bytes.Buffer
+		w, err := xz.NewWriter(&out)
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := w.Write(debtest.Tar(f, files)); err != nil {
+			f.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(out.Bytes())
+	}
+	pack(debtest.File{Name: "modules/x.c", Body: "int x;\n"})
+	pack(debtest.File{Name: "d/", Type: tar.TypeDir}, debtest.File{Name: "d/run", Body: "#!/bin/sh\n", Mode: 0o755})
+	pack(debtest.File{Name: "../x", Body: "x"})
+	pack(debtest.File{Name: "l", Type: tar.TypeSymlink, Linkname: "/etc/passwd"}, debtest.File{Name: "l/x", Body: "x"})
+	pack()
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		spool := filepath.Join(dir, "spool")
+		defer os.Remove(spool) //nolint:errcheck // the folder goes anyway
+		tree, err := unpackSource(t.Context(), rootfs.Bytes(data), buildDir, spool)
+		if err != nil {
+			return
+		}
+		for _, n := range tree.Nodes() {
+			if n.Path != "." && n.Path != buildDir && !strings.HasPrefix(n.Path, buildDir+"/") && n.Inode.Origin != "implied" {
+				// a link of the archive itself may lead elsewhere inside the tree, never out of it
+				if p, err := rootfs.CleanPath(n.Path); err != nil || p != n.Path {
+					t.Errorf("path %q", n.Path)
+				}
+			}
+		}
+	})
+}
