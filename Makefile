@@ -1,6 +1,8 @@
 # One line per verb; the logic is in cmd/cocoon and in the tests (image/README.md, tests/).
 COCOON = go run ./cmd/cocoon
 VARIANT ?= cpu
+CONCURRENT = ./guest/... ./host/... ./cmd/... \
+	./image/buildroot ./image/deb ./image/disk ./image/fetch ./image/fs ./image/model ./image/pipeline ./image/verity ./image/wheel
 # go-nvml calls deprecated functions by design; its 35 warnings would hide ours.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
@@ -15,8 +17,8 @@ build: ## compile everything
 test: ## run the tests; COCOON_TEST=GROUP,... adds the expensive ones (tests/README.md)
 	go test -timeout 50m ./...
 
-race: ## run the tests with the race detector
-	go test -race ./...
+race: ## run the tests of what is concurrent with the race detector
+	go test -race $(CONCURRENT)
 
 fuzz: ## give every fuzz target a turn of COCOON_FUZZTIME
 	COCOON_TEST=fuzz go test -timeout 3h -count 1 -v -run TestTurns ./tests/fuzz
