@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,6 +40,9 @@ const (
 // rehearsalVCPUs is the number of virtual processors. With more than one, QEMU's emulation has races of its own: the
 // kernel patches its code while another processor runs it, and one boot in fifty died of that on a busy machine.
 const rehearsalVCPUs = 1
+
+// slowStage is what makes a stage worth a word in the log.
+const slowStage = 50 * time.Millisecond
 
 // buildLimit bounds a build with an empty cache on a slow machine.
 const buildLimit = 15 * time.Minute
@@ -289,8 +294,18 @@ func (s *subject) checkReady(run *Run) {
 	if st, ok := run.Stage(boot.StageReady); !ok || st.Status != boot.OK {
 		t.Fatalf("the machine is not ready; the stages are %v; console:\n%s", names(run), run.Tail())
 	}
-	t.Logf("from QEMU's start: init's first line %.1f s, layers mounted %.1f s, ready %.1f s",
-		run.Reached[boot.StageConsole].Seconds(), run.Reached[boot.StageBase].Seconds(), run.Reached[boot.StageReady].Seconds())
+	for _, p := range []struct{ what, stage string }{
+		{"init's first line", boot.StageConsole}, {"layers mounted", boot.StageBase}, {"ready", boot.StageReady},
+	} {
+		t.Logf("%s after %.1f s, %.1f s of processor time", p.what, run.Reached[p.stage].Seconds(), run.CPU[p.stage].Seconds())
+	}
+	var slow []string
+	for _, st := range run.Stages {
+		if st.DurationMS >= slowStage.Milliseconds() {
+			slow = append(slow, fmt.Sprintf("%s %d ms", st.Stage, st.DurationMS))
+		}
+	}
+	t.Logf("the stages that took time: %s", strings.Join(slow, ", "))
 	if got, want := detail(t, run, boot.StageConfig, "rtmr3"), s.rtmr3(); got != want {
 		t.Errorf("RTMR3 with the spec is %v, predicted is %s", got, want)
 	}

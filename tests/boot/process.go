@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -98,6 +99,38 @@ func (m Machine) start(ctx context.Context, dir string) (*process, error) {
 		close(p.ended)
 	}()
 	return p, nil
+}
+
+// cpu is the processor time that QEMU has used so far; 0 once it is gone.
+func (p *process) cpu() time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	return processorTime(string(stat))
+}
+
+// processorTime adds user and system time of a /proc/PID/stat line (proc(5), fields 14 and 15, behind the program's
+// name in parentheses).
+func processorTime(stat string) time.Duration {
+	const (
+		tick   = 10 * time.Millisecond // USER_HZ is 100 on every Linux
+		first  = 14 - 3                // fields are counted from 1; the name is the second
+		needed = first + 2
+	)
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < needed {
+		return 0
+	}
+	var sum time.Duration
+	for _, f := range fields[first:needed] {
+		n, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0
+		}
+		sum += time.Duration(n) * tick
+	}
+	return sum
 }
 
 // errCrashed means that QEMU itself died of a signal.

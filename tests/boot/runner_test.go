@@ -44,7 +44,7 @@ func TestDumpIsReadWholeOrNotAtAll(t *testing.T) {
 
 // TestRunTakesStagesFromTheConsole covers the reader of stage lines without a machine.
 func TestRunTakesStagesFromTheConsole(t *testing.T) {
-	run := &Run{Reached: make(map[string]time.Duration)}
+	run := newRun()
 	for i, text := range []string{
 		"\x1b[2J[    0.1] kernel noise\r\n",
 		`COCOON {"schema":"cocoon.boot.stage/1","stage":"console","status":"ok","duration_ms":1}` + "\r\n",
@@ -63,5 +63,25 @@ func TestRunTakesStagesFromTheConsole(t *testing.T) {
 	}
 	if _, ok := run.Stage("ready"); ok {
 		t.Error("a line of another schema was taken for a stage")
+	}
+}
+
+// TestProcessorTimeIsRead: the fields are found behind a program name with spaces and parentheses.
+func TestProcessorTimeIsRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stat string
+		want time.Duration
+	}{
+		"plain":       {"7 (qemu) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0", 3 * time.Second},
+		"odd name":    {"7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 1 0 0 0 20 0", 10 * time.Millisecond},
+		"too short":   {"7 (qemu) S 1 7", 0},
+		"not numbers": {"7 (qemu) S 1 7 7 0 -1 4194560 1 0 0 0 x 50 0 0 20 0", 0},
+		"empty":       {"", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := processorTime(tt.stat); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
 	}
 }

@@ -27,10 +27,17 @@ type Run struct {
 	End    *boot.End
 	// Reached says how long after QEMU's start each stage's line appeared.
 	Reached map[string]time.Duration
+	// CPU says how much processor time QEMU had used by then: on a busy host it comes close to the wall time of an idle
+	// one.
+	CPU map[string]time.Duration
 	// Console is everything the machine printed.
 	Console string
 	// Wall is the time from QEMU's start to its end.
 	Wall time.Duration
+}
+
+func newRun() *Run {
+	return &Run{Reached: make(map[string]time.Duration), CPU: make(map[string]time.Duration)}
 }
 
 // Stage finds a stage's status.
@@ -68,7 +75,7 @@ func (m Machine) Boot(ctx context.Context, dir string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &Run{Reached: make(map[string]time.Duration)}
+	run := newRun()
 	output, console := m.outputs(dir)
 	if m.Production {
 		output = console
@@ -108,6 +115,9 @@ func (m Machine) follow(output string, run *Run, p *process) error {
 		if err == nil {
 			stage := run.line(partial, time.Since(p.started))
 			partial = ""
+			if stage != "" {
+				run.CPU[stage] = p.cpu()
+			}
 			if stage != "" && m.During != nil {
 				m.During(stage)
 			}
