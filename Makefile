@@ -2,7 +2,7 @@
 COCOON = go run ./cmd/cocoon
 VARIANT ?= cpu
 CONCURRENT = ./guest/... ./host/... ./cmd/... \
-	./image/buildroot ./image/deb ./image/disk ./image/fetch ./image/fs ./image/model ./image/pipeline ./image/verity ./image/wheel
+	./image/deb ./image/disk ./image/fetch ./image/fs ./image/model ./image/pipeline ./image/verity ./image/wheel
 # go-nvml calls deprecated functions by design; its 35 warnings would hide ours.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
