@@ -96,7 +96,7 @@ func gpuInitrd(t *testing.T, dir string, m *manifest.Manifest) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()                                                                //nolint:errcheck // read side
+	defer f.Close() //nolint:errcheck // read side
 	layer, err := imagefs.Open(f, int64(m.Layers[i].DataBlocks)*imagefs.BlockSize)
 	if err != nil {
 		t.Fatal(err)
