@@ -12,6 +12,7 @@ import (
 
 	"cocoon/measure/eventlog"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // mr presents a replayed register to the oracle.
@@ -53,7 +54,7 @@ func oracleAgrees(t *testing.T, raw []byte, log *eventlog.Log) {
 func TestTPMLogsReplayToTheirPCRs(t *testing.T) {
 	for _, v := range logVectors(t) {
 		t.Run(v.File, func(t *testing.T) {
-			raw := vector(t, "measure/"+v.File)
+			raw := golden.Vector(t, "measure/"+v.File)
 			log := parse(t, raw, eventlog.TPM)
 			registers, err := log.Replay(eventlog.SHA384)
 			if err != nil {
@@ -81,7 +82,7 @@ func TestTPMLogsReplayToTheirPCRs(t *testing.T) {
 func TestTDViewMatchesVectors(t *testing.T) {
 	for _, v := range logVectors(t) {
 		t.Run(v.File, func(t *testing.T) {
-			view, err := parse(t, vector(t, "measure/"+v.File), eventlog.TPM).TDView()
+			view, err := parse(t, golden.Vector(t, "measure/"+v.File), eventlog.TPM).TDView()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,11 +117,11 @@ func TestTDViewMatchesVectors(t *testing.T) {
 }
 
 func TestHardwareLogMatchesItsQuote(t *testing.T) {
-	table, err := eventlog.ParseTable(vector(t, "attestation/ccel_table.dat"))
+	table, err := eventlog.ParseTable(golden.Vector(t, "attestation/ccel_table.dat"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw := vector(t, "attestation/ccel_data.dat.gz")
+	raw := golden.Vector(t, "attestation/ccel_data.dat.gz")
 	if table.LogLength != uint64(len(raw)) || table.LogAddress == 0 {
 		t.Errorf("table announces %d bytes at %#x, the log buffer has %d", table.LogLength, table.LogAddress, len(raw))
 	}
@@ -195,7 +196,7 @@ func TestCompareNamesTheRegisterThatDiffers(t *testing.T) {
 
 func TestDiffNamesTheFirstDifference(t *testing.T) {
 	read := func(name string) *eventlog.Log {
-		return parse(t, vector(t, "measure/tcglog/"+name+".bin.gz"), eventlog.TPM)
+		return parse(t, golden.Vector(t, "measure/tcglog/"+name+".bin.gz"), eventlog.TPM)
 	}
 	plain, appended := read("uki-kernel-q11.1-ovmf2026.08"), read("uki-kernel-append-q11.1-ovmf2026.08")
 	if d, err := eventlog.Diff(plain, plain); err != nil || len(d) != 0 {

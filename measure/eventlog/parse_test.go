@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-eventlog/tcg"
 
 	"cocoon/measure/eventlog"
+	"cocoon/tests/golden"
 )
 
 // builder writes logs for tests.
@@ -196,7 +197,7 @@ func TestDescriptionsNameWhatTheEventClaims(t *testing.T) {
 }
 
 func TestTableRules(t *testing.T) {
-	good := vector(t, "attestation/ccel_table.dat")
+	good := golden.Vector(t, "attestation/ccel_table.dat")
 	fix := func(off int, value byte) []byte { // keeps the checksum right
 		out := bytes.Clone(good)
 		out[9] += out[off] - value

@@ -9,11 +9,12 @@ import (
 
 	"cocoon/measure/eventlog"
 	"cocoon/measure/ovmf"
+	"cocoon/tests/golden"
 )
 
 func tpmLog(t *testing.T, name string) *eventlog.Log {
 	t.Helper()
-	log, err := eventlog.Parse(readVector(t, "measure/tcglog/"+name+".bin.gz"), eventlog.TPM)
+	log, err := eventlog.Parse(golden.Vector(t, "measure/tcglog/"+name+".bin.gz"), eventlog.TPM)
 	if err != nil {
 		t.Fatal(err)
 	}

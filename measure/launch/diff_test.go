@@ -8,6 +8,7 @@ import (
 
 	"cocoon/measure/eventlog"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // logged turns a prediction into the log that a TD would keep.
@@ -178,7 +179,7 @@ func TestAllowedVariantsAreNamed(t *testing.T) {
 
 func TestTPMLogsAreComparedInRTMR1AndRTMR2(t *testing.T) {
 	t.Parallel()
-	raw := readVector(t, "measure/tcglog/uki-kernel-q11.1-ovmf2026.08.bin.gz")
+	raw := golden.Vector(t, "measure/tcglog/uki-kernel-q11.1-ovmf2026.08.bin.gz")
 	log, err := eventlog.Parse(raw, eventlog.TPM)
 	if err != nil {
 		t.Fatal(err)

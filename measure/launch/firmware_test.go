@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 func TestProfilesAgreeWithTheMeasuredFirmware(t *testing.T) {
@@ -22,7 +23,7 @@ func TestProfilesAgreeWithTheMeasuredFirmware(t *testing.T) {
 			CFV     string     `json:"cfv_sha384"`
 		} `json:"firmware"`
 	}
-	decodeVector(t, "measure/mrtd.json", &file)
+	golden.JSON(t, "measure/mrtd.json", &file)
 	profiles, err := FirmwareProfiles()
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"cocoon/measure/launch/petest"
 	"cocoon/measure/launch/qtest"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // tcgLogs is vectors/measure/tcglog.json.
@@ -64,7 +65,7 @@ func sameEvents(t *testing.T, got []Event, want []viewEvent) {
 func TestSequencesEqualTheLogsOfRealFirmware(t *testing.T) {
 	t.Parallel()
 	var logs tcgLogs
-	decodeVector(t, "measure/tcglog.json", &logs)
+	golden.JSON(t, "measure/tcglog.json", &logs)
 	var boot struct {
 		Kernel struct {
 			Digest tdx.Digest `json:"authenticode_sha384"`
@@ -73,7 +74,7 @@ func TestSequencesEqualTheLogsOfRealFirmware(t *testing.T) {
 			Hex string `json:"hex"`
 		} `json:"gpt_event"`
 	}
-	decodeVector(t, "measure/boot.json", &boot)
+	golden.JSON(t, "measure/boot.json", &boot)
 	initrd := Event{Register: tdx.RTMR2, Type: eventlog.EventTag, Description: "Linux initrd", Digest: logs.Inputs.InitrdDigest}
 	kernel := &Image{Form: BootKernel, outer: boot.Kernel.Digest, cmdline: "console=ttyS0 cocoon.test=1", initrd: &initrd}
 	clean := &qtest.FwCfg{Skipped: map[string]uint32{"etc/boot/kernel": 1}}
@@ -84,7 +85,7 @@ func TestSequencesEqualTheLogsOfRealFirmware(t *testing.T) {
 		"kernel, 2026.08": {"kernel-initrd-q10.0-ovmf2026.08", "debian-generic-2026.08", kernel},
 		"kernel, 2025.02": {"kernel-initrd-q10.0-ovmf2025.02", "debian-2025.02", kernel},
 		"UKI":             {"uki-kernel-q11.1", "debian-generic-2026.08", &Image{Form: BootUKI, outer: logs.Inputs.UKIDigest, inner: boot.Kernel.Digest}},
-		"disk":            {"uki-disk", "debian-generic-2026.08", &Image{Form: BootDisk, outer: logs.Inputs.UKIDigest, inner: boot.Kernel.Digest, partitions: unhex(t, boot.GPT.Hex)}},
+		"disk":            {"uki-disk", "debian-generic-2026.08", &Image{Form: BootDisk, outer: logs.Inputs.UKIDigest, inner: boot.Kernel.Digest, partitions: golden.Hex(t, boot.GPT.Hex)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -119,7 +120,7 @@ func TestSequencesEqualTheLogsOfRealFirmware(t *testing.T) {
 func TestStubEventsEqualTheLogOfRealFirmware(t *testing.T) {
 	t.Parallel()
 	var logs tcgLogs
-	decodeVector(t, "measure/tcglog.json", &logs)
+	golden.JSON(t, "measure/tcglog.json", &logs)
 	_, want, _ := logOf(t, &logs, "uki-kernel-q10.0")
 	cmdline := logs.Inputs.UKICmdline
 	img, err := UKIImage(petest.UKI(petest.Kernel("kernel"), cmdline, "init"))
@@ -149,7 +150,7 @@ func TestMeasuredCommandLines(t *testing.T) {
 			SHA384 tdx.Digest `json:"sha384"`
 		} `json:"vectors"`
 	}
-	decodeVector(t, "measure/cmdline.json", &file)
+	golden.JSON(t, "measure/cmdline.json", &file)
 	if len(file.Vectors) == 0 {
 		t.Fatal("no vectors")
 	}

@@ -5,6 +5,7 @@ import (
 
 	"cocoon/measure/eventlog"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // derived is a derived.json of the acpi fixtures.
@@ -27,8 +28,8 @@ func TestRTMR0OfCapturedTablesEqualsTheHardwareToolsValue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var want derived
-			decodeVector(t, "measure/acpi/"+name+"/derived.json", &want)
-			tables := readVector(t, "measure/acpi/"+name+"/acpi_tables.bin.gz")
+			golden.JSON(t, "measure/acpi/"+name+"/derived.json", &want)
+			tables := golden.Vector(t, "measure/acpi/"+name+"/acpi_tables.bin.gz")
 			offered, err := ACPIOnly(tables)
 			if err != nil {
 				t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 
 	"cocoon/measure/ovmf"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 type mrtdVectors struct {
@@ -54,7 +55,7 @@ func image(tb testing.TB, sum string) []byte {
 
 func TestRealFirmwareMatchesVectors(t *testing.T) {
 	var v mrtdVectors
-	readVector(t, "measure/mrtd.json", &v)
+	golden.JSON(t, "measure/mrtd.json", &v)
 	for _, want := range v.Firmware {
 		t.Run(want.Name, func(t *testing.T) {
 			if len(want.SectionsV) == 0 {
@@ -94,7 +95,7 @@ func TestRealFirmwareMatchesVectors(t *testing.T) {
 
 func TestCodeOnlyFilesAreRejectedWithTheReason(t *testing.T) {
 	var v mrtdVectors
-	readVector(t, "measure/mrtd.json", &v)
+	golden.JSON(t, "measure/mrtd.json", &v)
 	for _, r := range v.Rejected {
 		t.Run(r.Version+"/"+r.File[strings.LastIndexByte(r.File, '/')+1:], func(t *testing.T) {
 			_, err := ovmf.Parse(firmwareFile(t, r.SHA256))

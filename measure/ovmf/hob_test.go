@@ -9,6 +9,7 @@ import (
 
 	"cocoon/measure/ovmf"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 type hobGroup struct {
@@ -42,7 +43,7 @@ func TestHOBMatchesHardware(t *testing.T) {
 		Hardware hobGroup
 		Fixtures hobGroup `json:"from_fixtures"`
 	}
-	readVector(t, "measure/tdhob.json", &v)
+	golden.JSON(t, "measure/tdhob.json", &v)
 	checked := 0
 	for name, g := range map[string]hobGroup{"hardware": v.Hardware, "fixtures": v.Fixtures} {
 		sections := g.sections(t)

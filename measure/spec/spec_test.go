@@ -1,10 +1,7 @@
 package spec_test
 
 import (
-	"encoding/json"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +11,7 @@ import (
 
 	"cocoon/measure/spec"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // vectors is the part of cocoon.json this package answers for.
@@ -38,27 +36,8 @@ type message struct {
 
 func readVectors(tb testing.TB) vectors {
 	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "vectors", "measure", "cocoon.json"))
-	if err != nil {
-		tb.Skipf("vectors are not beside this checkout: %v", err)
-	}
 	var v vectors
-	if err := json.Unmarshal(data, &v); err != nil {
-		tb.Fatal(err)
-	}
+	golden.JSON(tb, "measure/cocoon.json", &v)
 	return v
 }
 

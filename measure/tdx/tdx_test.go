@@ -7,38 +7,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
-
-// vector reads a file of ../shared/vectors, beside the repository.
-func vector(tb testing.TB, name string) []byte {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
-	data, err := os.ReadFile(filepath.Join(dir, "..", "shared", "vectors", filepath.FromSlash(name)))
-	if err != nil {
-		tb.Skipf("vectors are not beside this checkout: %v", err)
-	}
-	return data
-}
 
 // pattern is a quote of the given version whose body bytes are their own offsets, so that a misplaced field shows.
 func pattern(version, bodySize int) []byte {
@@ -134,12 +110,9 @@ func TestRealQuotesGiveTheirImageHash(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			raw := vector(t, "attestation/"+name)
+			raw := golden.Vector(t, "attestation/"+name)
 			if tc.hex {
-				var err error
-				if raw, err = hex.DecodeString(strings.TrimSpace(string(raw))); err != nil {
-					t.Fatal(err)
-				}
+				raw = golden.Hex(t, strings.TrimSpace(string(raw)))
 			}
 			q := quote(t, raw)
 			if q.Version != tc.version || len(q.Signature) != tc.signed || len(raw)-q.Size != tc.trail {
@@ -166,7 +139,7 @@ func TestRealQuotesGiveTheirImageHash(t *testing.T) {
 }
 
 func TestSGXQuotesAreNotTDQuotes(t *testing.T) {
-	if _, err := tdx.ParseQuote(vector(t, "attestation/sgx_quote")); !errors.Is(err, tdx.ErrNotTDX) {
+	if _, err := tdx.ParseQuote(golden.Vector(t, "attestation/sgx_quote")); !errors.Is(err, tdx.ErrNotTDX) {
 		t.Errorf("got %v, want ErrNotTDX", err)
 	}
 	for name, edit := range map[string]func(q []byte){
@@ -236,9 +209,7 @@ func TestImageHashVectors(t *testing.T) {
 			Hash   string `json:"image_hash_hex"`
 		} `json:"image_hash"`
 	}
-	if err := json.Unmarshal(vector(t, "measure/cocoon.json"), &own); err != nil {
-		t.Fatal(err)
-	}
+	golden.JSON(t, "measure/cocoon.json", &own)
 	for _, c := range own.Cases {
 		var r registers
 		if c.Fields[0] == '{' {
@@ -256,9 +227,7 @@ func TestImageHashVectors(t *testing.T) {
 			Hash      string `json:"image_hash"`
 		}
 	}
-	if err := json.Unmarshal(vector(t, "protocol/image_hash.json"), &wire); err != nil {
-		t.Fatal(err)
-	}
+	golden.JSON(t, "protocol/image_hash.json", &wire)
 	for i, c := range wire.Cases {
 		m := c.Registers
 		got := hash(registers{

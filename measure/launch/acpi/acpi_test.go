@@ -2,14 +2,9 @@ package acpi_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,6 +12,7 @@ import (
 
 	"cocoon/measure/launch/acpi"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // fixture is a table set captured by another project, with what we derived from it.
@@ -34,27 +30,9 @@ type fixture struct {
 
 func load(tb testing.TB, name string) fixture {
 	tb.Helper()
-	dir := filepath.Join("..", "..", "..", "..", "shared", "vectors", "measure", "acpi", name)
-	raw, err := os.ReadFile(filepath.Join(dir, "derived.json"))
-	if err != nil {
-		tb.Skipf("vectors are not on this machine: %v", err)
-	}
 	var f fixture
-	if err := json.Unmarshal(raw, &f); err != nil {
-		tb.Fatal(err)
-	}
-	packed, err := os.Open(filepath.Join(dir, "acpi_tables.bin.gz"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer packed.Close() //nolint:errcheck // read side
-	z, err := gzip.NewReader(packed)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	if f.tables, err = io.ReadAll(z); err != nil {
-		tb.Fatal(err)
-	}
+	golden.JSON(tb, "measure/acpi/"+name+"/derived.json", &f)
+	f.tables = golden.Vector(tb, "measure/acpi/"+name+"/acpi_tables.bin.gz")
 	return f
 }
 

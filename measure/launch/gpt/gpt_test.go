@@ -3,17 +3,14 @@ package gpt_test
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"hash/crc32"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"cocoon/measure/launch/gpt"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 const (
@@ -53,23 +50,14 @@ func entry(fill byte) []byte { return bytes.Repeat([]byte{fill}, gpt.EntrySize) 
 
 func TestEventEqualsTheFirmwaresLog(t *testing.T) {
 	t.Parallel()
-	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "shared", "vectors", "measure", "boot.json"))
-	if err != nil {
-		t.Skipf("vectors are not on this machine: %v", err)
-	}
 	var vector struct {
 		Event struct {
 			Hex    string     `json:"hex"`
 			SHA384 tdx.Digest `json:"sha384"`
 		} `json:"gpt_event"`
 	}
-	if err := json.Unmarshal(raw, &vector); err != nil {
-		t.Fatal(err)
-	}
-	want, err := hex.DecodeString(vector.Event.Hex)
-	if err != nil {
-		t.Fatal(err)
-	}
+	golden.JSON(t, "measure/boot.json", &vector)
+	want := golden.Hex(t, vector.Event.Hex)
 	// The disk is rebuilt from the event: its header, one used entry, 127 unused ones.
 	d := make([]byte, diskSize)
 	copy(d[gpt.SectorSize:], want[:gpt.HeaderSize])

@@ -2,16 +2,13 @@ package smbios_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"cocoon/measure/launch/smbios"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 // vector is one machine of vectors/measure/smbios.json.
@@ -26,26 +23,11 @@ type vector struct {
 
 func vectors(tb testing.TB) []vector {
 	tb.Helper()
-	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "shared", "vectors", "measure", "smbios.json"))
-	if err != nil {
-		tb.Skipf("vectors are not on this machine: %v", err)
-	}
 	var file struct {
 		Vectors []vector `json:"vectors"`
 	}
-	if err := json.Unmarshal(raw, &file); err != nil {
-		tb.Fatal(err)
-	}
+	golden.JSON(tb, "measure/smbios.json", &file)
 	return file.Vectors
-}
-
-func unhex(tb testing.TB, s string) []byte {
-	tb.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
 }
 
 func TestTableAndEventEqualTheFirmwares(t *testing.T) {
@@ -57,21 +39,21 @@ func TestTableAndEventEqualTheFirmwares(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(type0, unhex(t, v.Type0)) {
+			if !bytes.Equal(type0, golden.Hex(t, v.Type0)) {
 				t.Errorf("type 0 is %x, want %s", type0, v.Type0)
 			}
-			guest, err := smbios.Compose(unhex(t, v.QEMU), type0)
+			guest, err := smbios.Compose(golden.Hex(t, v.QEMU), type0)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(guest, unhex(t, v.Guest)) {
+			if !bytes.Equal(guest, golden.Hex(t, v.Guest)) {
 				t.Errorf("guest table is %x, want %s", guest, v.Guest)
 			}
 			filtered, err := smbios.Filter(guest)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(filtered, unhex(t, v.Filtered)) || tdx.Sum(filtered) != v.SHA384 {
+			if !bytes.Equal(filtered, golden.Hex(t, v.Filtered)) || tdx.Sum(filtered) != v.SHA384 {
 				t.Errorf("filtered table is %x, want %s", filtered, v.Filtered)
 			}
 		})

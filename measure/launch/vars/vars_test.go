@@ -3,14 +3,12 @@ package vars_test
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"cocoon/measure/launch/vars"
 	"cocoon/measure/tdx"
+	"cocoon/tests/golden"
 )
 
 const (
@@ -30,19 +28,13 @@ func recorded(t *testing.T) map[string]struct {
 		Hex    string     `json:"hex"`
 		SHA384 tdx.Digest `json:"sha384"`
 	}
-	raw, err := os.ReadFile(filepath.Join("..", "..", "..", "..", "shared", "vectors", "measure", "digests.json"))
-	if err != nil {
-		t.Skipf("vectors are not on this machine: %v", err)
-	}
 	var file struct {
 		Digests []struct {
 			Name string `json:"name"`
 			entry
 		} `json:"digests"`
 	}
-	if err := json.Unmarshal(raw, &file); err != nil {
-		t.Fatal(err)
-	}
+	golden.JSON(t, "measure/digests.json", &file)
 	out := make(map[string]entry)
 	for _, d := range file.Digests {
 		out[d.Name] = d.entry
