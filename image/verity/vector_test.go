@@ -4,37 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"cocoon/image/verity"
+	"cocoon/tests/golden"
 )
-
-// repoRoot is the folder that holds go.mod.
-func repoRoot(tb testing.TB) string {
-	tb.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			tb.Fatal("no go.mod above the working directory")
-		}
-		dir = filepath.Dir(dir)
-	}
-}
 
 type treeVector struct {
 	RootHash string `json:"root_hash"`
@@ -80,32 +59,16 @@ func (a *area) WriteAt(p []byte, off int64) (int, error) {
 
 func loadVectors(t *testing.T) vectorFile {
 	t.Helper()
-	name := filepath.Join(repoRoot(t), "../shared/vectors/image/verity.json")
-	raw, err := os.ReadFile(name)
-	if err != nil {
-		t.Skipf("vectors are not beside the checkout: %v", err)
-	}
 	var f vectorFile
-	if err := json.Unmarshal(raw, &f); err != nil {
-		t.Fatal(err)
-	}
+	golden.JSON(t, "image/verity.json", &f)
 	return f
-}
-
-func unhex(t *testing.T, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func TestFormatMatchesVeritysetupVectors(t *testing.T) {
 	t.Parallel()
 	vectors := loadVectors(t)
 	var uuid [16]byte
-	copy(uuid[:], unhex(t, string(bytes.ReplaceAll([]byte(vectors.UUID), []byte("-"), nil))))
+	copy(uuid[:], golden.Hex(t, string(bytes.ReplaceAll([]byte(vectors.UUID), []byte("-"), nil))))
 	for _, v := range vectors.Vectors {
 		data := sample(v.Blocks)
 		if got := fmt.Sprintf("%x", sha256.Sum256(data)); got != v.DataSHA256 {
@@ -115,7 +78,7 @@ func TestFormatMatchesVeritysetupVectors(t *testing.T) {
 			salt []byte
 			want treeVector
 		}{
-			"salted":   {unhex(t, vectors.Salt), v.Salted},
+			"salted":   {golden.Hex(t, vectors.Salt), v.Salted},
 			"unsalted": {nil, v.Unsalted},
 		}
 		for name, c := range cases {
