@@ -2,12 +2,9 @@ package probe
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +14,7 @@ import (
 
 	"cocoon/measure/launch"
 	"cocoon/measure/launch/acpi"
+	"cocoon/tests/golden"
 )
 
 // installed is the QEMU under test: the one COCOON_QEMU names, else the one in PATH.
@@ -124,38 +122,14 @@ func TestTheKindOfDeviceInASlotDoesNotMatter(t *testing.T) {
 	}
 }
 
-// vector reads a shared vector, or skips.
-func vector(t *testing.T, name string) []byte {
-	t.Helper()
-	path := filepath.Join("..", "..", "..", "shared", "vectors", "measure", name)
-	f, err := os.Open(path)
-	if err != nil {
-		t.Skipf("vectors are not on this machine: %v", err)
-	}
-	defer f.Close() //nolint:errcheck // read side
-	var r io.Reader = f
-	if strings.HasSuffix(name, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			t.Fatal(err)
-		}
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 func TestTablesEqualThoseOfTheHardwareToolsFixture(t *testing.T) {
 	t.Parallel()
 	q := locked(t, "10.0.13") // derived.json: byte_equal_with
 	var fixture struct {
 		Argv []string `json:"qtest_argv"`
 	}
-	if err := json.Unmarshal(vector(t, "acpi/q35-with-hpet/derived.json"), &fixture); err != nil {
-		t.Fatal(err)
-	}
-	tables := vector(t, "acpi/q35-with-hpet/acpi_tables.bin.gz")
+	golden.JSON(t, "measure/acpi/q35-with-hpet/derived.json", &fixture)
+	tables := golden.Vector(t, "measure/acpi/q35-with-hpet/acpi_tables.bin.gz")
 	const physBits, runs = 46, 50
 	for i := range runs {
 		socket := filepath.Join(t.TempDir(), "qtest")
