@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +20,7 @@ import (
 	"cocoon/measure/bootfiles"
 	"cocoon/measure/launch"
 	"cocoon/measure/launch/petest"
+	"cocoon/tests/golden"
 )
 
 // result is what a run of the command left behind.
@@ -143,23 +142,8 @@ func needQEMU(tb testing.TB) *probe.QEMU {
 // vector copies a shared vector into a folder of the test, unpacked, and returns its name.
 func vector(tb testing.TB, name string) string {
 	tb.Helper()
-	f, err := os.Open(filepath.Join("..", "..", "..", "shared", "vectors", name))
-	if err != nil {
-		tb.Skipf("vectors are not on this machine: %v", err)
-	}
-	defer f.Close() //nolint:errcheck // read side
-	var r io.Reader = f
-	if strings.HasSuffix(name, ".gz") {
-		if r, err = gzip.NewReader(f); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	data, err := io.ReadAll(r)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	out := filepath.Join(tb.TempDir(), strings.TrimSuffix(filepath.Base(name), ".gz"))
-	write(tb, out, data)
+	write(tb, out, golden.Vector(tb, name))
 	return out
 }
 
