@@ -12,6 +12,7 @@ import (
 	"cocoon/image/pipeline/pipelinetest"
 	"cocoon/image/repro"
 	"cocoon/measure/bootfiles"
+	"cocoon/tests/golden"
 )
 
 // builder compiles the command, once per test, with the user's caches.
@@ -23,26 +24,11 @@ func builder(t *testing.T) string {
 	}
 	name := filepath.Join(openDir(t), "cocoon")
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", name, "./cmd/cocoon")
-	cmd.Dir = repository(t)
+	cmd.Dir = golden.Root(t)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building the command: %v\n%s", err, out)
 	}
 	return name
-}
-
-func repository(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != "/"; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-	}
-	t.Fatal("no go.mod above the working directory")
-	return ""
 }
 
 func TestASmallCheckoutIsReproducible(t *testing.T) {
@@ -130,7 +116,7 @@ func TestTheLightImagesAreReproducible(t *testing.T) {
 		cache = filepath.Join(dir, "cocoon")
 	}
 	o := pipeline.Options{
-		Root: repository(t), CacheDir: cache, OutDir: t.TempDir(), Build: "cpu", Variants: []bootfiles.Variant{bootfiles.Production},
+		Root: golden.Root(t), CacheDir: cache, OutDir: t.TempDir(), Build: "cpu", Variants: []bootfiles.Variant{bootfiles.Production},
 	}
 	out, err := repro.Run(t.Context(), repro.Spec{Options: o, Program: program, Report: func(leg, line string) { t.Log(leg, line) }})
 	if err != nil {
