@@ -35,16 +35,45 @@ func openCache(dir string) (*cache, error) {
 	if err := os.MkdirAll(c.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening cache: %w", err)
 	}
+	if err := c.sweep(); err != nil {
+		return nil, fmt.Errorf("opening cache: %w", err)
+	}
+	return c, nil
+}
+
+// sweep removes abandoned folders. A draft has a name before it has a lock; the lock on the folder of all steps keeps
+// the two apart. Where somebody is making a draft, sweeping is left to the next run.
+func (c *cache) sweep() error {
+	all, err := c.lock(unix.LOCK_EX | unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer all.Close() //nolint:errcheck // releases the lock
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
-		return nil, fmt.Errorf("opening cache: %w", err)
+		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), unfinished) {
 			removeIfAbandoned(filepath.Join(c.dir, e.Name()))
 		}
 	}
-	return c, nil
+	return nil
+}
+
+// lock locks the folder of all steps until the file is closed. Holders do a few system calls, or remove folders.
+func (c *cache) lock(how int) (*os.File, error) {
+	f, err := os.Open(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), how); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // removeIfAbandoned deletes an unfinished folder unless a living process holds its lock.
@@ -92,6 +121,11 @@ type draft struct {
 }
 
 func (c *cache) draft(key string) (*draft, error) {
+	all, err := c.lock(unix.LOCK_SH)
+	if err != nil {
+		return nil, fmt.Errorf("making a folder in the cache: %w", err)
+	}
+	defer all.Close() //nolint:errcheck // releases the lock
 	dir, err := os.MkdirTemp(c.dir, unfinished+key[:12]+"-")
 	if err != nil {
 		return nil, fmt.Errorf("making a folder in the cache: %w", err)
