@@ -55,7 +55,7 @@ func Vector(tb testing.TB, name string) []byte {
 	tb.Helper()
 	data, err := read(os.DirFS(filepath.Join(Root(tb), "..", "shared", "vectors")), name)
 	if errors.Is(err, fs.ErrNotExist) {
-		tb.Skipf("vectors are not beside this checkout: %v", err)
+		tb.Skipf("vectors are not beside this checkout, in ../shared/vectors: %v", err)
 	}
 	if err != nil {
 		tb.Fatal(err)
