@@ -95,7 +95,7 @@ func (e *MissingError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "fetching %s (sha256 %s): ", e.Artefact.Label(), e.Artefact.SHA256)
 	if e.Offline {
-		b.WriteString("not in the store, and this run is offline: run \"cocoon image fetch\" first")
+		b.WriteString("not in the store, and this run is offline: run \"cocoon image fetch\" (with --all for what no image needs) first")
 	} else {
 		b.WriteString("no source has it: get it from somebody who built this lock (\"cocoon image fetch --export DIR\" there," +
 			" \"cocoon image fetch --from DIR|URL\" here)")

@@ -43,6 +43,9 @@ func (b *build) layerSteps() error {
 		if err != nil {
 			return fmt.Errorf("layer %q: %w", id, err)
 		}
+		if err := l.CheckPackages(b.packagesOf(l.Group.Name)); err != nil {
+			return fmt.Errorf("layer %q: %w", id, err)
+		}
 		lines, err := recipeLines("layer "+id, recipePart(l))
 		if err != nil {
 			return fmt.Errorf("layer %q: %w", id, err)
@@ -65,6 +68,17 @@ func (b *build) layerSteps() error {
 		b.add(s)
 	}
 	return nil
+}
+
+// packagesOf are the names of a group's packages.
+func (b *build) packagesOf(group string) []string {
+	var out []string
+	for _, a := range b.lock.InGroup(group) {
+		if a.Kind == lock.Deb {
+			out = append(out, a.Name)
+		}
+	}
+	return out
 }
 
 // layerParams is what decides a layer's bytes besides its inputs.
@@ -163,7 +177,7 @@ func (b *build) packageTree(ctx context.Context, l recipe.Layer) (*rootfs.Tree, 
 		return nil, err
 	}
 	sources, err := b.sources(l.Group.Name, func(name string) deb.Selection {
-		return deb.Selection{Globs: globsOf(l, name), Drop: l.Drop}
+		return deb.Selection{Globs: l.Globs(name), Drop: l.Drop}
 	})
 	if err != nil {
 		return nil, err
@@ -173,15 +187,6 @@ func (b *build) packageTree(ctx context.Context, l recipe.Layer) (*rootfs.Tree, 
 	}
 	deb.PruneUsr(tree)
 	return tree, b.recipe.AddExtraTrees(tree, l)
-}
-
-func globsOf(l recipe.Layer, name string) []string {
-	for _, f := range l.Files {
-		if f.Package == name {
-			return f.Globs
-		}
-	}
-	return nil
 }
 
 // sources are a group's packages with what is taken of each.

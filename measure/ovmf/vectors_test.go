@@ -18,8 +18,8 @@ func (n *hexNumber) UnmarshalText(text []byte) error {
 	return err
 }
 
-// firmwareFile returns the file with the given SHA-256: from any folder below $COCOON_TEST_FIRMWARE_DIR, or from the
-// content-addressed store that image builds fill.
+// firmwareFile returns the file with the given SHA-256 from any folder below $COCOON_TEST_FIRMWARE_DIR; tests/vectors
+// sets it.
 func firmwareFile(tb testing.TB, sum string) []byte {
 	tb.Helper()
 	var found []byte
@@ -38,30 +38,10 @@ func firmwareFile(tb testing.TB, sum string) []byte {
 			tb.Fatal(err)
 		}
 	}
-	for _, root := range storeRoots() {
-		if found != nil {
-			break
-		}
-		data, err := os.ReadFile(filepath.Join(root, "store", "sha256", sum))
-		if err == nil && sumHex(data) == sum {
-			found = data
-		}
-	}
 	if found == nil {
 		tb.Skipf("no firmware file with SHA-256 %s: unpack the Debian package that mrtd.json names and set COCOON_TEST_FIRMWARE_DIR", sum)
 	}
 	return found
-}
-
-func storeRoots() []string {
-	var roots []string
-	if dir := os.Getenv("COCOON_CACHE"); dir != "" {
-		roots = append(roots, dir)
-	}
-	if dir, err := os.UserCacheDir(); err == nil {
-		roots = append(roots, filepath.Join(dir, "cocoon"))
-	}
-	return roots
 }
 
 func sumHex(data []byte) string {
