@@ -44,16 +44,29 @@ func (b *build) sourcesStep() step {
 	}
 }
 
+// unresolved stands in the list for a package that the go command could not read.
+const unresolved = "?"
+
 // sourceFacts hashes the module's Go files that a program is made of. Files of other modules are covered by go.sum; -e,
 // because without cgo the go command finds nothing to compile in the one module that needs it.
+//
+// On a machine that has never built this checkout the module cache lacks what the program imports: the list is then
+// asked for again with a network, which downloads exactly that, checked against go.sum. The compiler runs without one.
 func (b *build) sourceFacts(ctx context.Context, pkg string) (sourceFacts, error) {
-	out, err := b.goCommand(ctx, "list", "-e", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}"+
-		"{{range .GoFiles}}{{$d}}/{{.}}\n{{end}}{{range .EmbedFiles}}{{$d}}/{{.}}\n{{end}}"+
-		"{{range .SFiles}}{{$d}}/{{.}}\n{{end}}{{end}}{{end}}", pkg)
+	query := []string{
+		"list", "-e", "-deps", "-f", "{{if .Error}}" + unresolved + "\n{{end}}{{if .Module}}{{if .Module.Main}}{{$d := .Dir}}" +
+			"{{range .GoFiles}}{{$d}}/{{.}}\n{{end}}{{range .EmbedFiles}}{{$d}}/{{.}}\n{{end}}" +
+			"{{range .SFiles}}{{$d}}/{{.}}\n{{end}}{{end}}{{end}}", pkg,
+	}
+	out, err := b.goCommand(ctx, query...)
+	if err == nil && !b.opts.Offline && slices.Contains(strings.Fields(out), unresolved) {
+		out, err = b.goOnline(ctx, query...)
+	}
 	if err != nil {
 		return sourceFacts{}, err
 	}
-	facts, err := hashSources(b.opts.Root, strings.Fields(out))
+	files := slices.DeleteFunc(strings.Fields(out), func(f string) bool { return f == unresolved })
+	facts, err := hashSources(b.opts.Root, files)
 	if err != nil {
 		return sourceFacts{}, fmt.Errorf("hashing sources of %s: %w", pkg, err)
 	}

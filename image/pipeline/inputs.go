@@ -53,6 +53,15 @@ func (b *build) checkStep() step {
 
 // goCommand runs a query of the go command in the checkout, offline and with our own build settings.
 func (b *build) goCommand(ctx context.Context, args ...string) (string, error) {
+	return b.goQuery(ctx, []string{"GOPROXY=off"}, args)
+}
+
+// goOnline is goCommand with the user's own module proxy.
+func (b *build) goOnline(ctx context.Context, args ...string) (string, error) {
+	return b.goQuery(ctx, nil, args)
+}
+
+func (b *build) goQuery(ctx context.Context, env, args []string) (string, error) {
 	name := b.opts.Go
 	if name == "" {
 		name = "go"
@@ -63,8 +72,9 @@ func (b *build) goCommand(ctx context.Context, args ...string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = b.opts.Root
-	cmd.Env = append(cmd.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly", "GOPROXY=off", "GOWORK=off",
+	cmd.Env = append(cmd.Environ(), "GOTOOLCHAIN=local", "GOFLAGS=-mod=readonly", "GOWORK=off",
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOAMD64=v1", "GOEXPERIMENT=")
+	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
 		return "", fmt.Errorf("running go %s: %w", args[0], ctx.Err())
