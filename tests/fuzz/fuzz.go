@@ -2,11 +2,13 @@
 //
 // It owns the list, found by reading the sources, and the way a turn is run: without the other tests of the package,
 // without minimising, for COCOON_FUZZTIME (5s when unset). A committed corpus runs in every `go test` anyway; a turn
-// looks for something new. It trusts `go test`'s verdict. Turns run one after another, each with a deadline.
+// looks for something new. It trusts `go test`'s verdict but for one case, TimeUp. Turns run one after another, each
+// with a deadline.
 package fuzz
 
 import (
 	"go/ast"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -45,4 +47,12 @@ func Targets(root string) ([]Target, error) {
 func dir(path string) string {
 	i := strings.LastIndexByte(path, '/')
 	return path[:max(i, 0)]
+}
+
+// TimeUp reports that the output of a failed turn names nothing but the end of its time. The fuzzing coordinator of Go
+// sometimes returns its own deadline as the target's failure (go.dev/issue/75804); an input that fails, a panic and a
+// hang all print more than that.
+func TimeUp(output string) bool {
+	only := regexp.MustCompile(`(?m)^--- FAIL: \S+ \(\S+\)\n    context deadline exceeded\nFAIL$`)
+	return only.MatchString(output) && strings.Count(output, "--- FAIL") == 1 && !strings.Contains(output, "Failing input")
 }
