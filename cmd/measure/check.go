@@ -37,7 +37,7 @@ func setupCheck(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return check(e, predicted, log, &quote.Body.Measurements)
+		return check(e, predicted, log, &quote.TD.Measurements)
 	}
 }
 

@@ -49,7 +49,7 @@ func setupDiff(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
-		return check(e, predicted, log, &quote.Body.Measurements)
+		return check(e, predicted, log, &quote.TD.Measurements)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"cocoon/measure/tdx"
 )
 
-// readQuote reads a quote file.
+// readQuote reads a file with a TD quote.
 func readQuote(path string) (*tdx.Quote, error) {
 	data, err := readFile(path, tdx.MaxQuote)
 	if err != nil {
@@ -17,6 +17,9 @@ func readQuote(path string) (*tdx.Quote, error) {
 	q, err := tdx.ParseQuote(data)
 	if err != nil {
 		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("%s: %w", path, err))
+	}
+	if q.TD == nil {
+		return nil, cli.Usagef("%s is a quote of an %s enclave, not of a TD", path, q.TEE)
 	}
 	return q, nil
 }

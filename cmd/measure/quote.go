@@ -43,8 +43,8 @@ const signatureNote = "the signature was not checked: these fields are a claim"
 
 // describeQuote lists the fields in the order of the quote's body.
 func describeQuote(q *tdx.Quote) *quoteDoc {
-	b := q.Body
-	doc := &quoteDoc{Schema: "cocoon.measure.quote/1", Version: q.Version, Size: q.Size, Note: signatureNote}
+	b := q.TD
+	doc := &quoteDoc{Schema: "cocoon.measure.quote/1", Version: int(q.Version), Size: len(q.Signed), Note: signatureNote}
 	for _, f := range []struct {
 		name string
 		raw  []byte

@@ -36,7 +36,7 @@ func setupReplay(fs *flag.FlagSet) action {
 			if err != nil {
 				return err
 			}
-			if doc.Compared, err = log.Compare(quote.Body.RTMR); err != nil {
+			if doc.Compared, err = log.Compare(quote.TD.RTMR); err != nil {
 				return cli.Tag(cli.KindUsage, err)
 			}
 		}

@@ -52,5 +52,5 @@ func hardwareLog(tb testing.TB) (*eventlog.Log, *tdx.Body) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return parse(tb, golden.Vector(tb, "attestation/ccel_data.dat.gz"), eventlog.TD), q.Body
+	return parse(tb, golden.Vector(tb, "attestation/ccel_data.dat.gz"), eventlog.TD), q.TD
 }

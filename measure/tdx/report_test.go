@@ -96,39 +96,6 @@ func flip(data []byte, off int) []byte {
 	return data
 }
 
-func fuzzQuote(f *testing.F, version int, sizes ...int) {
-	f.Helper()
-	for _, size := range sizes {
-		q := pattern(version, size)
-		f.Add(q)
-		f.Add(q[:len(q)-3])
-		f.Add(q[:len(q)-4])
-		f.Add(q[:60])
-	}
-	f.Add([]byte{byte(version), 0, 2, 0, 0x81, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, data []byte) {
-		q, err := tdx.ParseQuote(data)
-		if err != nil {
-			return
-		}
-		again := append(bytes.Clone(data[:len(q.Signed)-len(q.Body.Encode())]), q.Body.Encode()...)
-		if !bytes.Equal(again, q.Signed) {
-			t.Error("the body does not encode to its own bytes")
-		}
-		if q.Size != len(q.Signed)+4+len(q.Signature) || q.Size > len(data) {
-			t.Errorf("quote of %d bytes has parts of %d and %d", q.Size, len(q.Signed), len(q.Signature))
-		}
-		cut, err := tdx.ParseQuote(data[:q.Size])
-		if err != nil || tdx.ImageHash(&cut.Body.Measurements) != tdx.ImageHash(&q.Body.Measurements) {
-			t.Errorf("cutting the trailing bytes changes the quote: %v", err)
-		}
-	})
-}
-
-func FuzzQuoteV4(f *testing.F) { fuzzQuote(f, 4, 584) }
-
-func FuzzQuoteV5(f *testing.F) { fuzzQuote(f, 5, 584, 648) }
-
 func FuzzReport(f *testing.F) {
 	f.Add(report(func([]byte) {}))
 	f.Add(report(func(r []byte) { r[2] = 1 }))
