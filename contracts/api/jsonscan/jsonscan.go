@@ -10,6 +10,7 @@ package jsonscan
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -195,10 +196,8 @@ func (k *keys) add(quoted []byte) bool {
 		k.many[key] = struct{}{}
 		return len(k.many) > n
 	}
-	for _, other := range k.few {
-		if other == key {
-			return false
-		}
+	if slices.Contains(k.few, key) {
+		return false
 	}
 	k.few = append(k.few, key)
 	if len(k.few) > fewKeys {

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"cocoon/contracts/api/jsonscan"
+)
+
+const (
+	// maxImages and maxImageBytes bound pictures inside data: URLs (inference.md section 4).
+	maxImages     = 20
+	maxImageBytes = 8 << 20
+	// sniffed is how much of a picture its type is read from.
+	sniffed = 512
+)
+
+func messages(_ *Request, v jsonscan.Value, _ Limits) error {
+	if len(v.Elements()) == 0 {
+		return errors.New("must be an array with at least one message")
+	}
+	return media(v)
+}
+
+func input(_ *Request, v jsonscan.Value, _ Limits) error {
+	if s, ok := v.Text(); ok && s != "" {
+		return nil
+	}
+	if len(v.Elements()) == 0 {
+		return errors.New("must be a string or an array, and not empty")
+	}
+	return media(v)
+}
+
+// prompt is a string, strings, token ids, or arrays of token ids.
+func prompt(_ *Request, v jsonscan.Value, _ Limits) error {
+	if v.Kind() == jsonscan.String {
+		return nil
+	}
+	list := v.Elements()
+	if len(list) == 0 {
+		return errors.New("must be a string, an array of strings, an array of token ids or an array of such arrays")
+	}
+	kind := list[0].Kind()
+	for _, e := range list {
+		if e.Kind() != kind {
+			return errors.New("must not mix strings and token ids")
+		}
+		if err := promptElement(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func promptElement(v jsonscan.Value) error {
+	switch v.Kind() {
+	case jsonscan.String:
+		return nil
+	case jsonscan.Number:
+		_, err := within(v, 0, maxInteger)
+		return err
+	case jsonscan.Array:
+		for _, e := range v.Elements() {
+			if _, err := within(e, 0, maxInteger); err != nil {
+				return err
+			}
+		}
+		return nil
+	default:
+		return errors.New("must hold strings or token ids")
+	}
+}
+
+// media refuses everything that an engine would fetch: a member whose name ends in _url must be a data: URL.
+func media(v jsonscan.Value) error {
+	images := 0
+	return walk(v, func(m jsonscan.Member) error {
+		if !strings.HasSuffix(m.Key, "_url") && m.Key != "file_data" {
+			return nil
+		}
+		url, ok := m.Text()
+		if !ok {
+			url, ok = lookup(m.Value, "url").Text()
+		}
+		if !ok {
+			return nil
+		}
+		images++
+		if images > maxImages {
+			return fmt.Errorf("at most %d images or files", maxImages)
+		}
+		return dataURL(url)
+	})
+}
+
+// walk calls see for every member of every object inside a value. Depth was bounded when the document was checked.
+func walk(v jsonscan.Value, see func(jsonscan.Member) error) error {
+	for _, m := range v.Members() {
+		if err := see(m); err != nil {
+			return err
+		}
+		if err := walk(m.Value, see); err != nil {
+			return err
+		}
+	}
+	for _, e := range v.Elements() {
+		if err := walk(e, see); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dataURL accepts data: URLs in base64 whose picture is of the declared type and size.
+func dataURL(url string) error {
+	const scheme = "data:"
+	if len(url) < len(scheme) || !strings.EqualFold(url[:len(scheme)], scheme) {
+		return &ruleError{RemoteMediaRefused, "media must be inside the request as a data: URL; nothing is fetched from the network"}
+	}
+	head, payload, ok := strings.Cut(url[len(scheme):], ",")
+	mime, encoding, _ := strings.Cut(head, ";")
+	if !ok || encoding != "base64" {
+		return errors.New("a data: URL must be data:TYPE;base64,DATA")
+	}
+	if base64.StdEncoding.DecodedLen(len(payload)) > maxImageBytes+2 {
+		return fmt.Errorf("an image or file of more than %d bytes", maxImageBytes)
+	}
+	raw, err := base64.StdEncoding.DecodeString(payload)
+	if err != nil {
+		return errors.New("a data: URL whose data is not base64")
+	}
+	if found := http.DetectContentType(raw[:min(len(raw), sniffed)]); strings.HasPrefix(mime, "image/") && !strings.EqualFold(found, mime) {
+		return errors.New("an image that is not of the type its data: URL declares")
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+// Package api is the HTTP surface that app developers meet: which requests are accepted, what becomes of each field,
+// and how a refusal looks (inference.md sections 3 to 5).
+//
+// It owns the field policy as one table that gateway, proxy and worker share, and the OpenAI-shaped error. It trusts no
+// byte of a request: a body is checked as a whole before a field is looked at. Values are immutable after Read and safe
+// for concurrent use. It never re-encodes a body and never puts what a caller sent into an error.
+package api
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"cocoon/contracts/api/jsonscan"
+)
+
+const (
+	// MaxBody bounds a JSON body (inference.md section 4).
+	MaxBody = 10 << 20
+	// DefaultMaxN is the most choices of one request; engine.toml's limits.max_n may lower it.
+	DefaultMaxN = 8
+	// DefaultMaxCoefficient is the price cap of a request that names none (protocol.md section 13).
+	DefaultMaxCoefficient = 4000
+	// MaxCoefficient and MaxTimeout are inclusive bounds (protocol.md decision 5).
+	MaxCoefficient = 999_999_999
+	// DefaultTimeout and MaxTimeout bound a request's whole life.
+	DefaultTimeout = 120 * time.Second
+	// MaxTimeout is the longest deadline that a caller may ask for.
+	MaxTimeout = time.Hour
+	// maxInteger is the largest integer of a field.
+	maxInteger = 1<<31 - 1
+)
+
+// Endpoint is a path of the API that takes a JSON request.
+type Endpoint uint8
+
+// The endpoints; they combine as bits.
+const (
+	Chat Endpoint = 1 << iota
+	Completions
+	Embeddings
+	Responses
+)
+
+// Paths maps URL paths to endpoints.
+func Paths() map[string]Endpoint {
+	return map[string]Endpoint{
+		"/v1/chat/completions": Chat, "/v1/completions": Completions, "/v1/embeddings": Embeddings, "/v1/responses": Responses,
+	}
+}
+
+// Limits are the knobs of the policy; the zero value is the default.
+type Limits struct {
+	// MaxN lowers the number of choices; 0 means DefaultMaxN.
+	MaxN int64
+	// Strict refuses unknown fields instead of dropping them.
+	Strict bool
+	// AllowDebug lets enable_debug through.
+	AllowDebug bool
+}
+
+// Request is an accepted request. Fields that were absent have their defaults.
+type Request struct {
+	Endpoint Endpoint
+	Model    string
+	Stream   bool
+	// IncludeUsage says that the caller wants a usage event at the end of a stream.
+	IncludeUsage bool
+	N            int64
+	// MaxTokens is the smaller of the fields that limit the answer; 0 when the caller set none.
+	MaxTokens      int64
+	MaxCoefficient int64
+	Timeout        time.Duration
+	Debug          bool
+	// RequestGUID is the caller's own id, 64 hex digits, or empty.
+	RequestGUID string
+	// RouteSecret is prompt_cache_key, else safety_identifier, else user: it separates caches, and is never logged.
+	RouteSecret string
+	// Sessions are the attested sessions that alone may serve it; empty means any.
+	Sessions []string
+	// Tools says that the request offers tools, Schema that it wants a JSON schema obeyed, Encrypted that its strings are
+	// encrypted to a worker's key.
+	Tools, Schema, Encrypted bool
+	// Ignored names the unknown fields, in the order of the body.
+	Ignored []string
+
+	body    jsonscan.Value
+	consume []string
+}
+
+// Read checks a request body against the policy. An error is always an *Error.
+func Read(ep Endpoint, raw []byte, lim Limits) (*Request, error) {
+	if len(raw) > MaxBody {
+		return nil, &Error{Code: RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, at most %d are accepted; send less context", len(raw), MaxBody)}
+	}
+	doc, err := jsonscan.Check(raw)
+	if err != nil {
+		return nil, &Error{Code: InvalidJSON, Message: err.Error() + "; send one JSON object in UTF-8"}
+	}
+	if lim.MaxN == 0 {
+		lim.MaxN = DefaultMaxN
+	}
+	r := &Request{Endpoint: ep, N: 1, MaxCoefficient: DefaultMaxCoefficient, Timeout: DefaultTimeout, body: doc}
+	rules := policy()
+	for _, m := range doc.Members() {
+		rule, ok := rules[m.Key]
+		if !ok || rule.endpoints&ep == 0 {
+			if lim.Strict {
+				return nil, &Error{Code: UnsupportedParameter, Param: printable(m.Key), Message: "this field is not known here; remove it"}
+			}
+			r.Ignored = append(r.Ignored, printable(m.Key))
+			r.consume = append(r.consume, m.Key)
+			continue
+		}
+		if err := r.apply(m, rule, lim); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.complete(doc)
+}
+
+// apply checks one known field.
+func (r *Request) apply(m jsonscan.Member, rule field, lim Limits) error {
+	switch rule.action {
+	case reject:
+		return &Error{Code: UnsupportedParameter, Param: m.Key, Message: "this field is not accepted" + reason(rule.why) + "; remove it"}
+	case consume:
+		r.consume = append(r.consume, m.Key)
+	case keep, rewrite:
+	}
+	if rule.check == nil || m.Kind() == jsonscan.Null && !rule.required {
+		return nil
+	}
+	err := rule.check(r, m.Value, lim)
+	if err == nil {
+		return nil
+	}
+	out := &Error{Code: rule.code, Param: m.Key, Message: err.Error()}
+	if f, ok := errors.AsType[*ruleError](err); ok {
+		out.Code, out.Message = f.code, f.message
+	}
+	return out
+}
+
+func reason(why string) string {
+	if why == "" {
+		return ""
+	}
+	return " (" + why + ")"
+}
+
+// complete checks what concerns several fields.
+func (r *Request) complete(doc jsonscan.Value) error {
+	has := func(key string) bool {
+		v, ok := doc.Get(key)
+		return ok && v.Kind() != jsonscan.Null
+	}
+	for _, key := range required(r.Endpoint) {
+		if !has(key) {
+			return &Error{Code: InvalidValue, Param: key, Message: "this field is required"}
+		}
+	}
+	if on, _ := lookup(doc, "ignore_eos").Bool(); on && r.MaxTokens == 0 {
+		return &Error{Code: InvalidValue, Param: "ignore_eos", Message: "true needs max_tokens or max_completion_tokens beside it; set one"}
+	}
+	if low, ok := lookup(doc, "min_tokens").Int(); ok && r.MaxTokens > 0 && low > r.MaxTokens {
+		return &Error{Code: InvalidValue, Param: "min_tokens", Message: "above the maximum of tokens; lower it"}
+	}
+	encryption := []string{"is_encrypted", "sender_public_key", "receiver_public_key", "encryption_nonce"}
+	r.Encrypted = has(encryption[0])
+	for _, key := range encryption {
+		if has(key) != r.Encrypted {
+			return &Error{Code: InvalidValue, Param: key, Message: "the four fields of prompt encryption stand together or not at all"}
+		}
+	}
+	return nil
+}
+
+func lookup(doc jsonscan.Value, key string) jsonscan.Value {
+	v, _ := doc.Get(key)
+	return v
+}
+
+// required names the fields that an endpoint cannot do without.
+func required(ep Endpoint) []string {
+	switch ep {
+	case Chat:
+		return []string{"model", "messages"}
+	case Completions:
+		return []string{"model", "prompt"}
+	case Embeddings, Responses:
+		return []string{"model", "input"}
+	default:
+		return nil
+	}
+}
+
+// Body is the body as it was received.
+func (r *Request) Body() jsonscan.Value { return r.body }
+
+// Forward begins the body that goes to an engine: consumed and unknown fields are cut.
+func (r *Request) Forward() *jsonscan.Edit {
+	e := jsonscan.NewEdit(r.body)
+	for _, key := range r.consume {
+		e.Cut(key)
+	}
+	return e
+}
+
+// printable keeps a caller's field name harmless in headers and logs.
+func printable(key string) string {
+	const longest = 64
+	out := []rune(key)
+	out = out[:min(len(out), longest)]
+	if i := slices.IndexFunc(out, func(r rune) bool { return r <= ' ' || r > '~' || r == ',' }); i >= 0 {
+		return "(unprintable)"
+	}
+	return string(out)
+}
