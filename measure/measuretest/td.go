@@ -14,9 +14,8 @@ type TD struct {
 	platform *Platform
 	opts     TDOptions
 
-	mu       sync.Mutex
-	rtmr     [4]tdx.Digest
-	appended []Event
+	mu   sync.Mutex
+	rtmr [4]tdx.Digest
 }
 
 // Launch starts a TD on the platform.
