@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"cocoon/measure/dcap"
 	"cocoon/measure/eventlog"
 	"cocoon/measure/tdx"
 )
@@ -34,7 +35,7 @@ type Options struct {
 	// Now is when the collateral is asked for; it was issued an hour before and lasts 30 days.
 	Now time.Time
 	// FMSPC and PCEID name the platform's model; the default FMSPC is 50806f000000.
-	FMSPC [6]byte
+	FMSPC dcap.FMSPC
 	PCEID [2]byte
 	// ProcessorCA makes the Processor CA certify the platform instead of the Platform CA.
 	ProcessorCA bool
@@ -88,8 +89,8 @@ func (o *Options) setDefaults() error {
 		return errors.New("no time given: the collateral's dates come from Options.Now")
 	}
 	o.Now = o.Now.UTC().Truncate(time.Second)
-	if o.FMSPC == [6]byte{} {
-		o.FMSPC = [6]byte{0x50, 0x80, 0x6f}
+	if o.FMSPC == (dcap.FMSPC{}) {
+		o.FMSPC = dcap.FMSPC{0x50, 0x80, 0x6f}
 	}
 	if o.Components == [componentsLen]byte{} {
 		o.Components = [componentsLen]byte{3, 3, 2, 2, 4, 1, 0, 5}

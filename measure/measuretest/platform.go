@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 
+	"cocoon/measure/dcap"
 	"cocoon/measure/tdx"
 )
 
@@ -18,6 +19,8 @@ type Platform struct {
 	reportKey   []byte
 	qe          map[enclaveKind]enclave
 	seam        tdx.Digest
+	roots       *dcap.Roots
+	rootID      dcap.RootID
 }
 
 // NewPlatform makes the platform. It takes about a millisecond.
@@ -36,6 +39,12 @@ func newPlatform(o Options) (*Platform, error) {
 	p := &Platform{opts: o, secrets: secrets{o.Seed}, seam: tdx.Sum([]byte("simulated TDX module"))}
 	var err error
 	if p.pki, err = newPKI(p.secrets, &p.opts); err != nil {
+		return nil, err
+	}
+	if p.roots, err = dcap.NewRoots(p.pki.root.cert); err != nil {
+		return nil, err
+	}
+	if p.rootID, err = dcap.RootIDOf(p.pki.root.cert); err != nil {
 		return nil, err
 	}
 	if p.attestation, err = p.secrets.key(o.machineLabel("attestation")); err != nil {
