@@ -31,18 +31,29 @@ func (a Attributes) Debug() bool { return a&debugBit != 0 }
 
 // ReadAttributes asks the TDX module for a report, over zero report data, and reads the attributes from it.
 func ReadAttributes(device string) (Attributes, error) {
+	report, err := ReadReport(device, [reportDataSize]byte{})
+	if err != nil {
+		return 0, err
+	}
+	return parseAttributes(report)
+}
+
+// ReadReport asks the TDX module for a TDREPORT over the report data. Only the TDX module of this machine can tell that
+// it is genuine.
+func ReadReport(device string, reportData [reportDataSize]byte) ([]byte, error) {
 	f, err := os.OpenFile(device, os.O_RDWR, 0)
 	if err != nil {
-		return 0, fmt.Errorf("opening %s: %w", device, err)
+		return nil, fmt.Errorf("opening %s: %w", device, err)
 	}
 	defer func() { _ = f.Close() }()
 	var req [reportDataSize + reportSize]byte
+	copy(req[:], reportData[:])
 	//nolint:gosec // the ioctl takes the address of the request, which outlives the call
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), getReport, uintptr(unsafe.Pointer(&req[0])))
 	if errno != 0 {
-		return 0, fmt.Errorf("requesting a TD report: %w", errno)
+		return nil, fmt.Errorf("requesting a TD report: %w", errno)
 	}
-	return parseAttributes(req[reportDataSize:])
+	return req[reportDataSize:], nil
 }
 
 func parseAttributes(report []byte) (Attributes, error) {
