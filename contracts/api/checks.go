@@ -128,7 +128,7 @@ func logitBias(_ *Request, v jsonscan.Value, _ Limits) error {
 	}
 	for _, m := range members {
 		bias, ok := m.Float()
-		if _, err := strconv.ParseUint(m.Key, 10, 31); err != nil || !ok || bias < -100 || bias > 100 {
+		if _, err := strconv.ParseUint(string(m.Key), 10, 31); err != nil || !ok || bias < -100 || bias > 100 {
 			return errors.New("must map token ids to numbers from -100 to 100")
 		}
 	}
@@ -173,12 +173,12 @@ func streamOptions(r *Request, v jsonscan.Value, _ Limits) error {
 	if v.Kind() != jsonscan.Object {
 		return errors.New(rule)
 	}
-	for _, m := range v.Members() {
+	for m := range v.All() {
 		on, ok := m.Bool()
-		if !ok || !slices.Contains([]string{"include_usage", "include_obfuscation", "continuous_usage_stats"}, m.Key) {
+		if !ok || !slices.Contains([]string{"include_usage", "include_obfuscation", "continuous_usage_stats"}, string(m.Key)) {
 			return errors.New(rule)
 		}
-		r.IncludeUsage = r.IncludeUsage || m.Key == "include_usage" && on
+		r.IncludeUsage = r.IncludeUsage || string(m.Key) == "include_usage" && on
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func include(_ *Request, v jsonscan.Value, _ Limits) error {
 	if v.Kind() != jsonscan.Array {
 		return errors.New("must be an array of strings")
 	}
-	for _, e := range v.Elements() {
+	for e := range v.Each() {
 		s, ok := e.Text()
 		if !ok {
 			return errors.New("must be an array of strings")
@@ -250,8 +250,8 @@ func templateSwitches(_ *Request, v jsonscan.Value, _ Limits) error {
 	if v.Kind() != jsonscan.Object {
 		return errors.New(rule)
 	}
-	for _, m := range v.Members() {
-		if _, ok := m.Bool(); !ok || m.Key != "enable_thinking" && m.Key != "thinking" {
+	for m := range v.All() {
+		if _, ok := m.Bool(); !ok || string(m.Key) != "enable_thinking" && string(m.Key) != "thinking" {
 			return errors.New(rule)
 		}
 	}
@@ -330,13 +330,13 @@ func provider(r *Request, v jsonscan.Value, lim Limits) error {
 	if v.Kind() != jsonscan.Object {
 		return errors.New("must be an object")
 	}
-	for _, m := range v.Members() {
+	for m := range v.All() {
 		switch {
-		case m.Key == "aci_verified":
+		case string(m.Key) == "aci_verified":
 			if err := boolean(r, m.Value, lim); err != nil {
 				return fmt.Errorf("aci_verified %w", err)
 			}
-		case m.Key == "aci_session_ids":
+		case string(m.Key) == "aci_session_ids":
 			list := m.Elements()
 			if m.Kind() != jsonscan.Array || len(list) == 0 || len(list) > most {
 				return fmt.Errorf("aci_session_ids must be an array of 1 to %d session ids", most)
@@ -348,7 +348,7 @@ func provider(r *Request, v jsonscan.Value, lim Limits) error {
 				}
 				r.Sessions = append(r.Sessions, id)
 			}
-		case strings.HasPrefix(m.Key, "aci_"):
+		case strings.HasPrefix(string(m.Key), "aci_"):
 			return errors.New("an aci_ member that is not known here; known are aci_verified and aci_session_ids")
 		}
 	}

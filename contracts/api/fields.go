@@ -37,8 +37,8 @@ const (
 	talk       = Chat | Responses
 )
 
-// policy is the table of inference.md section 4, by field name.
-func policy() map[string]field {
+// fields is the table of inference.md section 4, by name.
+func fields() map[string]field {
 	rules := make(map[string]field, 100)
 	for _, rows := range []map[string]field{sampling(), content(), tools(), extensions(), encryption(), refused()} {
 		for name, f := range rows {

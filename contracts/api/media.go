@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -64,7 +65,7 @@ func promptElement(v jsonscan.Value) error {
 		_, err := within(v, 0, maxInteger)
 		return err
 	case jsonscan.Array:
-		for _, e := range v.Elements() {
+		for e := range v.Each() {
 			if _, err := within(e, 0, maxInteger); err != nil {
 				return err
 			}
@@ -79,7 +80,7 @@ func promptElement(v jsonscan.Value) error {
 func media(v jsonscan.Value) error {
 	images := 0
 	return walk(v, func(m jsonscan.Member) error {
-		if !strings.HasSuffix(m.Key, "_url") && m.Key != "file_data" {
+		if !bytes.HasSuffix(m.Key, []byte("_url")) && string(m.Key) != "file_data" {
 			return nil
 		}
 		url, ok := m.Text()
@@ -99,7 +100,7 @@ func media(v jsonscan.Value) error {
 
 // walk calls see for every member of every object inside a value. Depth was bounded when the document was checked.
 func walk(v jsonscan.Value, see func(jsonscan.Member) error) error {
-	for _, m := range v.Members() {
+	for m := range v.All() {
 		if err := see(m); err != nil {
 			return err
 		}
@@ -107,7 +108,7 @@ func walk(v jsonscan.Value, see func(jsonscan.Member) error) error {
 			return err
 		}
 	}
-	for _, e := range v.Elements() {
+	for e := range v.Each() {
 		if err := walk(e, see); err != nil {
 			return err
 		}

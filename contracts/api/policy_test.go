@@ -30,7 +30,7 @@ func TestTheTableIsTheSpecifications(t *testing.T) {
 		Fields []row `json:"fields"`
 	}
 	golden.JSON(t, "inference/field_policy.json", &doc)
-	ours := policy()
+	ours := fields()
 	for _, want := range doc.Fields {
 		got, ok := ours[want.Field]
 		if !ok {
@@ -158,7 +158,7 @@ func TestEveryFieldAcceptsAndRefuses(t *testing.T) {
 		"receiver_public_key":   {nil, []string{`"00"`}},
 		"encryption_nonce":      {nil, []string{`"00"`}},
 	}
-	for name, f := range policy() {
+	for name, f := range fields() {
 		if f.action == reject {
 			cases[name] = struct{ good, bad []string }{nil, []string{`null`, `true`}}
 		}
@@ -168,12 +168,12 @@ func TestEveryFieldAcceptsAndRefuses(t *testing.T) {
 		}
 		ep := first(f.endpoints)
 		for _, v := range tc.good {
-			if _, err := Read(ep, with(ep, map[string]string{name: v}), Limits{}); err != nil {
+			if _, err := NewPolicy(Limits{}).Read(ep, with(ep, map[string]string{name: v})); err != nil {
 				t.Errorf("%s = %s: %v", name, v, err)
 			}
 		}
 		for _, v := range tc.bad {
-			_, err := Read(ep, with(ep, map[string]string{name: v}), Limits{})
+			_, err := NewPolicy(Limits{}).Read(ep, with(ep, map[string]string{name: v}))
 			want := f.code
 			if f.action == reject {
 				want = UnsupportedParameter
@@ -215,7 +215,7 @@ func TestMedia(t *testing.T) {
 		"a link in the text":        {map[string]string{"messages": `[{"content":"look at https://x"}]`}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Read(Chat, with(Chat, tc.members), Limits{})
+			_, err := NewPolicy(Limits{}).Read(Chat, with(Chat, tc.members))
 			got := codeOf(err)
 			if tc.want == RequestTooLarge { // the body's own bound comes first for the largest of pictures
 				tc.want = InvalidValue
@@ -255,7 +255,7 @@ func TestBodyRules(t *testing.T) {
 		})), Limits{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := Read(Chat, []byte(tc.body), tc.lim); codeOf(err) != tc.want {
+			if _, err := NewPolicy(tc.lim).Read(Chat, []byte(tc.body)); codeOf(err) != tc.want {
 				t.Errorf("err = %v, want %q", err, tc.want)
 			}
 		})
@@ -265,7 +265,7 @@ func TestBodyRules(t *testing.T) {
 func TestWhatIsRead(t *testing.T) {
 	body := `{"model":"m","messages":[{"content":"x"}],"stream":true,"stream_options":{"include_usage":true},"n":2,"max_tokens":9,` +
 		`"max_completion_tokens":5,"timeout":1.5,"max_coefficient":7,"user":"u","safety_identifier":"s","zz":{"a":[1]},"b b":0,"tools":[{"type":"function"}]}`
-	r, err := Read(Chat, []byte(body), Limits{})
+	r, err := NewPolicy(Limits{}).Read(Chat, []byte(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +292,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(uint8(Chat), with(Chat, map[string]string{"messages": `[{"content":[{"image_url":"` + picture() + `"}]}]`, "provider": `{"aci_verified":true}`}))
 	f.Fuzz(func(t *testing.T, n uint8, body []byte) {
 		ep := Endpoint(1) << (n % 4)
-		r, err := Read(ep, body, Limits{})
+		r, err := NewPolicy(Limits{}).Read(ep, body)
 		if err != nil {
 			if codeOf(err) == "" {
 				t.Fatalf("an error without a code: %v", err)
@@ -302,7 +302,7 @@ func FuzzRead(f *testing.F) {
 		if r.N < 1 || r.N > DefaultMaxN || r.MaxTokens < 0 || r.MaxCoefficient < 1 || r.Timeout <= 0 || r.Timeout > MaxTimeout || r.Model == "" {
 			t.Fatalf("out of bounds: %+v", r)
 		}
-		again, err := Read(ep, r.Forward().Bytes(), Limits{Strict: true})
+		again, err := NewPolicy(Limits{Strict: true}).Read(ep, r.Forward().Bytes())
 		if err != nil || again.Model != r.Model || again.MaxTokens != r.MaxTokens {
 			t.Fatalf("what is forwarded is not accepted: %v", err)
 		}

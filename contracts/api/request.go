@@ -2,7 +2,7 @@
 // and how a refusal looks (inference.md sections 3 to 5).
 //
 // It owns the field policy as one table that gateway, proxy and worker share, and the OpenAI-shaped error. It trusts no
-// byte of a request: a body is checked as a whole before a field is looked at. Values are immutable after Read and safe
+// byte of a request: a body is checked as a whole before a field is looked at. A Policy and what it reads are immutable and safe
 // for concurrent use. It never re-encodes a body and never puts what a caller sent into an error.
 package api
 
@@ -89,8 +89,22 @@ type Request struct {
 	consume []string
 }
 
-// Read checks a request body against the policy. An error is always an *Error.
-func Read(ep Endpoint, raw []byte, lim Limits) (*Request, error) {
+// Policy is the field policy with one set of limits. It is immutable.
+type Policy struct {
+	rules map[string]field
+	lim   Limits
+}
+
+// NewPolicy makes a policy.
+func NewPolicy(lim Limits) *Policy {
+	if lim.MaxN == 0 {
+		lim.MaxN = DefaultMaxN
+	}
+	return &Policy{rules: fields(), lim: lim}
+}
+
+// Read checks a request body. An error is always an *Error.
+func (p *Policy) Read(ep Endpoint, raw []byte) (*Request, error) {
 	if len(raw) > MaxBody {
 		return nil, &Error{Code: RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, at most %d are accepted; send less context", len(raw), MaxBody)}
 	}
@@ -98,22 +112,19 @@ func Read(ep Endpoint, raw []byte, lim Limits) (*Request, error) {
 	if err != nil {
 		return nil, &Error{Code: InvalidJSON, Message: err.Error() + "; send one JSON object in UTF-8"}
 	}
-	if lim.MaxN == 0 {
-		lim.MaxN = DefaultMaxN
-	}
 	r := &Request{Endpoint: ep, N: 1, MaxCoefficient: DefaultMaxCoefficient, Timeout: DefaultTimeout, body: doc}
-	rules := policy()
-	for _, m := range doc.Members() {
-		rule, ok := rules[m.Key]
+	for m := range doc.All() {
+		rule, ok := p.rules[string(m.Key)]
 		if !ok || rule.endpoints&ep == 0 {
-			if lim.Strict {
-				return nil, &Error{Code: UnsupportedParameter, Param: printable(m.Key), Message: "this field is not known here; remove it"}
+			key := string(m.Key)
+			if p.lim.Strict {
+				return nil, &Error{Code: UnsupportedParameter, Param: printable(key), Message: "this field is not known here; remove it"}
 			}
-			r.Ignored = append(r.Ignored, printable(m.Key))
-			r.consume = append(r.consume, m.Key)
+			r.Ignored = append(r.Ignored, printable(key))
+			r.consume = append(r.consume, key)
 			continue
 		}
-		if err := r.apply(m, rule, lim); err != nil {
+		if err := r.apply(m, rule, p.lim); err != nil {
 			return nil, err
 		}
 	}
@@ -124,9 +135,9 @@ func Read(ep Endpoint, raw []byte, lim Limits) (*Request, error) {
 func (r *Request) apply(m jsonscan.Member, rule field, lim Limits) error {
 	switch rule.action {
 	case reject:
-		return &Error{Code: UnsupportedParameter, Param: m.Key, Message: "this field is not accepted" + reason(rule.why) + "; remove it"}
+		return &Error{Code: UnsupportedParameter, Param: string(m.Key), Message: "this field is not accepted" + reason(rule.why) + "; remove it"}
 	case consume:
-		r.consume = append(r.consume, m.Key)
+		r.consume = append(r.consume, string(m.Key))
 	case keep, rewrite:
 	}
 	if rule.check == nil || m.Kind() == jsonscan.Null && !rule.required {
@@ -136,7 +147,7 @@ func (r *Request) apply(m jsonscan.Member, rule field, lim Limits) error {
 	if err == nil {
 		return nil
 	}
-	out := &Error{Code: rule.code, Param: m.Key, Message: err.Error()}
+	out := &Error{Code: rule.code, Param: string(m.Key), Message: err.Error()}
 	if f, ok := errors.AsType[*ruleError](err); ok {
 		out.Code, out.Message = f.code, f.message
 	}

@@ -41,7 +41,7 @@ func (e *Edit) Set(key string, value []byte) {
 }
 
 func (e *Edit) index(key string) int {
-	return slices.IndexFunc(e.members, func(m Member) bool { return m.Key == key })
+	return slices.IndexFunc(e.members, func(m Member) bool { return string(m.Key) == key })
 }
 
 // Bytes is the changed document. A cut member goes with the comma before it, or with the one behind it when no member

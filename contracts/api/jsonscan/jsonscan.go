@@ -8,9 +8,9 @@
 package jsonscan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -46,9 +46,10 @@ type Value struct {
 	start, end int
 }
 
-// Member is a member of an object. Key is decoded, so an escaped spelling of a name is that name.
+// Member is a member of an object. Key is decoded, so an escaped spelling of a name is that name; it may share the
+// document's bytes.
 type Member struct {
-	Key string
+	Key []byte
 	Value
 	keyAt int // offset of the key's opening quote
 }
@@ -184,29 +185,33 @@ func (s *scanner) member(i, depth int, seen *keys) (int, error) {
 
 // keys remembers the keys of one object.
 type keys struct {
-	few  []string
+	few  [fewKeys][]byte
+	n    int
 	many map[string]struct{}
 }
 
 // add remembers a quoted key and reports whether it is new.
 func (k *keys) add(quoted []byte) bool {
 	key := unquote(quoted)
-	if k.many != nil {
-		n := len(k.many)
-		k.many[key] = struct{}{}
-		return len(k.many) > n
-	}
-	if slices.Contains(k.few, key) {
-		return false
-	}
-	k.few = append(k.few, key)
-	if len(k.few) > fewKeys {
-		k.many = make(map[string]struct{}, 2*len(k.few))
+	if k.many == nil {
+		for _, other := range k.few[:k.n] {
+			if bytes.Equal(other, key) {
+				return false
+			}
+		}
+		if k.n < fewKeys {
+			k.few[k.n] = key
+			k.n++
+			return true
+		}
+		k.many = make(map[string]struct{}, 2*fewKeys)
 		for _, key := range k.few {
-			k.many[key] = struct{}{}
+			k.many[string(key)] = struct{}{}
 		}
 	}
-	return true
+	n := len(k.many)
+	k.many[string(key)] = struct{}{}
+	return len(k.many) > n
 }
 
 // number checks a number by RFC 8259 section 6.

@@ -73,7 +73,7 @@ func TestValues(t *testing.T) {
 	}
 	var keys []string
 	for _, m := range v.Members() {
-		keys = append(keys, m.Key+string(m.Kind()))
+		keys = append(keys, string(m.Key)+string(m.Kind()))
 	}
 	if diff := cmp.Diff([]string{`a"`, "b[", "tt", "ff", "e{", "n["}, keys); diff != "" {
 		t.Error(diff)
@@ -189,17 +189,17 @@ func FuzzCheck(f *testing.F) {
 			t.Fatalf("%d members, the standard library sees %d", len(members), len(std))
 		}
 		for _, m := range members {
-			if !bytes.Equal(std[m.Key], m.Raw()) {
-				t.Fatalf("%q is %s, the standard library sees %s", m.Key, m.Raw(), std[m.Key])
+			if !bytes.Equal(std[string(m.Key)], m.Raw()) {
+				t.Fatalf("%q is %s, the standard library sees %s", m.Key, m.Raw(), std[string(m.Key)])
 			}
 			e := NewEdit(v)
-			e.Cut(m.Key)
+			e.Cut(string(m.Key))
 			e.Set("zz", []byte("1"))
 			after, err := Check(e.Bytes())
 			if err != nil {
 				t.Fatalf("cutting %q: %v in %s", m.Key, err, e.Bytes())
 			}
-			if _, still := after.Get(m.Key); still && m.Key != "zz" {
+			if _, still := after.Get(string(m.Key)); still && string(m.Key) != "zz" {
 				t.Fatalf("%q is still there", m.Key)
 			}
 		}

@@ -3,6 +3,8 @@ package jsonscan
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
+	"slices"
 	"strconv"
 )
 
@@ -26,7 +28,7 @@ func (v Value) Text() (string, bool) {
 	if v.Kind() != String {
 		return "", false
 	}
-	return unquote(v.Raw()), true
+	return string(unquote(v.Raw())), true
 }
 
 // Int reads an integer that is written as one: no fraction, no exponent, no minus zero.
@@ -53,51 +55,61 @@ func (v Value) Bool() (value, ok bool) {
 	return k == True, k == True || k == False
 }
 
-// Members lists the members of an object in their order; nil for any other value.
-func (v Value) Members() []Member {
-	if v.Kind() != Object {
-		return nil
-	}
-	s := scanner{data: v.doc}
-	var out []Member
-	for i := s.space(v.start + 1); v.doc[i] != '}'; {
-		keyEnd := s.skip(i)
-		start := s.space(s.space(keyEnd) + 1)
-		end := s.skip(start)
-		out = append(out, Member{Key: unquote(v.doc[i:keyEnd]), Value: Value{v.doc, start, end}, keyAt: i})
-		if i = s.space(end); v.doc[i] == ',' {
-			i = s.space(i + 1)
+// All goes through the members of an object in their order; any other value has none.
+func (v Value) All() iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		if v.Kind() != Object {
+			return
+		}
+		s := scanner{data: v.doc}
+		for i := s.space(v.start + 1); v.doc[i] != '}'; {
+			keyEnd := s.skip(i)
+			start := s.space(s.space(keyEnd) + 1)
+			end := s.skip(start)
+			if !yield(Member{Key: unquote(v.doc[i:keyEnd]), Value: Value{v.doc, start, end}, keyAt: i}) {
+				return
+			}
+			if i = s.space(end); v.doc[i] == ',' {
+				i = s.space(i + 1)
+			}
 		}
 	}
-	return out
 }
+
+// Members lists what All goes through.
+func (v Value) Members() []Member { return slices.Collect(v.All()) }
 
 // Get finds a member of an object.
 func (v Value) Get(key string) (Value, bool) {
-	for _, m := range v.Members() {
-		if m.Key == key {
+	for m := range v.All() {
+		if string(m.Key) == key {
 			return m.Value, true
 		}
 	}
 	return Value{}, false
 }
 
-// Elements lists the elements of an array; nil for any other value.
-func (v Value) Elements() []Value {
-	if v.Kind() != Array {
-		return nil
-	}
-	s := scanner{data: v.doc}
-	var out []Value
-	for i := s.space(v.start + 1); v.doc[i] != ']'; {
-		end := s.skip(i)
-		out = append(out, Value{v.doc, i, end})
-		if i = s.space(end); v.doc[i] == ',' {
-			i = s.space(i + 1)
+// Each goes through the elements of an array; any other value has none.
+func (v Value) Each() iter.Seq[Value] {
+	return func(yield func(Value) bool) {
+		if v.Kind() != Array {
+			return
+		}
+		s := scanner{data: v.doc}
+		for i := s.space(v.start + 1); v.doc[i] != ']'; {
+			end := s.skip(i)
+			if !yield(Value{v.doc, i, end}) {
+				return
+			}
+			if i = s.space(end); v.doc[i] == ',' {
+				i = s.space(i + 1)
+			}
 		}
 	}
-	return out
 }
+
+// Elements lists what Each goes through.
+func (v Value) Elements() []Value { return slices.Collect(v.Each()) }
 
 // skip returns the offset behind the value at i of a document that was checked.
 func (s *scanner) skip(i int) int {
@@ -122,8 +134,11 @@ func (s *scanner) skip(i int) int {
 			}
 		}
 	}
-	for i < len(s.data) && !bytes.ContainsRune([]byte(",]} \t\r\n"), rune(s.data[i])) {
-		i++
+	for ; i < len(s.data); i++ {
+		switch s.data[i] {
+		case ',', ']', '}', ' ', '\t', '\r', '\n':
+			return i
+		}
 	}
 	return i
 }
@@ -137,15 +152,15 @@ func (s *scanner) skipString(i int) int {
 	return i + 1
 }
 
-// unquote decodes a checked string with its quotes.
-func unquote(quoted []byte) string {
-	inner := quoted[1 : len(quoted)-1]
+// unquote decodes a checked string with its quotes; without escapes it shares the bytes.
+func unquote(quoted []byte) []byte {
+	inner := quoted[1 : len(quoted)-1 : len(quoted)-1]
 	if bytes.IndexByte(inner, '\\') < 0 {
-		return string(inner)
+		return inner
 	}
 	var out string
 	if json.Unmarshal(quoted, &out) != nil {
-		return string(inner) // unreachable for a checked string; its raw form compares unequal to every known key
+		return inner // unreachable for a checked string; its raw form compares unequal to every known key
 	}
-	return out
+	return []byte(out)
 }
