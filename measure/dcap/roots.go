@@ -53,11 +53,10 @@ type Roots struct {
 	certs []root
 }
 
-// root is a trusted certificate and what is derived from it.
+// root is a trusted certificate and its id.
 type root struct {
-	cert *x509.Certificate
-	key  *ecdsa.PublicKey
-	id   RootID
+	certificate
+	id RootID
 }
 
 // IntelRoots is the set that production uses: the Intel SGX Root CA alone. The certificate is part of the binary; if it
@@ -94,7 +93,7 @@ func NewRoots(certs ...*x509.Certificate) (*Roots, error) {
 			return nil, fmt.Errorf("making root set: %q: %w", cert.Subject.CommonName, err)
 		}
 		key, _ := cert.PublicKey.(*ecdsa.PublicKey) // RootIDOf checked it
-		r.certs = append(r.certs, root{cert: cert, key: key, id: id})
+		r.certs = append(r.certs, root{certificate{cert, key}, id})
 	}
 	return r, nil
 }
@@ -112,7 +111,7 @@ func (r *Roots) Has(id RootID) bool {
 // find is the root whose certificate is exactly der, or nil.
 func (r *Roots) find(der []byte) *root {
 	for i := range r.certs {
-		if bytes.Equal(r.certs[i].cert.Raw, der) {
+		if bytes.Equal(r.certs[i].Raw, der) {
 			return &r.certs[i]
 		}
 	}
