@@ -1,0 +1,158 @@
+package router
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// maxImages bounds how many images of peers get a series of their own on a listener: with a policy that asks for no
+// particular image, peers choose them.
+const maxImages = 64
+
+// otherImages is the label of the rest, and noImage that of peers without a quote.
+const (
+	otherImages = "other"
+	noImage     = "none"
+)
+
+// Metrics are a router's counters, written as Prometheus text. They carry no platform identity.
+type Metrics struct {
+	set *metrics.Set
+
+	mu   sync.Mutex
+	live map[string]map[string]*metrics.Gauge // listener, image
+}
+
+// NewMetrics makes an empty set of its own; nothing is registered globally.
+func NewMetrics() *Metrics {
+	return &Metrics{set: metrics.NewSet(), live: map[string]map[string]*metrics.Gauge{}}
+}
+
+// Write writes all series as Prometheus text.
+func (m *Metrics) Write(w io.Writer) { m.set.WritePrometheus(w) }
+
+// Gauge adds a series that asks f for its value; name may carry labels.
+func (m *Metrics) Gauge(name string, f func() float64) { m.set.GetOrCreateGauge(name, f) }
+
+// Counter is the counter of that name, which may carry labels.
+func (m *Metrics) Counter(name string) *metrics.Counter { return m.set.GetOrCreateCounter(name) }
+
+// outcome counts a handshake by listener and code.
+func (m *Metrics) outcome(listener, code string) {
+	m.Counter(fmt.Sprintf(`router_handshakes_total{listener=%q,code=%q}`, listener, code)).Inc()
+}
+
+// evicted counts a session that was closed because its peer is no longer admitted.
+func (m *Metrics) evicted(reason string) {
+	m.Counter(fmt.Sprintf(`router_sessions_evicted_total{reason=%q}`, reason)).Inc()
+}
+
+// moved counts bytes of one direction, in from the peer, out to it.
+func (m *Metrics) moved(listener, direction string, n int64) {
+	m.Counter(fmt.Sprintf(`router_bytes_total{listener=%q,direction=%q}`, listener, direction)).AddInt64(n)
+}
+
+// lived counts a live session until the returned function is called.
+func (m *Metrics) lived(listener, image string) (ended func()) {
+	g := m.liveGauge(listener, image)
+	g.Inc()
+	return g.Dec
+}
+
+func (m *Metrics) liveGauge(listener, image string) *metrics.Gauge {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	images := m.live[listener]
+	if images == nil {
+		images = map[string]*metrics.Gauge{}
+		m.live[listener] = images
+	}
+	if _, known := images[image]; !known && len(images) >= maxImages {
+		image = otherImages
+	}
+	if images[image] == nil {
+		images[image] = m.set.GetOrCreateGauge(fmt.Sprintf(`router_sessions{listener=%q,image=%q}`, listener, image), nil)
+	}
+	return images[image]
+}
+
+// The stages whose time is measured.
+const (
+	stageSOCKS  = "socks"
+	stageDial   = "dial"
+	stageProof  = "pow"
+	stageTLS    = "tls"
+	stageVerify = "verify"
+	stageInner  = "inner_dial"
+)
+
+// bounds are the buckets of a stage's histogram.
+func bounds() []time.Duration {
+	const us, ms = time.Microsecond, time.Millisecond
+	return []time.Duration{
+		100 * us, 250 * us, 500 * us, ms, 5 * ms / 2, 5 * ms, 10 * ms, 25 * ms, 50 * ms, 100 * ms, 250 * ms, 500 * ms,
+		time.Second, 5 * time.Second / 2, 5 * time.Second, 10 * time.Second, 30 * time.Second,
+	}
+}
+
+// histogram is one of Prometheus' form, with fixed buckets: VictoriaMetrics' own form needs its own server.
+type histogram struct {
+	bounds  []time.Duration
+	buckets []*metrics.Counter // cumulative, the last is all
+	sum     *metrics.FloatCounter
+}
+
+// stage is the histogram of a stage on a listener.
+func (m *Metrics) stage(listener, stage string) *histogram {
+	labels := fmt.Sprintf(`listener=%q,stage=%q`, listener, stage)
+	h := &histogram{bounds: bounds(), sum: m.set.GetOrCreateFloatCounter(fmt.Sprintf(`router_stage_seconds_sum{%s}`, labels))}
+	for _, b := range h.bounds {
+		le := strconv.FormatFloat(b.Seconds(), 'g', -1, 64)
+		h.buckets = append(h.buckets, m.Counter(fmt.Sprintf(`router_stage_seconds_bucket{%s,le=%q}`, labels, le)))
+	}
+	h.buckets = append(h.buckets,
+		m.Counter(fmt.Sprintf(`router_stage_seconds_bucket{%s,le="+Inf"}`, labels)),
+		m.Counter(fmt.Sprintf(`router_stage_seconds_count{%s}`, labels)))
+	return h
+}
+
+func (h *histogram) observe(d time.Duration) {
+	for i, b := range h.bounds {
+		if d <= b {
+			h.buckets[i].Inc()
+		}
+	}
+	h.buckets[len(h.bounds)].Inc()
+	h.buckets[len(h.bounds)+1].Inc()
+	h.sum.Add(d.Seconds())
+}
+
+// listenerMetrics are the series of one listener that every connection touches.
+type listenerMetrics struct {
+	all      *Metrics
+	name     string
+	stages   map[string]*histogram
+	accepted *metrics.Counter
+	panics   *metrics.Counter
+	// difficulty is the last one asked for.
+	difficulty atomic.Int64
+}
+
+func (m *Metrics) listener(name string) *listenerMetrics {
+	l := &listenerMetrics{
+		all: m, name: name, stages: map[string]*histogram{},
+		accepted: m.Counter(fmt.Sprintf(`router_accepted_total{listener=%q}`, name)),
+		panics:   m.Counter(fmt.Sprintf(`router_panics_total{listener=%q}`, name)),
+	}
+	for _, s := range []string{stageSOCKS, stageDial, stageProof, stageTLS, stageVerify, stageInner} {
+		l.stages[s] = m.stage(name, s)
+	}
+	m.Gauge(fmt.Sprintf(`router_pow_difficulty{listener=%q}`, name), func() float64 { return float64(l.difficulty.Load()) })
+	return l
+}

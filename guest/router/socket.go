@@ -1,0 +1,193 @@
+package router
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// errNotReady is what an eager socket's Read gives instead of waiting. It calls itself temporary, so that crypto/tls
+// goes on where it was at the next Read.
+var errNotReady error = notReady{}
+
+type notReady struct{}
+
+func (notReady) Error() string   { return "no data yet" }
+func (notReady) Timeout() bool   { return true }
+func (notReady) Temporary() bool { return true }
+
+// socket is the network connection below TLS, or a plain one. It can be told to read only what has arrived already and
+// to wait without a buffer, so that an idle session holds none; and to gather what is written into one call.
+//
+// Read and ready belong to one goroutine, cork and flush to another; Write and Close are for everybody.
+type socket struct {
+	net.Conn
+	raw syscall.RawConn // nil: reading always waits
+
+	eager bool
+	// What tryRead passes to and from readFD; the closures are made once.
+	buf            []byte
+	n              int
+	err            error
+	readFD, peekFD func(fd uintptr) bool
+
+	// out guards what is gathered: crypto/tls also writes from the reading side, to answer a key update.
+	out    sync.Mutex
+	corked *[]byte
+}
+
+// newSocket wraps a connection from a listener or a dialler.
+func newSocket(conn net.Conn) *socket {
+	s := &socket{Conn: conn}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			s.raw = raw
+		}
+	}
+	s.readFD = func(fd uintptr) bool {
+		s.n, s.err = retry(func() (int, error) { return unix.Read(int(fd), s.buf) }) //nolint:gosec // a descriptor
+		return true
+	}
+	s.peekFD = func(fd uintptr) bool {
+		var one [1]byte
+		_, err := retry(func() (int, error) {
+			n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT) //nolint:gosec // a descriptor
+			return n, err
+		})
+		return !errors.Is(err, unix.EAGAIN)
+	}
+	return s
+}
+
+func retry(call func() (int, error)) (int, error) {
+	for {
+		if n, err := call(); !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// pollable tells whether the socket can be read eagerly.
+func (s *socket) pollable() bool { return s.raw != nil }
+
+// Read reads what has arrived, and waits for it unless the socket is eager.
+func (s *socket) Read(p []byte) (int, error) {
+	if !s.eager || s.raw == nil || len(p) == 0 {
+		return s.Conn.Read(p)
+	}
+	s.buf = p
+	err := s.raw.Read(s.readFD)
+	s.buf = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case errors.Is(s.err, unix.EAGAIN):
+		return 0, errNotReady
+	case s.err != nil:
+		return 0, &net.OpError{Op: "read", Net: s.RemoteAddr().Network(), Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: s.err}
+	case s.n == 0:
+		return 0, io.EOF
+	}
+	return s.n, nil
+}
+
+// ready waits until a Read will not: data, an end or an error has arrived. It holds no buffer.
+func (s *socket) ready() error { return s.raw.Read(s.peekFD) }
+
+// outgoing is what one read of a pipe becomes at most: records of 16 KiB with their overhead.
+const outgoing = bufferSize + (bufferSize/16384+1)*64
+
+// cork gathers what is written from here on; flush writes it at once.
+func (s *socket) cork() {
+	s.out.Lock()
+	defer s.out.Unlock()
+	if s.corked == nil {
+		s.corked = takeBuffer(&corkBuffers)
+	}
+}
+
+// Write writes, or gathers while corked.
+func (s *socket) Write(p []byte) (int, error) {
+	s.out.Lock()
+	defer s.out.Unlock()
+	if s.corked == nil {
+		return s.Conn.Write(p)
+	}
+	if len(*s.corked)+len(p) > cap(*s.corked) {
+		if err := s.spill(); err != nil {
+			return 0, err
+		}
+		if len(p) > cap(*s.corked) {
+			return s.Conn.Write(p)
+		}
+	}
+	*s.corked = append(*s.corked, p...)
+	return len(p), nil
+}
+
+// spill writes what is gathered.
+func (s *socket) spill() error {
+	_, err := s.Conn.Write(*s.corked)
+	*s.corked = (*s.corked)[:0]
+	return err
+}
+
+// flush writes what is gathered and stops gathering.
+func (s *socket) flush() error {
+	s.out.Lock()
+	defer s.out.Unlock()
+	if s.corked == nil {
+		return nil
+	}
+	var err error
+	if len(*s.corked) > 0 {
+		err = s.spill()
+	}
+	giveBuffer(&corkBuffers, s.corked)
+	s.corked = nil
+	return err
+}
+
+// CloseWrite ends the stream towards the other side.
+func (s *socket) CloseWrite() error {
+	if c, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return fmt.Errorf("closing one direction of %T: %w", s.Conn, errors.ErrUnsupported)
+}
+
+// abort ends the connection so that the other side sees a reset, not an end of stream.
+func (s *socket) abort() {
+	if c, ok := s.Conn.(*net.TCPConn); ok {
+		_ = c.SetLinger(0) // on a closed socket there is nothing left to reset
+	}
+	_ = s.Close()
+}
+
+// The pools hold buffers only between uses; idle sessions have none.
+//
+//nolint:gochecknoglobals // pools are shared by design: memory of one listener's burst serves another's
+var (
+	copyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
+	corkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outgoing); return &b }}
+)
+
+func takeBuffer(pool *sync.Pool) *[]byte {
+	b, ok := pool.Get().(*[]byte)
+	if !ok { // a pool of ours holds nothing else
+		return new([]byte)
+	}
+	return b
+}
+
+func giveBuffer(pool *sync.Pool, b *[]byte) {
+	if pool == &corkBuffers {
+		*b = (*b)[:0]
+	}
+	pool.Put(b)
+}
