@@ -101,7 +101,7 @@ func servePort(t *testing.T, td *measuretest.TD) simtd.Address {
 	go func() { done <- td.ServeConn(ctx, host) }()
 	t.Cleanup(func() {
 		cancel()
-		<-done // the guest's end closing first is an I/O error here
+		_ = <-done // the guest's end closing first is an I/O error here
 	})
 	return simtd.Address{Network: simtd.Port, Path: guest}
 }
@@ -111,11 +111,13 @@ func servePort(t *testing.T, td *measuretest.TD) simtd.Address {
 func TestEveryChannelCarriesEveryQuestion(t *testing.T) {
 	channels := map[string]func(t *testing.T, td *measuretest.TD) simtd.Address{
 		"unix": func(t *testing.T, td *measuretest.TD) simtd.Address {
+			t.Helper()
 			path := filepath.Join(t.TempDir(), "s")
 			serve(t, td, "unix", path)
 			return simtd.Address{Network: simtd.Unix, Path: path}
 		},
 		"tcp": func(t *testing.T, td *measuretest.TD) simtd.Address {
+			t.Helper()
 			return simtd.Address{Network: simtd.TCP, Host: serve(t, td, "tcp", "127.0.0.1:0").Addr().String()}
 		},
 		"port":  servePort,

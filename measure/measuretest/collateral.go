@@ -43,8 +43,9 @@ type CollateralSpec struct {
 	TCBInfo         func(*TCBInfo)
 	QEIdentity      func(*QEIdentity)
 	PCKCRL, RootCRL func(*x509.RevocationList)
-	// Text changes finished signed texts, which breaks their signatures: the name is tcbInfo or enclaveIdentity.
-	Text func(name string, text []byte) []byte
+	// Draft changes a text before it is signed, Text afterwards, which breaks its signature. The name is tcbInfo or
+	// enclaveIdentity.
+	Draft, Text func(name string, text []byte) []byte
 }
 
 // signedText is a text of the provisioning service and its signature, r ‖ s.
@@ -93,11 +94,10 @@ func (p *Platform) answers(s CollateralSpec) (*answers, error) {
 func (p *Platform) tcbInfo(s *CollateralSpec) (signedText, error) {
 	info := &TCBInfo{
 		ID: "TDX", Version: 3, IssueDate: date(s.Now, -collateralAge), NextUpdate: date(s.Now, collateralLife-collateralAge),
-		FMSPC: strings.ToUpper(hex.EncodeToString(p.opts.FMSPC[:])), PCEID: hex.EncodeToString(p.opts.PCEID[:]),
+		// Real collateral has either case; the oracle takes lower case only.
+		FMSPC: hex.EncodeToString(p.opts.FMSPC[:]), PCEID: hex.EncodeToString(p.opts.PCEID[:]),
 		TCBEvaluationDataNumber: EvaluationNumber,
 	}
-	// The oracle compares text, and real collateral has both cases: lower is what it takes.
-	info.FMSPC = strings.ToLower(info.FMSPC)
 	newest := TCBLevel{
 		TCB:     TCB{SGX: components(p.opts.Components), PCESVN: p.opts.PCESVN},
 		TCBDate: date(s.Now, -newestTCB), TCBStatus: status(s.Platform), AdvisoryIDs: s.Advisories,
@@ -151,6 +151,9 @@ func (p *Platform) sign(name string, document any, s *CollateralSpec) (signedTex
 	text, err := json.Marshal(document)
 	if err != nil {
 		return signedText{}, err
+	}
+	if s.Draft != nil {
+		text = s.Draft(name, text)
 	}
 	signature, err := p.pki.tcb.key.raw(text)
 	if s.Text != nil {

@@ -70,9 +70,15 @@ func (e enclave) report(cpuSVN [componentsLen]byte, data [tdx.ReportDataSize]byt
 	return r
 }
 
+// Enclave is the MRENCLAVE of the made-up enclave whose quotes the platform makes.
+func (p *Platform) Enclave() [32]byte {
+	measurement := tdx.Sum([]byte("simulated enclave"))
+	return [32]byte(measurement[:])
+}
+
 // applicationEnclave is the body of a made-up enclave's quote, like the seal server's.
 func applicationEnclave(p *Platform, data [tdx.ReportDataSize]byte) []byte {
-	measurement, signer := tdx.Sum([]byte("simulated enclave")), tdx.Sum([]byte("simulated enclave signer"))
-	e := enclave{MREnclave: measurement[:32], MRSigner: signer[:32], ISVProdID: 7, ISVSVN: 1, Attributes: attributesEnclave}
+	measurement, signer := p.Enclave(), tdx.Sum([]byte("simulated enclave signer"))
+	e := enclave{MREnclave: measurement[:], MRSigner: signer[:32], ISVProdID: 7, ISVSVN: 1, Attributes: attributesEnclave}
 	return e.report(p.opts.Components, data)
 }

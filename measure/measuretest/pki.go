@@ -85,31 +85,36 @@ func newPKI(s secrets, o *Options) (*pki, error) {
 		caLabel = "processor ca"
 	}
 	for _, step := range []struct {
-		role    Role
-		label   string
-		out     *identity
-		parent  *identity
-		special []pkix.Extension
+		out *identity
+		issuance
 	}{
-		{RootCA, "root", &p.root, nil, nil},
-		{PlatformCA, caLabel, &p.ca, &p.root, nil},
-		{PCK, o.machineLabel("pck"), &p.pck, &p.ca, []pkix.Extension{extension}},
-		{TCBSigning, "tcb signing", &p.tcb, &p.root, nil},
+		{&p.root, issuance{role: RootCA, label: "root"}},
+		{&p.ca, issuance{role: PlatformCA, label: caLabel, parent: &p.root}},
+		{&p.pck, issuance{role: PCK, label: o.machineLabel("pck"), parent: &p.ca, special: []pkix.Extension{extension}}},
+		{&p.tcb, issuance{role: TCBSigning, label: "tcb signing", parent: &p.root}},
 	} {
-		if err := step.out.issue(s, o, step.role, step.label, step.parent, step.special); err != nil {
+		if err := step.out.issue(s, o, step.issuance); err != nil {
 			return nil, fmt.Errorf("issuing certificate %q: %w", commonName(step.role, o.ProcessorCA), err)
 		}
 	}
 	return &p, nil
 }
 
-// issue makes the key that belongs to the label and a certificate for it, signed by the parent or, without one, itself.
-func (id *identity) issue(s secrets, o *Options, role Role, label string, parent *identity, special []pkix.Extension) error {
+// issuance says which certificate to make: the label is its key's, the parent signs it; a root has none.
+type issuance struct {
+	role    Role
+	label   string
+	parent  *identity
+	special []pkix.Extension
+}
+
+// issue makes the key and the certificate.
+func (id *identity) issue(s secrets, o *Options, i issuance) error {
 	var err error
-	if id.key, err = s.key(label); err != nil {
+	if id.key, err = s.key(i.label); err != nil {
 		return err
 	}
-	template, err := certificate(s, o, role, label)
+	template, err := certificate(s, o, i.role, i.label)
 	if err != nil {
 		return err
 	}
@@ -119,13 +124,13 @@ func (id *identity) issue(s secrets, o *Options, role Role, label string, parent
 	}
 	keyID := sha256.Sum256(point)
 	template.SubjectKeyId = keyID[:serialSize]
-	template.ExtraExtensions = special
+	template.ExtraExtensions = i.special
 	if o.EditCertificate != nil {
-		o.EditCertificate(role, template)
+		o.EditCertificate(i.role, template)
 	}
 	issuer := identity{template, id.key}
-	if parent != nil {
-		issuer = *parent
+	if i.parent != nil {
+		issuer = *i.parent
 	}
 	template.AuthorityKeyId = issuer.cert.SubjectKeyId
 	der, err := x509.CreateCertificate(nil, template, issuer.cert, id.key.Public(), issuer.key)

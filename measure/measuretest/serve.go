@@ -78,7 +78,7 @@ func (t *TD) ServeConn(ctx context.Context, channel io.ReadWriteCloser) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, io.EOF), ctx.Err() != nil:
-			return nil //nolint:nilerr // the guest or we ended the session
+			return nil
 		default:
 			return fmt.Errorf("serving software TDX: %w", err)
 		}
@@ -98,7 +98,7 @@ func (t *TD) Serve(ctx context.Context, l net.Listener, log *slog.Logger) error 
 			_ = sessions.Wait() // sessions log their own errors
 			_ = l.Close()
 			if ctx.Err() != nil {
-				return nil //nolint:nilerr // the listener was closed because ctx ended
+				return nil
 			}
 			return fmt.Errorf("accepting guests of software TDX: %w", err)
 		}

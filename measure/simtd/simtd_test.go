@@ -14,8 +14,6 @@ import (
 	"cocoon/measure/tdx"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func frame(document string) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(document))), document...)
 }
@@ -26,7 +24,7 @@ func TestRequestsHaveOneForm(t *testing.T) {
 		text    string
 	}{
 		"extend": {
-			simtd.Request{ID: 7, Method: simtd.ExtendRTMR, Register: ptr(tdx.RTMR3), Digest: &tdx.Digest{0xab}},
+			simtd.Request{ID: 7, Method: simtd.ExtendRTMR, Register: new(tdx.RTMR3), Digest: &tdx.Digest{0xab}},
 			`{"id":7,"method":"ExtendRTMR","register":"RTMR3","digest":"ab` + strings.Repeat("0", 94) + `"}`,
 		},
 		"quote": {
@@ -67,15 +65,15 @@ func TestRequestsCarryWhatTheirMethodTakes(t *testing.T) {
 		"unknown method":     {simtd.Request{Method: "Launch"}, "unknown"},
 		"no report data":     {simtd.Request{Method: simtd.GetQuote}, "0 bytes"},
 		"long report data":   {simtd.Request{Method: simtd.GetReport, ReportData: make([]byte, 65)}, "65 bytes"},
-		"quote of register":  {simtd.Request{Method: simtd.GetQuote, ReportData: data, Register: ptr(tdx.RTMR0)}, "register is given"},
-		"extend nothing":     {simtd.Request{Method: simtd.ExtendRTMR, Register: ptr(tdx.RTMR0)}, "digest is given: false"},
+		"quote of register":  {simtd.Request{Method: simtd.GetQuote, ReportData: data, Register: new(tdx.RTMR0)}, "register is given"},
+		"extend nothing":     {simtd.Request{Method: simtd.ExtendRTMR, Register: new(tdx.RTMR0)}, "digest is given: false"},
 		"extend nowhere":     {simtd.Request{Method: simtd.ExtendRTMR, Digest: new(tdx.Digest)}, "register is given: false"},
 		"read nothing":       {simtd.Request{Method: simtd.ReadMR}, "register is given: false"},
 		"log with label":     {simtd.Request{Method: simtd.EventLog, Label: "x"}, "label is given: true"},
 		"reset with data":    {simtd.Request{Method: simtd.Reset, ReportData: data}, "report_data is given: true"},
 		"no label":           {simtd.Request{Method: simtd.SealKey}, "label has 0"},
 		"label without end":  {simtd.Request{Method: simtd.SealKey, Label: strings.Repeat("x", 257)}, "label has 257"},
-		"seal with register": {simtd.Request{Method: simtd.SealKey, Label: "x", Register: ptr(tdx.MRTD)}, "register is given: true"},
+		"seal with register": {simtd.Request{Method: simtd.SealKey, Label: "x", Register: new(tdx.MRTD)}, "register is given: true"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
