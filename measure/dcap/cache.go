@@ -5,49 +5,50 @@ import (
 	"sync"
 )
 
-// chainCache keeps chains by SHA-256 of their PEM area. Only chains that verified below the roots are kept, so nobody
-// without a PCK certificate of Intel's can push others out. What is kept does not age: dates and revocation are checked
-// at every use.
+// cache keeps what was verified once, by SHA-256 of the bytes it was verified from. Only what verified below the roots
+// is kept, so nobody without a PCK certificate of Intel's can push others out. What is kept does not age: dates and
+// revocation are checked at every use.
 //
 // It has two generations: a full young one becomes the old one, and what is still used moves back. So memory stays
 // bounded and a get costs one lock.
-type chainCache struct {
+type cache[V any] struct {
 	mu         sync.Mutex
 	limit      int // of one generation
-	young, old map[[sha256.Size]byte]*pckChain
+	young, old map[[sha256.Size]byte]*V
 }
 
-// newChainCache makes a cache of about size chains; of none if size is below 2.
-func newChainCache(size int) *chainCache {
-	return &chainCache{limit: max(size/2, 0), young: make(map[[sha256.Size]byte]*pckChain)}
+// newCache makes a cache of about size values; of none if size is below 2.
+func newCache[V any](size int) *cache[V] {
+	return &cache[V]{limit: max(size/2, 0), young: make(map[[sha256.Size]byte]*V)}
 }
 
-func (c *chainCache) get(key [sha256.Size]byte) *pckChain {
+// get is the value of a key, or nil.
+func (c *cache[V]) get(key [sha256.Size]byte) *V {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if chain, ok := c.young[key]; ok {
-		return chain
+	if v, ok := c.young[key]; ok {
+		return v
 	}
-	chain, ok := c.old[key]
+	v, ok := c.old[key]
 	if ok {
-		c.add(key, chain)
+		c.add(key, v)
 	}
-	return chain
+	return v
 }
 
-func (c *chainCache) put(key [sha256.Size]byte, chain *pckChain) {
+func (c *cache[V]) put(key [sha256.Size]byte, v *V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.add(key, chain)
+	c.add(key, v)
 }
 
-// add puts a chain into the young generation; the lock is held.
-func (c *chainCache) add(key [sha256.Size]byte, chain *pckChain) {
+// add puts a value into the young generation; the lock is held.
+func (c *cache[V]) add(key [sha256.Size]byte, v *V) {
 	if c.limit == 0 {
 		return
 	}
 	if len(c.young) >= c.limit {
-		c.old, c.young = c.young, make(map[[sha256.Size]byte]*pckChain)
+		c.old, c.young = c.young, make(map[[sha256.Size]byte]*V)
 	}
-	c.young[key] = chain
+	c.young[key] = v
 }

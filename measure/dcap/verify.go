@@ -2,7 +2,6 @@ package dcap
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"time"
 
@@ -11,14 +10,15 @@ import (
 
 // Verifier checks quotes. It may be used concurrently.
 type Verifier struct {
-	roots *Roots
-	cache *chainCache
+	roots   *Roots
+	chains  *cache[pckChain]
+	signers *cache[signer]
 }
 
-// NewVerifier makes a verifier that trusts the given roots and remembers about cacheSize certificate chains; with 0 it
-// remembers none.
+// NewVerifier makes a verifier that trusts the given roots and remembers about cacheSize certificate chains, and as many
+// attestation keys; with 0 it remembers none.
 func NewVerifier(roots *Roots, cacheSize int) *Verifier {
-	return &Verifier{roots: roots, cache: newChainCache(cacheSize)}
+	return &Verifier{roots: roots, chains: newCache[pckChain](cacheSize), signers: newCache[signer](cacheSize)}
 }
 
 // Verify checks a quote against opened collateral at a time, and says where its platform stands. Bytes after the quote's
@@ -31,23 +31,23 @@ func (v *Verifier) Verify(quote []byte, c *Collateral, now time.Time) (*Result, 
 	if err := c.CheckTime(now); err != nil {
 		return nil, err
 	}
-	chain, err := v.chain(p.Signature.PCKChain, c)
+	s, err := v.signer(&p.Signature, c)
 	if err != nil {
 		return nil, err
 	}
-	if err := chain.checkDates(now); err != nil {
+	if err := s.chain.checkDates(now); err != nil {
 		return nil, err
 	}
-	if err := chain.checkMatch(c, p.TEE); err != nil {
+	if err := s.chain.checkMatch(c, p.TEE); err != nil {
 		return nil, err
 	}
-	if err := chain.checkRevocation(c); err != nil {
+	if err := s.chain.checkRevocation(c); err != nil {
 		return nil, err
 	}
-	if err := checkSignatures(&p, chain); err != nil {
+	if err := s.checkQuote(&p); err != nil {
 		return nil, err
 	}
-	return judge(&p, chain, c)
+	return judge(&p, s, c)
 }
 
 // VerifySignatures checks what can be checked without collateral: certificate chain, quoting enclave's report, binding
@@ -57,14 +57,14 @@ func (v *Verifier) VerifySignatures(quote []byte, now time.Time) (Platform, erro
 	if err != nil {
 		return Platform{}, err
 	}
-	chain, err := v.chain(p.Signature.PCKChain, nil)
+	s, err := v.signer(&p.Signature, nil)
 	if err != nil {
 		return Platform{}, err
 	}
-	if err := chain.checkDates(now); err != nil {
+	if err := s.chain.checkDates(now); err != nil {
 		return Platform{}, err
 	}
-	return chain.platform(p.TEE), checkSignatures(&p, chain)
+	return s.chain.platform(p.TEE), s.checkQuote(&p)
 }
 
 // PlatformOf reads from a quote which collateral it needs. Nothing is verified: use it to fetch collateral, and for
@@ -86,62 +86,28 @@ func split(quote []byte) (tdx.Parts, error) {
 	return p, failAs(ClassQuoteParse, err)
 }
 
-// chain is the checked PCK chain of a PEM area, from the cache if it was seen before.
-func (v *Verifier) chain(area []byte, c *Collateral) (*pckChain, error) {
-	key := sha256.Sum256(area)
-	if chain := v.cache.get(key); chain != nil {
-		return chain, nil
-	}
-	chain, err := readChain(area, v.roots, c)
-	if err != nil {
-		return nil, err
-	}
-	v.cache.put(key, chain)
-	return chain, nil
-}
-
-// checkSignatures follows the signatures from the PCK key to the quote's message: the PCK key signs the quoting
-// enclave's report, which names the attestation key, which signs the message.
-func checkSignatures(p *tdx.Parts, chain *pckChain) error {
-	s := &p.Signature
-	if !verifyRaw(chain.leaf.key, s.QEReport, s.QESignature) {
-		return fail(ClassQuoteSignature, "the quoting enclave's report is not signed by the PCK key")
-	}
-	var buf [rawSignatureSize + 64]byte
-	binding := sha256.Sum256(append(append(buf[:0], s.Key...), s.QEAuth...))
-	var want [tdx.ReportDataSize]byte
-	copy(want[:], binding[:])
-	if !bytes.HasSuffix(s.QEReport, want[:]) { // report data ends the report body
-		return fail(ClassQuoteSignature, "the quoting enclave's report does not name the attestation key")
-	}
-	key, err := rawKey(s.Key)
-	if err != nil {
-		return fail(ClassQuoteSignature, "reading attestation key: %w", err)
-	}
-	if !verifyRaw(key, p.Message, s.Quote) {
+// checkQuote checks the quote's own signature.
+func (s *signer) checkQuote(p *tdx.Parts) error {
+	if !verifyRaw(s.key, p.Message, p.Signature.Quote) {
 		return fail(ClassQuoteSignature, "the quote is not signed by its attestation key")
 	}
 	return nil
 }
 
 // judge compares a quote whose signatures are good with the collateral.
-func judge(p *tdx.Parts, chain *pckChain, c *Collateral) (*Result, error) {
-	report, err := tdx.ParseSGXBody(p.Signature.QEReport)
-	if err != nil {
-		return nil, failAs(ClassQuoteParse, err)
-	}
-	if err := c.qe.check(report); err != nil {
+func judge(p *tdx.Parts, s *signer, c *Collateral) (*Result, error) {
+	if err := c.qe.check(s.report); err != nil {
 		return nil, failAs(ClassQEIdentity, err)
 	}
 	own, err := tdx.ParseQuote(bytes.Clone(p.Quote))
 	if err != nil {
 		return nil, failAs(ClassQuoteParse, err)
 	}
-	e := chain.extension
+	e := s.chain.extension
 	r := &Result{
 		Quote: own,
-		FMSPC: e.fmspc, PCEID: e.pceID, CA: chain.ca, PPID: e.ppid, PIID: e.piid, HasPIID: e.hasPIID,
-		Root: chain.root.id, Generation: c.generation, EvaluationNumber: c.EvaluationNumber(), CollateralExpires: c.expires,
+		FMSPC: e.fmspc, PCEID: e.pceID, CA: s.chain.ca, PPID: e.ppid, PIID: e.piid, HasPIID: e.hasPIID,
+		Root: s.chain.root.id, Generation: c.generation, EvaluationNumber: c.EvaluationNumber(), CollateralExpires: c.expires,
 	}
 	var module judgement
 	if own.TD != nil {
@@ -149,6 +115,6 @@ func judge(p *tdx.Parts, chain *pckChain, c *Collateral) (*Result, error) {
 			return nil, err
 		}
 	}
-	r.fill(c.tcb.platform(e, own.TD), module, judgement{firstReached(c.qe.levels, report.ISVSVN), c.qe.newest})
+	r.fill(c.tcb.platform(e, own.TD), module, judgement{firstReached(c.qe.levels, s.report.ISVSVN), c.qe.newest})
 	return r, nil
 }
