@@ -223,22 +223,23 @@ func (s stalled) Read([]byte) (int, error) {
 }
 
 func TestAddresses(t *testing.T) {
+	const suffixed = "http://[::1]:8081/mirror/sgx/certification/v4"
 	for text, want := range map[string]string{
-		"http://pccs:8081":                              "http://pccs:8081",
-		"https://pccs/":                                 "https://pccs",
-		"https://pccs:8081/sgx/certification/v4/":       "https://pccs:8081",
-		"http://[::1]:8081/mirror/sgx/certification/v4": "http://[::1]:8081/mirror",
-		"http://10.0.2.2:8081/a%2Fb":                    "http://10.0.2.2:8081/a%2Fb",
-		"":                                              "",
-		"pccs:8081":                                     "",
-		"ftp://pccs":                                    "",
-		"http://":                                       "",
-		"http://user:secret@pccs":                       "",
-		"http://pccs/?x=1":                              "",
-		"http://pccs/#top":                              "",
-		"http://pccs\n":                                 "",
-		"https://api.trustedservices.intel.com":         IntelURL,
-		"https://api.trustedservices.intel.com/sgx/certification/v4": IntelURL,
+		"http://pccs:8081":                  "http://pccs:8081",
+		"https://pccs/":                     "https://pccs",
+		"https://pccs:81" + apiSuffix + "/": "https://pccs:81",
+		suffixed:                            "http://[::1]:8081/mirror",
+		"http://10.0.2.2:8081/a%2Fb":        "http://10.0.2.2:8081/a%2Fb",
+		IntelURL:                            IntelURL,
+		IntelURL + apiSuffix:                IntelURL,
+		"":                                  "",
+		"pccs:8081":                         "",
+		"ftp://pccs":                        "",
+		"http://":                           "",
+		"http://user:secret@pccs":           "",
+		"http://pccs/?x=1":                  "",
+		"http://pccs/#top":                  "",
+		"http://pccs\n":                     "",
 	} {
 		got, err := parseBase(text)
 		if got != want || (err == nil) != (want != "") {
