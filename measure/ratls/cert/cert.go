@@ -222,3 +222,11 @@ func CheckTime(c *x509.Certificate, now time.Time, late time.Duration) error {
 	}
 	return nil
 }
+
+// Other is the opposite side.
+func (p Purpose) Other() Purpose {
+	if p == Server {
+		return Client
+	}
+	return Server
+}
