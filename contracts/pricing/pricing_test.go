@@ -91,7 +91,7 @@ func FuzzReserve(f *testing.F) {
 	f.Add(int64(0), int64(1), int64(8), int64(1000), int64(0), int64(0), int64(0))
 	f.Add(int64(77), int64(15), int64(1), int64(960), int64(12_500), int64(12_500), int64(5))
 	f.Fuzz(func(t *testing.T, query, maxTokens, n, coefficient, mp, mc, part int64) {
-		bound := func(x, most int64) int64 { return int64(new(big.Int).Mod(big.NewInt(x), big.NewInt(most+1)).Int64()) }
+		bound := func(x, most int64) int64 { return new(big.Int).Mod(big.NewInt(x), big.NewInt(most+1)).Int64() }
 		a := Ask{
 			QueryBytes: bound(query, 10<<20), MaxTokens: 1 + bound(maxTokens, 1<<31-2), N: 1 + bound(n, 7),
 			MaxCoefficient: 1 + bound(coefficient, 999_999_998),

@@ -1,0 +1,128 @@
+package receipt
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// apiVersion is the version of the published draft that the documents follow.
+const apiVersion = "aci/1"
+
+// SHA256 is a digest in the documents' form: "sha256:" and lower-case hex.
+func SHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// Keyset says which keys a proxy signs with. TLS holds the SHA-256 of the SPKI DER of its RA-TLS certificates.
+type Keyset struct {
+	Subject  string
+	NotAfter time.Time
+	Receipt  map[string]ed25519.PublicKey // by key id
+	TLS      []string                     // hex
+
+	digest string
+}
+
+// ParseKeyset reads a keyset; its digest is over its canonical form.
+func ParseKeyset(raw []byte) (*Keyset, error) {
+	doc, err := parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading keyset: %w", err)
+	}
+	r := reader{doc: doc}
+	k := &Keyset{
+		Subject: r.text("subject"), NotAfter: time.Unix(r.integer("not_after"), 0),
+		Receipt: make(map[string]ed25519.PublicKey), digest: SHA256(appendJCS(nil, doc)),
+	}
+	for _, item := range r.objects("receipt_signing_keys") {
+		if item.text("algo") == "ed25519" {
+			k.Receipt[item.text("key_id")] = item.bytes("public_key", ed25519.PublicKeySize)
+		}
+		r.join(item)
+	}
+	for _, item := range r.objects("tls_public_keys") {
+		k.TLS = append(k.TLS, item.text("spki_sha256"))
+		r.join(item)
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("reading keyset: %w", r.err)
+	}
+	return k, nil
+}
+
+// Digest names the keyset in receipts.
+func (k *Keyset) Digest() string { return k.digest }
+
+// NewKeyset writes a proxy's keyset in canonical form, for one receipt key and its RA-TLS keys.
+func NewKeyset(subject string, notAfter time.Time, keyID string, key ed25519.PublicKey, spki []string) []byte {
+	tls := make([]any, 0, len(spki))
+	for _, s := range spki {
+		tls = append(tls, object{"spki_sha256": s})
+	}
+	return appendJCS(nil, object{
+		"subject": subject, "not_after": notAfter.Unix(), "e2ee_public_keys": []any{}, "tls_public_keys": tls,
+		"receipt_signing_keys": []any{object{"key_id": keyID, "algo": "ed25519", "public_key": hex.EncodeToString(key)}},
+	})
+}
+
+// NonceSize is the size of the nonce of an attestation report.
+const NonceSize = 32
+
+// ReportData is the first half of the report data of the quote that proves a keyset; the second half is zero. A nil nonce
+// gives the form that may be cached.
+func ReportData(keysetDigest string, nonce *[NonceSize]byte) [32]byte {
+	statement := object{"keyset_digest": keysetDigest, "purpose": "aci.report_data.v1", "nonce": nil}
+	if nonce != nil {
+		statement["nonce"] = hex.EncodeToString(nonce[:])
+	}
+	return sha256.Sum256(appendJCS(nil, statement))
+}
+
+// Session is what a proxy found out about a worker before it used it. It is named by its content.
+type Session struct {
+	ID                 string
+	Established, Until time.Time
+	WorkerSC, Image    string
+	Model, Engine      string
+	SPKI               string // of the worker's RA-TLS key, hex
+	ReceiptKeyID       string
+	ReceiptKey         ed25519.PublicKey // nil for workers that sign nothing
+	EvidenceDigest     string
+	EvidenceData       string
+}
+
+// ParseSession reads a session and names it.
+func ParseSession(raw []byte) (*Session, error) {
+	doc, err := parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading session: %w", err)
+	}
+	r := reader{doc: doc}
+	id, evidence := r.object("identity"), r.object("evidence")
+	s := &Session{
+		ID:          strings.TrimPrefix(SHA256(appendJCS(nil, doc)), "sha256:"),
+		Established: time.Unix(r.integer("established_at"), 0), Until: time.Unix(r.integer("expires_at"), 0),
+		WorkerSC: id.text("worker_sc"), Image: id.text("image_hash"), Model: id.text("model_id"), Engine: id.text("engine"),
+		EvidenceDigest: evidence.text("digest"), EvidenceData: evidence.text("data"),
+	}
+	if _, signs := id.doc["receipt_key"]; signs {
+		s.ReceiptKeyID, s.ReceiptKey = id.text("receipt_key_id"), id.bytes("receipt_key", ed25519.PublicKeySize)
+	}
+	for _, b := range r.objects("channel_binding") {
+		if b.text("type") == "tls_spki_sha256" {
+			s.SPKI = b.text("spki_sha256")
+		}
+		r.join(b)
+	}
+	r.join(id)
+	r.join(evidence)
+	if r.err != nil {
+		return nil, fmt.Errorf("reading session: %w", r.err)
+	}
+	return s, nil
+}

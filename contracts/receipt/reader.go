@@ -1,0 +1,110 @@
+package receipt
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+)
+
+// reader takes typed members from an object and keeps the first error.
+type reader struct {
+	doc object
+	err error
+}
+
+func (r *reader) fail(key, rule string) {
+	if r.err == nil {
+		r.err = fmt.Errorf("member %q %s", key, rule)
+	}
+}
+
+// join takes over the error of a reader for a part.
+func (r *reader) join(part *reader) {
+	if r.err == nil {
+		r.err = part.err
+	}
+}
+
+func (r *reader) text(key string) string {
+	s, ok := r.doc[key].(string)
+	if !ok {
+		r.fail(key, "is not a string")
+	}
+	return s
+}
+
+// optional reads a string or null; null is empty.
+func (r *reader) optional(key string) string {
+	if v, there := r.doc[key]; there && v == nil {
+		return ""
+	}
+	return r.text(key)
+}
+
+func (r *reader) integer(key string) int64 {
+	n, ok := r.doc[key].(int64)
+	if !ok {
+		r.fail(key, "is not an integer")
+	}
+	return n
+}
+
+// count reads an integer that is not negative.
+func (r *reader) count(key string) int64 {
+	n := r.integer(key)
+	if n < 0 {
+		r.fail(key, "is negative")
+	}
+	return n
+}
+
+// amount reads an unsigned number of 64 bits from a decimal string.
+func (r *reader) amount(key string) uint64 {
+	s := r.text(key)
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || s != strconv.FormatUint(n, 10) {
+		r.fail(key, "is not a decimal number")
+	}
+	return n
+}
+
+func (r *reader) flag(key string) bool {
+	b, ok := r.doc[key].(bool)
+	if !ok {
+		r.fail(key, "is not true or false")
+	}
+	return b
+}
+
+func (r *reader) bytes(key string, size int) []byte {
+	raw, err := hex.DecodeString(r.text(key))
+	if err != nil || len(raw) != size {
+		r.fail(key, fmt.Sprintf("is not %d bytes in hexadecimal", size))
+		return make([]byte, size)
+	}
+	return raw
+}
+
+func (r *reader) object(key string) *reader {
+	o, ok := r.doc[key].(object)
+	if !ok {
+		r.fail(key, "is not an object")
+	}
+	return &reader{doc: o}
+}
+
+func (r *reader) objects(key string) []*reader {
+	list, ok := r.doc[key].([]any)
+	if !ok {
+		r.fail(key, "is not an array")
+	}
+	out := make([]*reader, 0, len(list))
+	for _, e := range list {
+		o, ok := e.(object)
+		if !ok {
+			r.fail(key, "holds something else than objects")
+		}
+		out = append(out, &reader{doc: o})
+	}
+	return out
+}

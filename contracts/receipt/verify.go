@@ -1,0 +1,309 @@
+package receipt
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"cocoon/contracts/api/sse"
+	"cocoon/contracts/pricing"
+)
+
+// Class names the rule that a receipt breaks (inference.md section 10.5, in the order of the checks).
+type Class string
+
+// The classes of broken receipts.
+const (
+	Malformed          Class = "malformed"
+	VersionUnsupported Class = "version_unsupported"
+	KeysetMismatch     Class = "keyset_mismatch"
+	KeysetExpired      Class = "keyset_expired"
+	UnknownKey         Class = "unknown_key"
+	SignatureInvalid   Class = "signature_invalid"
+	EventOrder         Class = "event_order"
+	EventDuplicate     Class = "event_duplicate"
+	EventMissing       Class = "event_missing"
+	RequestHash        Class = "request_hash_mismatch"
+	ResponseHash       Class = "response_hash_mismatch"
+	UsageInconsistent  Class = "usage_inconsistent"
+	CostMismatch       Class = "cost_mismatch"
+	PriceMismatch      Class = "price_mismatch"
+	OverReservation    Class = "over_reservation"
+	ChannelMismatch    Class = "channel_mismatch"
+	SessionUnknown     Class = "session_unknown"
+	WorkerMismatch     Class = "worker_mismatch"
+	StatementInvalid   Class = "worker_statement_invalid"
+)
+
+// BrokenError is the verdict on a receipt that must not be believed.
+type BrokenError struct {
+	Class Class
+	Why   string
+}
+
+// Error names the class and what was found.
+func (e *BrokenError) Error() string { return string(e.Class) + ": " + e.Why }
+
+// ClassOf is the class of a verdict, empty for none.
+func ClassOf(err error) Class {
+	if e, ok := errors.AsType[*BrokenError](err); ok {
+		return e.Class
+	}
+	return ""
+}
+
+func broken(c Class, format string, args ...any) error {
+	return &BrokenError{Class: c, Why: fmt.Sprintf(format, args...)}
+}
+
+// Context is what the verifier knows for itself: its own bytes and contracts, and what others judged before.
+type Context struct {
+	// Request and Response are the bodies that the caller sent and received. For a request that was cancelled the response
+	// may be a prefix of what the proxy emitted.
+	Request, Response []byte
+	// Keysets are those that a verified quote has established, by digest.
+	Keysets map[string]*Keyset
+	// Session finds a session whose evidence was judged; nil result means unknown.
+	Session func(id string) *Session
+	// Price gives the root contract's price at a version of its configuration.
+	Price             func(configVersion, paramsVersion int64) (nano uint64, ok bool)
+	ClientSC, ProxySC string
+	Now               time.Time
+}
+
+// Verify checks a receipt and returns it. The error is a *BrokenError of the first class that applies.
+func Verify(raw []byte, ctx Context) (*Receipt, error) {
+	doc, err := parse(raw)
+	if err != nil {
+		return nil, broken(Malformed, "%v", err)
+	}
+	if err := checkSignature(doc, ctx); err != nil {
+		return nil, err
+	}
+	events, err := sortEvents(doc)
+	if err != nil {
+		return nil, err
+	}
+	r, err := read(doc, events)
+	if err != nil {
+		return nil, broken(Malformed, "%v", err)
+	}
+	for _, check := range []func(*Receipt, Context) error{
+		checkBodies, checkCounts, checkCost, checkPrice, checkReservation, checkChannel, checkSession, checkWorker, checkStatement,
+	} {
+		if err := check(r, ctx); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func checkSignature(doc object, ctx Context) error {
+	if v, _ := doc["api_version"].(string); v != apiVersion {
+		return broken(VersionUnsupported, "api_version is %.20q; this program knows %s", v, apiVersion)
+	}
+	digest, _ := doc["workload_keyset_digest"].(string)
+	keyset, ok := ctx.Keysets[digest]
+	if !ok {
+		return broken(KeysetMismatch, "no verified quote has established the keyset %.80q", digest)
+	}
+	served, _ := doc["served_at"].(int64)
+	if time.Unix(served, 0).After(keyset.NotAfter) {
+		return broken(KeysetExpired, "the keyset ended at %s, before the receipt", keyset.NotAfter.UTC().Format(time.RFC3339))
+	}
+	id, _ := doc["key_id"].(string)
+	key, ok := keyset.Receipt[id]
+	if !ok {
+		return broken(UnknownKey, "the keyset has no receipt key %.40q", id)
+	}
+	text, _ := doc["signature"].(string)
+	signature, err := hex.DecodeString(text)
+	unsigned := make(object, len(doc))
+	for k, v := range doc {
+		if k != "signature" {
+			unsigned[k] = v
+		}
+	}
+	if err != nil || !ed25519.Verify(key, appendJCS(nil, unsigned), signature) {
+		return broken(SignatureInvalid, "the signature of key %s does not fit the document", id)
+	}
+	return nil
+}
+
+// ranks are the known types in their order.
+func ranks() map[string]int {
+	out := make(map[string]int)
+	for i, name := range []string{
+		eventReceived, eventForwarded, eventVerified, eventWorker, eventReturned, eventUsage, eventStatement, eventChannel, eventOutcome,
+	} {
+		out[name] = i
+	}
+	return out
+}
+
+// sortEvents finds the events of the known types. Unknown types are ignored, as the draft says.
+func sortEvents(doc object) (map[string]*reader, error) {
+	top := reader{doc: doc}
+	list := top.objects("event_log")
+	if top.err != nil {
+		return nil, broken(Malformed, "%v", top.err)
+	}
+	rank, found, last := ranks(), make(map[string]*reader), -1
+	var double string
+	for i, e := range list {
+		kind, _ := e.doc["type"].(string)
+		n, known := rank[kind]
+		if i == 0 && kind != eventReceived {
+			return nil, broken(EventOrder, "the first event is not %s", eventReceived)
+		}
+		if !known {
+			continue
+		}
+		if found[kind] != nil {
+			double = kind
+			continue
+		}
+		if n < last {
+			return nil, broken(EventOrder, "%s stands behind a later event", kind)
+		}
+		last, found[kind] = n, e
+	}
+	if double != "" {
+		return nil, broken(EventDuplicate, "%s stands twice", double)
+	}
+	needed := []string{eventReceived, eventVerified, eventReturned, eventUsage, eventChannel, eventOutcome}
+	if found[eventForwarded] != nil {
+		needed = append(needed, eventWorker)
+	}
+	for _, kind := range needed {
+		if found[kind] == nil {
+			return nil, broken(EventMissing, "%s is missing", kind)
+		}
+	}
+	return found, nil
+}
+
+func checkBodies(r *Receipt, ctx Context) error {
+	if got := SHA256(ctx.Request); got != r.RequestHash {
+		return broken(RequestHash, "the request sent has %s, the receipt %s", got, r.RequestHash)
+	}
+	if int64(len(ctx.Response)) < r.Outcome.Bytes && r.Outcome.Status == Cancelled {
+		return nil // the caller left before the end; whoever saw all bytes has checked the hash
+	}
+	if got := SHA256(ctx.Response); got != r.ResponseHash || int64(len(ctx.Response)) != r.Outcome.Bytes {
+		return broken(ResponseHash, "the answer received has %d bytes and %s, the receipt %d and %s", len(ctx.Response), got, r.Outcome.Bytes, r.ResponseHash)
+	}
+	return nil
+}
+
+func checkCounts(r *Receipt, _ Context) error {
+	u := r.Usage
+	if u.Tokens.Cached > u.Tokens.Prompt || u.Tokens.Reasoning > u.Tokens.Completion {
+		return broken(UsageInconsistent, "a part of the tokens exceeds its whole")
+	}
+	if want := pricing.Bill(u.Tokens, u.Coefficient, u.Multipliers); want != u.Billed {
+		return broken(UsageInconsistent, "the counts bill %+v, the receipt says %+v", want, u.Billed)
+	}
+	if u.claimedTokens != u.Tokens.Prompt+u.Tokens.Completion || u.claimedTotal != u.Total() {
+		return broken(UsageInconsistent, "the sums %d and %d are not those of their parts", u.claimedTokens, u.claimedTotal)
+	}
+	if u.Estimated != (u.Source == "counted") {
+		return broken(UsageInconsistent, "source %s and estimated %t do not go together", u.Source, u.Estimated)
+	}
+	if u.Source == "none" && u.Tokens != (pricing.Tokens{}) {
+		return broken(UsageInconsistent, "tokens without a source")
+	}
+	return nil
+}
+
+func checkCost(r *Receipt, _ Context) error {
+	total := r.Usage.Total()
+	want := new(big.Int).Mul(big.NewInt(total), new(big.Int).SetUint64(r.Usage.Price))
+	if want.Cmp(new(big.Int).SetUint64(r.Usage.Cost)) != 0 {
+		return broken(CostMismatch, "%d tokens at %d nanoTON do not cost %d", total, r.Usage.Price, r.Usage.Cost)
+	}
+	return nil
+}
+
+func checkPrice(r *Receipt, ctx Context) error {
+	price, ok := ctx.Price(r.Usage.ConfigVersion, r.Usage.ParamsVersion)
+	if !ok || price != r.Usage.Price {
+		return broken(PriceMismatch, "%d nanoTON is not the root contract's price at version %d", r.Usage.Price, r.Usage.ConfigVersion)
+	}
+	return nil
+}
+
+func checkReservation(r *Receipt, _ Context) error {
+	if r.Usage.Total() > r.Usage.Reserved {
+		return broken(OverReservation, "%d tokens were billed, %d reserved", r.Usage.Total(), r.Usage.Reserved)
+	}
+	return nil
+}
+
+func checkChannel(r *Receipt, ctx Context) error {
+	if r.Channel.ProxySC != ctx.ProxySC || r.Channel.ClientSC != ctx.ClientSC {
+		return broken(ChannelMismatch, "the receipt is for the channel between %.70q and %.70q", r.Channel.ClientSC, r.Channel.ProxySC)
+	}
+	return nil
+}
+
+func checkSession(r *Receipt, ctx Context) error {
+	if r.Verified.OK && ctx.Session(r.Verified.SessionID) == nil {
+		return broken(SessionUnknown, "no judged session has the id %.70q", r.Verified.SessionID)
+	}
+	return nil
+}
+
+func checkWorker(r *Receipt, ctx Context) error {
+	if r.Worker == nil {
+		return nil
+	}
+	s := ctx.Session(r.Verified.SessionID)
+	if s == nil {
+		return broken(WorkerMismatch, "a worker served that no session stands for")
+	}
+	if w := r.Worker; w.SC != s.WorkerSC || w.SPKI != s.SPKI || w.Image != s.Image || w.Engine != s.Engine {
+		return broken(WorkerMismatch, "the worker of the receipt is not the one of its session")
+	}
+	return nil
+}
+
+// checkStatement rebuilds what the worker signed. A worker whose session has a receipt key must have signed.
+func checkStatement(r *Receipt, ctx Context) error {
+	if r.Worker == nil {
+		return nil
+	}
+	s := ctx.Session(r.Verified.SessionID)
+	if s.ReceiptKey == nil {
+		return nil
+	}
+	st := r.Statement
+	if st == nil || st.KeyID != s.ReceiptKeyID {
+		return broken(StatementInvalid, "the worker's statement is missing or of another key")
+	}
+	signed := WorkerStatement{
+		RequestID: r.ID, RequestHash: r.ForwardedHash, ResponseHash: st.ResponseHash, Status: st.Status,
+		ServedAt: st.Served, WorkerSC: s.WorkerSC, Tokens: r.Usage.Tokens,
+	}
+	if !ed25519.Verify(s.ReceiptKey, signed.Bytes(), st.Signature) {
+		return broken(StatementInvalid, "the worker signed something else")
+	}
+	if int64(len(ctx.Response)) < r.Outcome.Bytes {
+		return nil
+	}
+	rest := ctx.Response
+	for range min(st.ProxyPings, int64(len(rest)/len(sse.Ping))) {
+		var ping bool
+		if rest, ping = bytes.CutPrefix(rest, []byte(sse.Ping)); !ping {
+			return broken(StatementInvalid, "the proxy's pings are not what the receipt says")
+		}
+	}
+	if SHA256(rest) != st.ResponseHash {
+		return broken(StatementInvalid, "the worker answered with other bytes")
+	}
+	return nil
+}
