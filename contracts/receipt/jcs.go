@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"cocoon/contracts/api/jsonscan"
 )
@@ -121,8 +122,7 @@ func appendJCS(dst []byte, v any) []byte {
 
 // appendString escapes what RFC 8785 section 3.2.2.2 escapes and nothing else: encoding/json escapes more.
 func appendString(dst []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	short := [' ']byte{'\b': 'b', '\t': 't', '\n': 'n', '\f': 'f', '\r': 'r'}
+	const hex, control, letter = "0123456789abcdef", "\b\t\n\f\r", "btnfr"
 	dst = append(dst, '"')
 	for i := range len(s) {
 		switch c := s[i]; {
@@ -130,8 +130,8 @@ func appendString(dst []byte, s string) []byte {
 			dst = append(dst, '\\', c)
 		case c >= ' ':
 			dst = append(dst, c)
-		case short[c] != 0:
-			dst = append(dst, '\\', short[c])
+		case strings.IndexByte(control, c) >= 0:
+			dst = append(dst, '\\', letter[strings.IndexByte(control, c)])
 		default:
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
