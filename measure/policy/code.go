@@ -101,8 +101,9 @@ func (t Type) bit() types {
 		return fakeType
 	case SGX:
 		return sgxType
+	default:
+		return tdxType
 	}
-	return tdxType
 }
 
 // ImageSource says where the list of allowed images comes from.
@@ -154,7 +155,7 @@ func (r Role) String() string {
 func ParseRole(s string) (Role, error) {
 	for i, name := range roleNames() {
 		if s == name {
-			return Role(i), nil //nolint:gosec // five names
+			return Role(i), nil
 		}
 	}
 	return 0, fmt.Errorf("role %q is none of client, proxy, worker, key_manager, tool", s)

@@ -67,8 +67,9 @@ func wantImage(r *Rules) string {
 		return "an image of the root contract"
 	case Deferred:
 		return "any, the service decides"
+	default:
+		return oneOf(r.AllowedImages, tdx.Hash.String)
 	}
-	return oneOf(r.AllowedImages, tdx.Hash.String)
 }
 
 // judgeImage compares with the list of the policy's source. Whether there is a list is the next rule.
@@ -80,18 +81,13 @@ func judgeImage(s *subject, words []byte) ([]byte, outcome) {
 	if s.image == s.noImage || s.image.IsZero() {
 		return append(words, " (nothing measured)"...), fail
 	}
-	switch s.rules.ImageSource {
-	case Deferred:
-		return words, pass
-	case FromChain:
-		if s.listless() != "" {
-			return words, skip
-		}
-		return words, passIf(slices.Contains(s.listed, s.image))
-	}
 	switch {
+	case s.rules.ImageSource == Deferred:
+		return words, pass
 	case s.listless() != "":
 		return words, skip
+	case s.rules.ImageSource == FromChain:
+		return words, passIf(slices.Contains(s.listed, s.image))
 	case len(s.rules.AllowedImages) == 0:
 		return words, pass // MRTD or RTMR decide
 	}
@@ -119,8 +115,9 @@ func wantList(r *Rules) string {
 		return "a list from the root contract"
 	case Deferred:
 		return "the service behind the connection to decide"
+	default:
+		return "an allow-list with an entry"
 	}
-	return "an allow-list with an entry"
 }
 
 func judgeList(s *subject, words []byte) ([]byte, outcome) {
@@ -137,27 +134,22 @@ func judgeList(s *subject, words []byte) ([]byte, outcome) {
 	case FromChain:
 		words = strconv.AppendInt(words, int64(len(s.listed)), 10)
 		return appendDate(append(words, " images at "...), s.listedAt), pass
+	default:
+		return strconv.AppendInt(append(words, "entries: "...), int64(s.rules.entries()), 10), pass
 	}
-	return strconv.AppendInt(append(words, "entries: "...), int64(s.rules.entries()), 10), pass
 }
 
 // listless says why there is no list to compare an image with; "" when there is one.
 func (s *subject) listless() string {
-	switch s.rules.ImageSource {
-	case Deferred:
-		return ""
-	case FromChain:
-		switch {
-		case s.env.Images == nil:
-			return "no access to the chain"
-		case s.listedErr != nil:
-			return "an unavailable list"
-		case len(s.listed) == 0:
-			return "an empty list"
-		}
-		return ""
-	}
-	if s.rules.entries() == 0 {
+	source := s.rules.ImageSource
+	switch {
+	case source == FromChain && s.env.Images == nil:
+		return "no access to the chain"
+	case source == FromChain && s.listedErr != nil:
+		return "an unavailable list"
+	case source == FromChain && len(s.listed) == 0:
+		return "an empty list"
+	case source == FromList && s.rules.entries() == 0:
 		return "an empty allow-list, which admits nobody"
 	}
 	return ""

@@ -105,7 +105,7 @@ func readRole(path string, v json.RawMessage, r *Rules) error {
 func readNetwork(path string, v json.RawMessage, r *Rules) error {
 	n, err := readInt(path, v, math.MinInt32, math.MaxInt32)
 	if err == nil {
-		id := int32(n)
+		id := int32(n) //nolint:gosec // readInt bounds it
 		r.Claims.NetworkID = &id
 	}
 	return err

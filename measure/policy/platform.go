@@ -60,13 +60,12 @@ func wantStatus(r *Rules) string {
 }
 
 func judgeStatus(s *subject, q *dcap.Result, words []byte) ([]byte, outcome) {
-	words = append(words, q.Combined.String()...)
-	words = append(append(words, " (platform "...), q.PlatformStatus.String()...)
+	words = appendStatus(words, q.Combined)
+	words = appendStatus(append(words, " (platform "...), q.PlatformStatus)
 	if s.td != nil {
-		words = append(append(words, ", module "...), q.ModuleStatus.String()...)
+		words = appendStatus(append(words, ", module "...), q.ModuleStatus)
 	}
-	words = append(append(words, ", QE "...), q.QEStatus.String()...)
-	words = append(words, ')')
+	words = append(appendStatus(append(words, ", QE "...), q.QEStatus), ')')
 	if !q.TCBDate.IsZero() {
 		words = appendDate(append(words, ", level of "...), q.TCBDate)
 	}
@@ -83,6 +82,13 @@ func judgeStatus(s *subject, q *dcap.Result, words []byte) ([]byte, outcome) {
 	return words, passIf(!s.env.Now.After(end))
 }
 
+func appendStatus(words []byte, s dcap.Status) []byte {
+	if s == dcap.NoStatus {
+		return append(words, "no status"...)
+	}
+	return append(words, s.String()...)
+}
+
 // hopeless reports the statuses that no policy may accept (attestation.md section 10.4), and the absence of one.
 func hopeless(s dcap.Status) bool { return s == dcap.NoStatus || s >= dcap.Unrecognized }
 
@@ -95,7 +101,7 @@ func wantAdvisories(r *Rules) string {
 
 // judgeAdvisories asks for every advisory of a level that is not UpToDate to be listed.
 func judgeAdvisories(s *subject, q *dcap.Result, words []byte) ([]byte, outcome) {
-	words = append(words, q.Combined.String()...)
+	words = appendStatus(words, q.Combined)
 	missing := false
 	for i, id := range q.Advisories {
 		words = append(words, ", "...)

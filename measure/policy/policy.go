@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"sync"
+
 	"cocoon/measure/dcap"
 	"cocoon/measure/tdx"
 )
@@ -14,6 +16,8 @@ type Policy struct {
 	// intel is the id of the one root that is not simulated, noImage the image hash of a TD without measurements.
 	intel   dcap.RootID
 	noImage tdx.Hash
+	// spare holds subjects between checks.
+	spare sync.Pool
 }
 
 // New makes a policy of rules. It refuses rules that contradict each other or could never be meant; the error lists
@@ -61,38 +65,52 @@ func (p *Policy) Rules() Rules { return p.rules.clone() }
 
 // Check judges evidence. It judges every rule, also after one has failed, so that a refusal lists all that is wrong.
 func (p *Policy) Check(ev Evidence, env Env) Verdict {
-	s := subject{rules: &p.rules, intel: p.intel, noImage: p.noImage, ev: &ev, env: &env}
+	s, ok := p.spare.Get().(*subject)
+	if !ok {
+		s = &subject{words: make([]byte, 0, usualWords)}
+	}
+	defer p.release(s)
+	s.rules, s.intel, s.noImage, s.ev, s.env = &p.rules, p.intel, p.noImage, ev, env
 	s.read()
 	v := Verdict{
-		Code: OK, Type: p.rules.Type, Quote: ev.Quote, Fake: ev.Fake, ImageHash: s.image, Claims: ev.Claims,
+		Code: OK, Type: p.rules.Type, Quote: s.quote, Fake: ev.Fake, ImageHash: s.image, Claims: ev.Claims,
 		ImagesAt: s.listedAt, Findings: make([]Finding, len(p.table)),
 	}
-	var scratch [scratchSize]byte
-	words, ends := scratch[:0], [maxRules]int{}
+	words := s.words
 	for i := range p.table {
 		row, f := &p.table[i], &v.Findings[i]
 		var out outcome
-		words, out = row.judge(&s, words)
-		ends[i] = len(words)
+		words, out = row.judge(s, words)
+		s.ends = append(s.ends, len(words))
 		f.Rule, f.Code, f.Want = row.name, row.code, p.wants[i]
 		f.OK, f.Skipped = out == pass, out == skip
 		if row.failure != nil && out == fail {
-			f.Code = row.failure(&s)
+			f.Code = row.failure(s)
 		}
 		if out == fail && v.Code == OK {
 			v.Code = f.Code
 		}
 	}
-	v.settle(words, ends[:len(p.table)])
+	s.words = words
+	v.settle(s)
 	return v
 }
 
+// release keeps the subject's memory for the next check, and nothing of its peer.
+func (p *Policy) release(s *subject) {
+	if cap(s.words) > maxSpare {
+		return
+	}
+	*s = subject{words: s.words[:0], ends: s.ends[:0]}
+	p.spare.Put(s)
+}
+
 // settle cuts the words that rules got into findings, all from one string, and closes the verdict.
-func (v *Verdict) settle(words []byte, ends []int) {
-	all, start, skipped := string(words), 0, false
-	for i := range v.Findings {
-		v.Findings[i].Got = all[start:ends[i]]
-		start = ends[i]
+func (v *Verdict) settle(s *subject) {
+	all, start, skipped := string(s.words), 0, false
+	for i, end := range s.ends {
+		v.Findings[i].Got = all[start:end]
+		start = end
 		skipped = skipped || v.Findings[i].Skipped
 	}
 	if v.Code == OK && skipped {
@@ -101,8 +119,8 @@ func (v *Verdict) settle(words []byte, ends []int) {
 	v.OK = v.Code == OK
 }
 
-// scratchSize holds the words of a usual check without growing; maxRules bounds the table.
+// usualWords holds the words of a usual check without growing; memory beyond maxSpare is not kept.
 const (
-	scratchSize = 3 << 10
-	maxRules    = 40
+	usualWords = 3 << 10
+	maxSpare   = 16 << 10
 )

@@ -24,8 +24,9 @@ func wantFormat(r *Rules) string {
 		return "fake TDX evidence"
 	case SGX:
 		return "an SGX quote"
+	default:
+		return "a TDX quote"
 	}
-	return "a TDX quote"
 }
 
 // judgeFormat judges the kind of evidence, before anything in it.

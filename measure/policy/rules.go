@@ -66,7 +66,7 @@ func (f Filter[ID]) admits(id ID) bool {
 }
 
 func (f Filter[ID]) clone() Filter[ID] {
-	return Filter[ID]{slices.Clone(f.Allow), slices.Clone(f.Deny)}
+	return Filter[ID]{copied(f.Allow), copied(f.Deny)}
 }
 
 // ClaimRules bound the claims of a wire profile v2 certificate.
@@ -121,17 +121,20 @@ func Defaults(t Type) Rules {
 	return r
 }
 
+// copied is a copy of a list; nil if it is empty, so that equal rules are equal values.
+func copied[T any](list []T) []T { return append([]T(nil), list...) }
+
 // clone copies every list, so that nobody else holds one of a Policy's.
 func (r Rules) clone() Rules {
-	r.AllowedImages = slices.Clone(r.AllowedImages)
-	r.AllowedMRTD = slices.Clone(r.AllowedMRTD)
-	r.AllowedRTMR = slices.Clone(r.AllowedRTMR)
-	r.AllowedEnclaves = slices.Clone(r.AllowedEnclaves)
-	r.CollateralRoots = slices.Clone(r.CollateralRoots)
-	r.MRSEAM = slices.Clone(r.MRSEAM)
-	r.MRServiceTD = slices.Clone(r.MRServiceTD)
-	r.TCB.Accepted = slices.Clone(r.TCB.Accepted)
-	r.TCB.Advisories = slices.Clone(r.TCB.Advisories)
+	r.AllowedImages = copied(r.AllowedImages)
+	r.AllowedMRTD = copied(r.AllowedMRTD)
+	r.AllowedRTMR = copied(r.AllowedRTMR)
+	r.AllowedEnclaves = copied(r.AllowedEnclaves)
+	r.CollateralRoots = copied(r.CollateralRoots)
+	r.MRSEAM = copied(r.MRSEAM)
+	r.MRServiceTD = copied(r.MRServiceTD)
+	r.TCB.Accepted = copied(r.TCB.Accepted)
+	r.TCB.Advisories = copied(r.TCB.Advisories)
 	r.FMSPC, r.PPID, r.PIID = r.FMSPC.clone(), r.PPID.clone(), r.PIID.clone()
 	if r.Claims.Role != nil {
 		role := *r.Claims.Role

@@ -17,8 +17,8 @@ type subject struct {
 	// intel is the id of the root that is not simulated; noImage is the image hash of a TD without measurements.
 	intel   dcap.RootID
 	noImage tdx.Hash
-	ev      *Evidence
-	env     *Env
+	ev      Evidence
+	env     Env
 	// quote is the verified quote; td or enclave is its body. All are nil without one.
 	quote   *dcap.Result
 	td      *tdx.Body
@@ -28,6 +28,9 @@ type subject struct {
 	listed    []tdx.Hash
 	listedAt  time.Time
 	listedErr error
+	// words are what the rules judged so far got, one after the other; ends is where each ends.
+	words []byte
+	ends  []int
 }
 
 // read takes out of the evidence what several rules need.

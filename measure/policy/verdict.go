@@ -42,7 +42,7 @@ type Finding struct {
 }
 
 // Denied is the error of a verdict that does not admit the peer: its first failed rule.
-type Denied struct {
+type Denied struct { //nolint:errname // the name that layout.md section 7 gives to verdicts that are errors
 	Code            Code
 	Rule, Want, Got string
 }
