@@ -5,10 +5,11 @@ import (
 	"io"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"cocoon/measure/ratls"
 )
 
 // maxImages bounds how many images of peers get a series of their own on a listener: with a policy that asks for no
@@ -53,11 +54,6 @@ func (m *Metrics) evicted(reason string) {
 	m.Counter(fmt.Sprintf(`router_sessions_evicted_total{reason=%q}`, reason)).Inc()
 }
 
-// moved counts bytes of one direction, in from the peer, out to it.
-func (m *Metrics) moved(listener, direction string, n int64) {
-	m.Counter(fmt.Sprintf(`router_bytes_total{listener=%q,direction=%q}`, listener, direction)).AddInt64(n)
-}
-
 // lived counts a live session until the returned function is called.
 func (m *Metrics) lived(listener, image string) (ended func()) {
 	g := m.liveGauge(listener, image)
@@ -82,14 +78,10 @@ func (m *Metrics) liveGauge(listener, image string) *metrics.Gauge {
 	return images[image]
 }
 
-// The stages whose time is measured.
+// The stages that measure/ratls does not know.
 const (
-	stageSOCKS  = "socks"
-	stageDial   = "dial"
-	stageProof  = "pow"
-	stageTLS    = "tls"
-	stageVerify = "verify"
-	stageInner  = "inner_dial"
+	stageSOCKS ratls.Stage = "socks"
+	stageInner ratls.Stage = "inner_dial"
 )
 
 // bounds are the buckets of a stage's histogram.
@@ -109,8 +101,8 @@ type histogram struct {
 }
 
 // stage is the histogram of a stage on a listener.
-func (m *Metrics) stage(listener, stage string) *histogram {
-	labels := fmt.Sprintf(`listener=%q,stage=%q`, listener, stage)
+func (m *Metrics) stage(listener string, stage ratls.Stage) *histogram {
+	labels := fmt.Sprintf(`listener=%q,stage=%q`, listener, string(stage))
 	h := &histogram{bounds: bounds(), sum: m.set.GetOrCreateFloatCounter(fmt.Sprintf(`router_stage_seconds_sum{%s}`, labels))}
 	for _, b := range h.bounds {
 		le := strconv.FormatFloat(b.Seconds(), 'g', -1, 64)
@@ -137,22 +129,42 @@ func (h *histogram) observe(d time.Duration) {
 type listenerMetrics struct {
 	all      *Metrics
 	name     string
-	stages   map[string]*histogram
+	stages   map[ratls.Stage]*histogram
 	accepted *metrics.Counter
 	panics   *metrics.Counter
-	// difficulty is the last one asked for.
-	difficulty atomic.Int64
+	// in and out count bytes from peers and to them.
+	in, out *metrics.Counter
+	// proofs and badProofs count the proofs of work that were made or checked.
+	proofs, badProofs *metrics.Counter
 }
 
 func (m *Metrics) listener(name string) *listenerMetrics {
+	labelled := func(format string) *metrics.Counter { return m.Counter(fmt.Sprintf(format, name)) }
 	l := &listenerMetrics{
-		all: m, name: name, stages: map[string]*histogram{},
-		accepted: m.Counter(fmt.Sprintf(`router_accepted_total{listener=%q}`, name)),
-		panics:   m.Counter(fmt.Sprintf(`router_panics_total{listener=%q}`, name)),
+		all: m, name: name, stages: map[ratls.Stage]*histogram{},
+		accepted: labelled(`router_accepted_total{listener=%q}`), panics: labelled(`router_panics_total{listener=%q}`),
+		in: labelled(`router_bytes_total{listener=%q,direction="in"}`), out: labelled(`router_bytes_total{listener=%q,direction="out"}`),
+		proofs: labelled(`router_pow_total{listener=%q,result="ok"}`), badProofs: labelled(`router_pow_total{listener=%q,result="failed"}`),
 	}
-	for _, s := range []string{stageSOCKS, stageDial, stageProof, stageTLS, stageVerify, stageInner} {
+	for _, s := range []ratls.Stage{stageSOCKS, ratls.StageDial, ratls.StagePoW, ratls.StageTLS, ratls.StageVerify, ratls.StageFresh, stageInner} {
 		l.stages[s] = m.stage(name, s)
 	}
-	m.Gauge(fmt.Sprintf(`router_pow_difficulty{listener=%q}`, name), func() float64 { return float64(l.difficulty.Load()) })
 	return l
 }
+
+// observe is what measure/ratls calls at the end of a stage.
+func (l *listenerMetrics) observe(s ratls.Stage, took time.Duration, err error) {
+	if h := l.stages[s]; h != nil {
+		h.observe(took)
+	}
+	switch {
+	case s != ratls.StagePoW:
+	case err == nil:
+		l.proofs.Inc()
+	default:
+		l.badProofs.Inc()
+	}
+}
+
+// outcome counts the end of a handshake.
+func (l *listenerMetrics) outcome(code string) { l.all.outcome(l.name, code) }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -33,15 +33,12 @@ func secured(c *tls.Conn, s *socket) end { return end{c, s} }
 // errAborted marks a session that did not end with both streams' ends.
 var errAborted = errors.New("session aborted")
 
-// flow counts one direction.
-type flow struct{ bytes atomic.Int64 }
-
 // pipe moves bytes both ways until both streams have ended, or one broke; then both ends are closed. first is written
 // to local before anything from the peer, together with what has arrived already, under the write deadline that local
 // has.
-func pipe(local, peer end, first []byte, in, out *flow) error {
+func pipe(local, peer end, first []byte, in, out *metrics.Counter) error {
 	var directions errgroup.Group
-	run := func(from, to end, head []byte, f *flow) func() error {
+	run := func(from, to end, head []byte, f *metrics.Counter) func() error {
 		return func() (err error) {
 			defer func() {
 				if p := recover(); p != nil {
@@ -67,7 +64,7 @@ func pipe(local, peer end, first []byte, in, out *flow) error {
 }
 
 // copyStream moves one direction and ends the stream at its end.
-func copyStream(from, to end, head []byte, f *flow) error {
+func copyStream(from, to end, head []byte, f *metrics.Counter) error {
 	from.socket.eager = from.socket.pollable()
 	for {
 		ended, err := copyBurst(from, to, head, f)
@@ -89,7 +86,7 @@ func copyStream(from, to end, head []byte, f *flow) error {
 }
 
 // copyBurst moves what has arrived, with a buffer that it gives back before waiting for more.
-func copyBurst(from, to end, head []byte, f *flow) (ended bool, err error) {
+func copyBurst(from, to end, head []byte, f *metrics.Counter) (ended bool, err error) {
 	buf := takeBuffer(&copyBuffers)
 	defer giveBuffer(&copyBuffers, buf)
 	for {
@@ -99,7 +96,7 @@ func copyBurst(from, to end, head []byte, f *flow) (ended bool, err error) {
 			if werr := writeOnce(to, (*buf)[:n+fill]); werr != nil {
 				return false, werr
 			}
-			f.bytes.Add(int64(fill))
+			f.Add(fill)
 			if head != nil { // the deadline of the preamble ends with it
 				head = nil
 				if err := to.socket.SetWriteDeadline(time.Time{}); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,12 +42,25 @@ type socket struct {
 	corked *[]byte
 }
 
+// Dead ends are found by these; live ones may be idle for as long as they like (attestation.md section 14.3).
+const (
+	keepAlivePeriod = 30 * time.Second
+	keepAliveCount  = 4
+	userTimeout     = 120 * time.Second
+)
+
 // newSocket wraps a connection from a listener or a dialler.
 func newSocket(conn net.Conn) *socket {
 	s := &socket{Conn: conn}
+	if tcp, ok := conn.(*net.TCPConn); ok { // a socket that refuses an option is on its way out; using it will tell
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAlivePeriod, Interval: keepAlivePeriod, Count: keepAliveCount})
+	}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
+			_ = raw.Control(func(fd uintptr) { // not TCP: not needed
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds())) //nolint:gosec // a descriptor
+			})
 		}
 	}
 	s.readFD = func(fd uintptr) bool {

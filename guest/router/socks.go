@@ -10,6 +10,9 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+
+	"cocoon/measure/policy"
+	"cocoon/measure/ratls"
 )
 
 // SOCKS5: RFC 1928, and RFC 1929 for user names.
@@ -208,26 +211,36 @@ func replyMessage(r socksReply, local netip.AddrPort) []byte {
 
 // replyTo chooses the answer that tells a program why its connection failed.
 func replyTo(err error) socksReply {
-	var dns *net.DNSError
-	switch {
-	case err == nil:
+	if err == nil {
 		return replyGranted
-	case errors.Is(err, errDenied):
-		return replyNotAllowed
+	}
+	if e, ok := errors.AsType[*ratls.Error](err); ok {
+		return replyToCode(e.Code)
+	}
+	dns, named := errors.AsType[*net.DNSError](err)
+	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return replyRefused
 	case errors.Is(err, syscall.ENETUNREACH):
 		return replyNetUnreachable
-	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), named && dns.IsTimeout:
 		return replyExpired
-	case errors.As(err, &dns) && dns.IsTimeout:
-		return replyExpired
-	case errors.As(err, &dns), errors.Is(err, syscall.EHOSTUNREACH):
+	case named, errors.Is(err, syscall.EHOSTUNREACH):
 		return replyHostUnreachable
 	default:
 		return replyFailure
 	}
 }
 
-// errDenied marks a peer that the policy does not admit.
-var errDenied = errors.New("peer not admitted")
+// replyToCode answers for a handshake. What is not about the circumstances is about the peer.
+func replyToCode(code policy.Code) socksReply {
+	switch code {
+	case ratls.CodeTimeout:
+		return replyExpired
+	case ratls.CodePoW, ratls.CodeTLS, ratls.CodePeerRefused, ratls.CodePeerAborted, ratls.CodeCanceled, ratls.CodeFresh,
+		ratls.CodeBusy, ratls.CodeCollateral, ratls.CodeCredentials, ratls.CodeInternal, ratls.CodeDial:
+		return replyFailure
+	default:
+		return replyNotAllowed
+	}
+}

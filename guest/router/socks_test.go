@@ -16,6 +16,9 @@ import (
 	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"cocoon/measure/policy"
+	"cocoon/measure/ratls"
 )
 
 // talk is a stream of bytes sent already; what is answered is kept.
@@ -119,12 +122,12 @@ func TestReplies(t *testing.T) {
 func TestReplyTo(t *testing.T) {
 	for want, errs := range map[socksReply][]error{
 		replyGranted:         {nil},
-		replyNotAllowed:      {fmt.Errorf("a: %w", errDenied)},
+		replyNotAllowed:      {&ratls.Error{Stage: ratls.StageTLS, Code: policy.Image}, &ratls.Error{Stage: ratls.StageTLS, Code: "cert_signature"}},
 		replyRefused:         {&net.OpError{Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}},
 		replyNetUnreachable:  {&net.OpError{Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}},
 		replyHostUnreachable: {&net.DNSError{IsNotFound: true}, &net.OpError{Err: syscall.EHOSTUNREACH}},
-		replyExpired:         {&net.DNSError{IsTimeout: true}, syscall.ETIMEDOUT, os.ErrDeadlineExceeded, fmt.Errorf("a: %w", context.DeadlineExceeded)},
-		replyFailure:         {io.ErrUnexpectedEOF, errors.New("anything")},
+		replyExpired:         {&ratls.Error{Stage: ratls.StageTLS, Code: ratls.CodeTimeout, Err: io.EOF}, &net.DNSError{IsTimeout: true}, syscall.ETIMEDOUT, os.ErrDeadlineExceeded, fmt.Errorf("a: %w", context.DeadlineExceeded)},
+		replyFailure:         {&ratls.Error{Stage: ratls.StagePoW, Code: ratls.CodePoW}, io.ErrUnexpectedEOF, errors.New("anything")},
 	} {
 		for _, err := range errs {
 			if got := replyTo(err); got != want {
