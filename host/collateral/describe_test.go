@@ -1,0 +1,76 @@
+package collateral
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cocoon/measure/dcap"
+)
+
+func TestDescriptionSaysWhatIsInABundle(t *testing.T) {
+	d, err := Describe(vector(t, "tdx_quote_collateral"), dcap.IntelRoots(), realTime())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !d.Genuine || !d.Valid || !d.IntelRoot || d.Platform != "tdx-B0C06F000000-platform" || d.EvaluationNumber != 17 {
+		t.Errorf("%+v", d)
+	}
+	want := []PartDescription{
+		{Kind: "tcb_info", Issued: "2025-06-19T10:16:03Z", Expires: "2025-07-19T10:16:03Z", Signer: "Intel SGX TCB Signing"},
+		{Kind: "qe_identity", Issued: "2025-06-19T10:32:27Z", Expires: "2025-07-19T10:32:27Z", Signer: "Intel SGX TCB Signing"},
+		{Kind: "pck_crl", Issued: "2025-06-19T10:00:35Z", Expires: "2025-07-19T10:00:35Z", Signer: "Intel SGX PCK Platform CA"},
+		{Kind: "root_crl", Issued: "2025-03-20T11:21:57Z", Expires: "2026-04-03T11:21:57Z", Signer: "Intel SGX Root CA"},
+	}
+	revoked := d.Parts[2].Revoked
+	if revoked == nil || *revoked != 44 {
+		t.Errorf("the PCK CRL has %v entries, want 44", revoked)
+	}
+	for i := range d.Parts {
+		d.Parts[i].Revoked = nil
+	}
+	if diff := cmp.Diff(want, d.Parts); diff != "" {
+		t.Errorf("parts differ (-want +got):\n%s", diff)
+	}
+	if d.Expires != "2025-07-19T10:00:35Z" || !d.ExpiresAt().Equal(realTime().AddDate(0, 0, 29).Add(10*60*60e9+35e9)) {
+		t.Errorf("expires %s, %s", d.Expires, d.ExpiresAt())
+	}
+	if len(d.Levels) == 0 || len(d.Modules) == 0 || len(d.Enclave) == 0 {
+		t.Fatalf("no levels: %+v", d)
+	}
+	first := d.Levels[0]
+	if first.Status != "UpToDate" || !strings.HasPrefix(first.Needs(), "SGX ") || !strings.Contains(first.Needs(), ", TDX ") ||
+		!strings.Contains(first.Needs(), ", PCE ") {
+		t.Errorf("first level %+v: %s", first, first.Needs())
+	}
+	if last := d.Levels[len(d.Levels)-1]; len(last.Advisories) == 0 {
+		t.Errorf("the lowest level has no advisories: %+v", last)
+	}
+	if m := d.Modules[0]; m.ID != "TDX_01" && m.ID != "TDX_03" || !strings.HasPrefix(m.Levels[0].Needs(), "SVN ") {
+		t.Errorf("module %+v", m)
+	}
+}
+
+func TestDescriptionTellsExpiredFromForged(t *testing.T) {
+	expired, err := Describe(vector(t, "tdx_quote_collateral"), dcap.IntelRoots(), realTime().AddDate(1, 0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !expired.Genuine || expired.Valid || expired.Class != string(dcap.ClassCollateralExpired) || len(expired.Levels) == 0 {
+		t.Errorf("%+v", expired)
+	}
+	b := vector(t, "tdx_quote_collateral")
+	b.TCBInfo = strings.Replace(b.TCBInfo, "OutOfDate", "UpToDate", 1)
+	forged, err := Describe(b, dcap.IntelRoots(), realTime())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if forged.Genuine || forged.Valid || forged.Class != string(dcap.ClassCollateralSignature) || len(forged.Parts)+len(forged.Levels) > 0 || !forged.ExpiresAt().IsZero() {
+		t.Errorf("%+v", forged)
+	}
+	simulated, err := Describe(issued(t, platform(t), 0), dcap.IntelRoots(), start())
+	if err != nil || simulated.Genuine || simulated.Class != string(dcap.ClassRoot) {
+		t.Errorf("%+v, %v", simulated, err)
+	}
+}

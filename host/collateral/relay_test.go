@@ -1,0 +1,260 @@
+package collateral
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"cocoon/measure/dcap"
+	"cocoon/measure/measuretest"
+	"cocoon/measure/ratls/pcs"
+	"cocoon/tests/golden"
+)
+
+func relay(t *testing.T, cfg RelayConfig) string {
+	t.Helper()
+	r, err := NewRelay(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return serve(t, r)
+}
+
+// offline is a cache of real bundles at the time when they are valid.
+func offline(t *testing.T, names ...string) (*pcs.Cache, *clock) {
+	t.Helper()
+	now := &clock{now: realTime()}
+	fixed := pcs.NewFixed("vectors")
+	for _, n := range names {
+		if err := fixed.Add(vector(t, n), dcap.IntelRoots()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache, err := pcs.NewCache(pcs.Config{Roots: dcap.IntelRoots(), Sources: []pcs.Source{fixed}, Now: now.read})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	return cache, now
+}
+
+// get returns status, headers and body.
+func get(t *testing.T, url string) (int, http.Header, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := httpClient(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read side
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, resp.Header, string(body)
+}
+
+func TestAGuestGetsSignedOriginalsThroughARelay(t *testing.T) {
+	for name, vectorName := range map[string]string{
+		"TDX": "tdx_quote_collateral", "TDX with another FMSPC": "cos113_collateral", "SGX": "sgx_quote_collateral",
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := vector(t, vectorName)
+			p := nameOf(t, want, dcap.IntelRoots())
+			cache, now := offline(t, vectorName)
+			client, err := pcs.NewClient(pcs.ClientConfig{
+				URL: relay(t, RelayConfig{Cache: cache, Now: now.read}), HTTP: httpClient(t),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := client.Bundle(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.TCBInfo != want.TCBInfo || got.TCBInfoSignature != want.TCBInfoSignature || got.QEIdentity != want.QEIdentity ||
+				got.QEIdentitySignature != want.QEIdentitySignature || got.PCKCRL != want.PCKCRL || got.RootCACRL != want.RootCACRL {
+				t.Error("other bytes arrived than were signed")
+			}
+			if _, err := dcap.Open(got, dcap.IntelRoots(), realTime()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestTheRelaysAnswersAreIntelsByteForByte(t *testing.T) {
+	cache, now := offline(t, "tdx_quote_collateral")
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	code, header, body := get(t, url+"/tdx/certification/v4/tcb?fmspc=b0c06f000000&update=standard")
+	if code != http.StatusOK || header.Get("Content-Type") != jsonType {
+		t.Fatalf("status %d, %s", code, body)
+	}
+	if want := string(golden.Vector(t, "attestation/malleable_tcb_plain.json")); body != strings.TrimSpace(want) {
+		t.Errorf("the body differs from the one of the vectors")
+	}
+	chain := header.Get(tcbChainHeader)
+	if !strings.HasPrefix(chain, "-----BEGIN%20CERTIFICATE-----%0A") || strings.ContainsAny(chain, "+ \n") {
+		t.Errorf("the chain is not encoded as Intel's: %.60s", chain)
+	}
+}
+
+func TestARevocationListComesInTheEncodingAskedFor(t *testing.T) {
+	b := vector(t, "tdx_quote_collateral")
+	cache, now := offline(t, "tdx_quote_collateral")
+	if _, err := cache.Bundle(t.Context(), tdxQuotePlatform()); err != nil {
+		t.Fatal(err)
+	}
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read}) + "/sgx/certification/v4/pckcrl?ca=platform"
+	for encoding, decode := range map[string]func(string) string{
+		"":              func(s string) string { return s },
+		"&encoding=der": func(s string) string { return hex.EncodeToString([]byte(s)) },
+		"&encoding=DER": func(s string) string { return hex.EncodeToString([]byte(s)) },
+		"&encoding=pem": func(s string) string {
+			block, _ := pem.Decode([]byte(s))
+			if block == nil || block.Type != "X509 CRL" {
+				t.Fatalf("not a list in PEM: %.40s", s)
+			}
+			return hex.EncodeToString(block.Bytes)
+		},
+	} {
+		code, header, body := get(t, url+encoding)
+		if code != http.StatusOK || decode(body) != b.PCKCRL || header.Get(pckCRLChainHeader) == "" {
+			t.Errorf("%q: status %d, %.40q", encoding, code, body)
+		}
+	}
+}
+
+func TestTheRelayRefusesPlainly(t *testing.T) {
+	cache, now := offline(t, "tdx_quote_collateral")
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	if code, _, body := get(t, url+"/tdx/certification/v4/tcb?fmspc=B0C06F000000"); code != http.StatusOK {
+		t.Fatalf("status %d: %s", code, body)
+	}
+	for path, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"/tdx/certification/v4/tcb":                                               {400, "parameter fmspc"},
+		"/tdx/certification/v4/tcb?fmspc=xx":                                      {400, "parameter fmspc"},
+		"/tdx/certification/v4/tcb?fmspc=" + strings.Repeat("00", 300):            {400, "512 bytes"},
+		"/tdx/certification/v4/tcb?fmspc=000000000000":                            {404, "tdx-000000000000"},
+		"/sgx/certification/v4/tcb?fmspc=B0C06F000000":                            {404, "sgx-B0C06F000000"},
+		"/tdx/certification/v4/tcb?fmspc=B0C06F000000&tcbEvaluationDataNumber=99": {404, "99"},
+		"/tdx/certification/v4/tcb?fmspc=B0C06F000000&tcbEvaluationDataNumber=17": {200, "tcbInfo"},
+		"/tdx/certification/v4/qe/identity?update=early":                          {200, "enclaveIdentity"},
+		"/sgx/certification/v4/pckcrl":                                            {400, "parameter ca"},
+		"/sgx/certification/v4/pckcrl?ca=root":                                    {400, "platform or processor"},
+		"/sgx/certification/v4/pckcrl?ca=platform&encoding=xml":                   {400, "encoding"},
+		"/sgx/certification/v4/pckcrl?ca=processor":                               {404, "processor"},
+		"/sgx/certification/v4/rootcacrl":                                         {200, "30"},
+		"/rootcacrl":                                                              {200, "30"},
+		"/sgx/certification/v4/pckcert?encrypted_ppid=00":                         {404, "not found"},
+		"/": {404, "not found"},
+	} {
+		code, _, body := get(t, url+path)
+		if code != want.code || !strings.Contains(body, want.text) {
+			t.Errorf("%s: status %d, %.80q; want %d with %q", path, code, body, want.code, want.text)
+		}
+	}
+}
+
+func TestARelayThatKnowsNothingYetAnswersInAnyOrder(t *testing.T) {
+	p := platform(t)
+	name := nameOf(t, issued(t, p, 0), p.Roots())
+	upstream := serve(t, measuretest.NewService(p))
+	for _, path := range []string{
+		"/sgx/certification/v4/pckcrl?ca=platform&encoding=der", "/tdx/certification/v4/qe/identity",
+		"/sgx/certification/v4/rootcacrl", "/tdx/certification/v4/tcb?fmspc=" + name.FMSPC.String(),
+	} {
+		now := &clock{now: start()}
+		cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read}, upstream)
+		if code, _, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.read, Seed: name.FMSPC})+path); code != http.StatusOK {
+			t.Errorf("%s: status %d, %s", path, code, body)
+		}
+	}
+}
+
+func TestTheRelayNeverPassesOnWhatDoesNotVerify(t *testing.T) {
+	good := vector(t, "tdx_quote_collateral")
+	evil := replay(t, good, golden.Vector(t, "attestation/malleable_tcb_case_nextupdate.json"))
+	now := &clock{now: realTime()}
+	cache, _ := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read}, evil)
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read, Seed: tdxQuotePlatform().FMSPC})
+	for _, path := range []string{"/tdx/certification/v4/tcb?fmspc=B0C06F000000", "/sgx/certification/v4/rootcacrl"} {
+		if code, _, body := get(t, url+path); code != http.StatusBadGateway || strings.Contains(body, "2099") {
+			t.Errorf("%s: status %d, %.100q", path, code, body)
+		}
+	}
+}
+
+func TestAnExpiredRelayRefusesAndSaysSoInItsStatus(t *testing.T) {
+	cache, now := offline(t, "tdx_quote_collateral")
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	tcb := url + "/tdx/certification/v4/tcb?fmspc=B0C06F000000"
+	if code, _, body := get(t, tcb); code != http.StatusOK {
+		t.Fatalf("status %d: %s", code, body)
+	}
+	now.set(realTime().AddDate(0, 2, 0))
+	if code, _, body := get(t, tcb); code != http.StatusBadGateway || !strings.Contains(body, "pck_crl expired at 2025-07-19T10:00:35Z") {
+		t.Errorf("status %d: %s", code, body)
+	}
+	_, _, text := get(t, url+"/status")
+	var status Status
+	if err := json.Unmarshal([]byte(text), &status); err != nil {
+		t.Fatal(err)
+	}
+	if len(status.Platforms) != 1 || status.Schema != StatusSchema {
+		t.Fatalf("status %s", text)
+	}
+	got := status.Platforms[0]
+	if got.Platform != "tdx-B0C06F000000-platform" || got.Valid || got.Expires != "2025-07-19T10:00:35Z" || got.Error == "" || got.EvaluationNumber != 17 {
+		t.Errorf("status %+v", got)
+	}
+}
+
+func TestManyGuestsCostOneFetch(t *testing.T) {
+	p := platform(t)
+	name := nameOf(t, issued(t, p, 0), p.Roots())
+	var asked atomic.Int64
+	service := measuretest.NewService(p)
+	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		service.ServeHTTP(w, r)
+	}))
+	now := &clock{now: start()}
+	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read}, upstream)
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			guest, err := pcs.NewClient(pcs.ClientConfig{URL: url, HTTP: httpClient(t)})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := guest.Bundle(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := asked.Load(); n != 4 {
+		t.Errorf("%d requests went upstream, want the 4 parts once", n)
+	}
+}
+
+func TestARelayNeedsItsParts(t *testing.T) {
+	if _, err := NewRelay(RelayConfig{}); err == nil {
+		t.Error("a relay without a cache was made")
+	}
+}

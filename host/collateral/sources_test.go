@@ -1,0 +1,155 @@
+package collateral
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"cocoon/measure/dcap"
+	"cocoon/measure/measuretest"
+	"cocoon/measure/ratls/pcs"
+	"cocoon/tests/golden"
+)
+
+func TestSourcesAreAskedInOrder(t *testing.T) {
+	p := platform(t)
+	service := measuretest.NewService(p)
+	var asked []string
+	counted := func(name string, h http.Handler) string {
+		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/tcb") {
+				asked = append(asked, name)
+			}
+			h.ServeHTTP(w, r)
+		}))
+	}
+	first, second := counted("first", http.NotFoundHandler()), counted("second", service)
+	dir := t.TempDir()
+	now := &clock{now: start()}
+	name := nameOf(t, issued(t, p, 0), p.Roots())
+	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, first, second)
+	for range 3 { // memory answers the second and third
+		if _, err := cache.Collateral(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(asked, " "); got != "first second" {
+		t.Errorf("asked %s", got)
+	}
+	again, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, first, second)
+	if _, err := again.Collateral(t.Context(), name); err != nil || len(asked) != 2 {
+		t.Errorf("the store did not answer: %v, asked %s", err, asked)
+	}
+}
+
+func TestUnreachableServicesServeTheStoreUntilItsExpiry(t *testing.T) {
+	p := platform(t)
+	b := issued(t, p, 0)
+	name := nameOf(t, b, p.Roots())
+	dir := t.TempDir()
+	if err := openStore(t, dir, p.Roots()).Save(name, b, start()); err != nil {
+		t.Fatal(err)
+	}
+	gone := serve(t, http.NotFoundHandler())
+	now := &clock{now: start().Add(20 * day)}
+	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, gone)
+	held, err := cache.Collateral(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now.set(held.Expires())
+	if _, err := cache.Collateral(t.Context(), name); err != nil {
+		t.Errorf("in the last second: %v", err)
+	}
+	now.set(start().Add(31 * day))
+	fresh, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, gone)
+	for what, c := range map[string]*pcs.Cache{"the same process": cache, "a new process": fresh} {
+		_, err := c.Collateral(t.Context(), name)
+		if dcap.ClassOf(err) != dcap.ClassCollateralExpired {
+			t.Errorf("%s: got %v of class %q", what, err, dcap.ClassOf(err))
+		}
+		contains(t, err, "tcb_info expired at 2026-03-31T11:00:00Z", gone, "give a newer bundle")
+	}
+}
+
+func TestAMaliciousServiceNeverReachesTheStore(t *testing.T) {
+	good := vector(t, "tdx_quote_collateral")
+	for _, name := range []string{"malleable_tcb_case_fmspc", "malleable_tcb_case_nextupdate", "malleable_tcb_dup_exact"} {
+		t.Run(name, func(t *testing.T) {
+			evil := replay(t, good, golden.Vector(t, "attestation/"+name+".json"))
+			now := &clock{now: realTime()}
+			dir := t.TempDir()
+			cache, store := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read, StoreDir: dir}, evil)
+			_, err := cache.Collateral(t.Context(), tdxQuotePlatform())
+			contains(t, err, evil)
+			var refusal *pcs.RefusalError
+			if !errors.As(err, &refusal) || dcap.ClassOf(refusal.Causes[0]) != dcap.ClassCollateralMalformed {
+				t.Errorf("got %v, want a refusal because of collateral_malformed", err)
+			}
+			if _, err := os.Stat(store.Path(tdxQuotePlatform())); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("it was stored: %v", err)
+			}
+		})
+	}
+	t.Run("plain", func(t *testing.T) {
+		honest := replay(t, good, golden.Vector(t, "attestation/malleable_tcb_plain.json"))
+		now := &clock{now: realTime()}
+		cache, store := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read, StoreDir: t.TempDir()}, honest)
+		if _, err := cache.Collateral(t.Context(), tdxQuotePlatform()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(store.Path(tdxQuotePlatform())); err != nil {
+			t.Errorf("it was not stored: %v", err)
+		}
+	})
+}
+
+func TestRealBundlesServeOffline(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"cos113_collateral", "tdx_quote_collateral", "sgx_quote_collateral"} {
+		if err := WriteFile(filepath.Join(dir, name+".json"), vector(t, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	now := &clock{now: realTime()}
+	cache, _ := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: dir})
+	for _, name := range []string{"cos113_collateral", "tdx_quote_collateral", "sgx_quote_collateral"} {
+		if _, err := cache.Collateral(t.Context(), nameOf(t, vector(t, name), dcap.IntelRoots())); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
+	now := &clock{now: start()}
+	empty := t.TempDir()
+	broken := filepath.Join(t.TempDir(), "broken.json")
+	if err := os.WriteFile(broken, []byte("{}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	simulated := filepath.Join(t.TempDir(), "simulated.json")
+	if err := WriteFile(simulated, issued(t, platform(t), 0)); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"no roots":        {Config{Now: now.read}, "no trusted roots"},
+		"no clock":        {Config{Roots: dcap.IntelRoots()}, "no clock"},
+		"bad address":     {Config{Roots: dcap.IntelRoots(), Now: now.read, PCCS: []string{"pccs:8081"}}, "http://"},
+		"missing bundle":  {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: "/nonexistent"}, "/nonexistent"},
+		"empty folder":    {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: empty}, "no .json file in " + empty},
+		"broken bundle":   {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: broken}, "pck_crl_issuer_chain is missing"},
+		"other root":      {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: simulated}, simulated},
+		"store in a file": {Config{Roots: dcap.IntelRoots(), Now: now.read, StoreDir: broken}, "opening collateral store"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := Open(tc.cfg)
+			contains(t, err, tc.want)
+		})
+	}
+}
