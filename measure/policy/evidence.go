@@ -17,6 +17,9 @@ type Evidence struct {
 	Fake bool
 	// ReportDataOK says that the report data commits to the key of the peer's certificate.
 	ReportDataOK bool
+	// Detached is for a quote that came without a certificate, in a file: there is no key that its report data could
+	// commit to, and the rule passes. Whoever has a peer leaves it false.
+	Detached bool
 	// CertLifetime is notAfter - notBefore of the peer's certificate; zero when the evidence came without one.
 	CertLifetime time.Duration
 	// Claims are those of a wire profile v2 certificate, bound by the report data; nil under v1.

@@ -44,7 +44,7 @@ func imageKeys() []key {
 			func(r *Rules) any { return texts(r.AllowedEnclaves, hexOf[[32]byte]) },
 		},
 		{
-			"image_source", tdxType,
+			"image_source", verified,
 			one(readName(ParseImageSource), func(r *Rules) *ImageSource { return &r.ImageSource }),
 			func(r *Rules) any { return r.ImageSource },
 		},

@@ -243,6 +243,8 @@ func TestLoadErrors(t *testing.T) {
 		"unknown role":               {tdxWith(`"role":"miner"`), `role: role "miner" is none of`},
 		"role as number":             {tdxWith(`"role":2`), "role: a number, want a string"},
 		"network beyond 32 bits":     {tdxWith(`"network_id":2147483648`), "network_id: 2147483648, want an integer"},
+		"enclaves and defer":         {`{"type":"sgx","image_source":"defer","allowed_mrenclave":["` + hash1 + `"]}`, "not read with image_source defer"},
+		"enclaves of the chain":      {`{"type":"sgx","image_source":"chain"}`, "type sgx has no source chain"},
 		"images under any":           {`{"type":"any","allowed_image_hash":"` + hash1 + `"}`, "allowed_image_hash: means nothing under type any"},
 		"images under fake":          {`{"type":"fake_tdx","allowed_image_hash":"` + hash1 + `"}`, "means nothing under type fake_tdx"},
 		"images under sgx":           {`{"type":"sgx","allowed_mrtd":[]}`, "allowed_mrtd: means nothing under type sgx"},

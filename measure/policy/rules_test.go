@@ -118,6 +118,8 @@ func quoteCases() map[string]ruleCase {
 			q.Quote = result().Quote
 		}), code: policy.QuoteType, got: "TDX quote, version 5"},
 		"report data":              {rule: "report_data", change: none, code: policy.OK, got: "it"},
+		"no key to commit to":      {rule: "report_data", change: func(p *peer) { p.ev.ReportDataOK, p.ev.Detached = false, true }, code: policy.OK, got: "no certificate"},
+		"fake without a key":       {rule: "report_data", typ: policy.FakeTDX, change: func(p *peer) { p.ev.ReportDataOK, p.ev.Detached = false, true }, code: policy.ReportData, got: "something else"},
 		"other report data":        {rule: "report_data", change: func(p *peer) { p.ev.ReportDataOK = false }, code: policy.ReportData, got: "something else"},
 		"other fake report data":   {rule: "report_data", typ: policy.FakeTDX, change: func(p *peer) { p.ev.ReportDataOK = false }, code: policy.ReportData, got: "something else"},
 		"verified":                 {rule: "verification", change: none, code: policy.OK, got: "verified"},
@@ -265,6 +267,7 @@ func imageCases() map[string]ruleCase {
 		"no chain":              {rule: "image_source", change: func(p *peer) { chain(images{})(p); p.env.Images = nil }, code: policy.PolicyEmpty, got: "no access to the chain"},
 		"deferred":              {rule: "image_source", change: func(p *peer) { p.rules.AllowedImages, p.rules.ImageSource = nil, policy.Deferred }, code: policy.OK, got: "deferred"},
 		"enclave listed":        {rule: "allowed_mrenclave", typ: policy.SGX, change: func(p *peer) { p.rules.AllowedEnclaves = [][32]byte{{1}, {7}} }, code: policy.OK, got: "0700"},
+		"enclave deferred":      {rule: "allowed_mrenclave", typ: policy.SGX, change: func(p *peer) { p.rules.AllowedEnclaves, p.rules.ImageSource = nil, policy.Deferred }, code: policy.OK, got: "0700"},
 		"enclave not listed":    {rule: "allowed_mrenclave", typ: policy.SGX, change: func(p *peer) { p.rules.AllowedEnclaves = [][32]byte{{1}} }, code: policy.Image, got: "0700"},
 		"enclave signer unused": {rule: "allowed_mrenclave", typ: policy.SGX, change: func(p *peer) { p.ev.Quote.Quote.SGX.MRSigner = [32]byte{99} }, code: policy.OK, got: "0700"},
 	}

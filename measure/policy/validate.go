@@ -63,9 +63,16 @@ func (r *Rules) listMistakes() []mistake {
 			len(r.AllowedImages) > 0 && r.ImageSource != FromList, "allowed_image_hashes",
 			fmt.Sprintf("is not read with image_source %s; choose one", r.ImageSource),
 		},
+		{
+			len(r.AllowedEnclaves) > 0 && r.ImageSource != FromList, "allowed_mrenclave",
+			fmt.Sprintf("is not read with image_source %s; choose one", r.ImageSource),
+		},
 		{tds > 0 && r.Type != TDX, "allowed_image_hashes", fmt.Sprintf("type %s compares no TD measurements", r.Type)},
 		{len(r.AllowedEnclaves) > 0 && r.Type != SGX, "allowed_mrenclave", fmt.Sprintf("type %s compares no enclaves", r.Type)},
-		{r.ImageSource != FromList && r.Type != TDX, "image_source", fmt.Sprintf("type %s has no other source than list", r.Type)},
+		{
+			r.ImageSource != FromList && r.Type.bit()&verified == 0 || r.ImageSource == FromChain && r.Type == SGX, "image_source",
+			fmt.Sprintf("type %s has no source %s", r.Type, r.ImageSource),
+		},
 	}
 }
 
