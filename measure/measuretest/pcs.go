@@ -43,6 +43,9 @@ type Service struct {
 	platforms []*Platform
 }
 
+// Add lets the service answer for further platforms; it must not be called while the service answers.
+func (s *Service) Add(platforms ...*Platform) { s.platforms = append(s.platforms, platforms...) }
+
 // NewService makes the service of the platforms, which are told apart by FMSPC and authority.
 func NewService(platforms ...*Platform) *Service { return &Service{platforms: platforms} }
 
