@@ -85,7 +85,7 @@ func newWorld(tb testing.TB, edit ...func(*measuretest.Options)) *world {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	w := &world{tb: tb, clock: newClock(noon), platform: p, library: new(library)}
+	w := &world{tb: tb, clock: newClock(o.Now), platform: p, library: new(library)}
 	w.publish(measuretest.CollateralSpec{})
 	w.judge = w.newJudge(Limits{})
 	return w
@@ -109,11 +109,7 @@ func (w *world) publish(s measuretest.CollateralSpec) {
 	if err != nil {
 		w.tb.Fatal(err)
 	}
-	at := s.Now
-	if at.IsZero() {
-		at = noon
-	}
-	c, err := dcap.Open(b, w.platform.Roots(), at)
+	c, err := dcap.Open(b, w.platform.Roots(), w.clock.time())
 	if err != nil {
 		w.tb.Fatal(err)
 	}
