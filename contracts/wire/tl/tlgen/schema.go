@@ -86,7 +86,7 @@ func readLine(line string) (Combinator, error) {
 	c := Combinator{Name: name, Result: result}
 	for i := 1; i < len(words); i++ {
 		word := words[i]
-		if strings.HasSuffix(word, ":vector") && i+1 < len(words) {
+		if (strings.HasSuffix(word, ":vector") || strings.HasSuffix(word, "?vector")) && i+1 < len(words) {
 			i++
 			word += " " + words[i]
 		}

@@ -32,7 +32,7 @@ type writer struct {
 	all []Combinator
 }
 
-func (w *writer) line(form string, args ...any) { fmt.Fprintf(w, form+"\n", args...) }
+func (w *writer) line(form string, args ...any) { _, _ = fmt.Fprintf(w, form+"\n", args...) } // a buffer takes all
 
 // Write generates the Go file for a schema.
 func Write(all []Combinator) ([]byte, error) {
