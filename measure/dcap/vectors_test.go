@@ -1,6 +1,7 @@
 package dcap_test
 
 import (
+	_ "embed"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,9 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/tests/golden"
 )
+
+//go:embed intel_sgx_root_ca.pem
+var intelRoot string
 
 // june is when the collateral of most vectors is valid.
 const june = "2025-06-20T00:00:00Z"
