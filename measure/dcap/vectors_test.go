@@ -115,3 +115,8 @@ func TestVectorsGiveTheirVerdicts(t *testing.T) {
 		})
 	}
 }
+
+func hexBytes(tb testing.TB, text string) []byte {
+	tb.Helper()
+	return golden.Hex(tb, text)
+}
