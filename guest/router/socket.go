@@ -69,11 +69,11 @@ func newSocket(conn net.Conn) *socket {
 	}
 	s.peekFD = func(fd uintptr) bool {
 		var one [1]byte
-		_, err := retry(func() (int, error) {
+		_, s.err = retry(func() (int, error) {
 			n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT) //nolint:gosec // a descriptor
 			return n, err
 		})
-		return !errors.Is(err, unix.EAGAIN)
+		return !errors.Is(s.err, unix.EAGAIN)
 	}
 	return s
 }
@@ -103,15 +103,28 @@ func (s *socket) Read(p []byte) (int, error) {
 	case errors.Is(s.err, unix.EAGAIN):
 		return 0, errNotReady
 	case s.err != nil:
-		return 0, &net.OpError{Op: "read", Net: s.RemoteAddr().Network(), Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: s.err}
+		return 0, s.readError()
 	case s.n == 0:
 		return 0, io.EOF
 	}
 	return s.n, nil
 }
 
-// ready waits until a Read will not: data, an end or an error has arrived. It holds no buffer.
-func (s *socket) ready() error { return s.raw.Read(s.peekFD) }
+func (s *socket) readError() error {
+	return &net.OpError{Op: "read", Net: s.RemoteAddr().Network(), Source: s.LocalAddr(), Addr: s.RemoteAddr(), Err: s.err}
+}
+
+// ready waits until a Read will not: data, an end or an error has arrived. It holds no buffer. An error must be taken
+// from here, because the kernel tells it once.
+func (s *socket) ready() error {
+	if err := s.raw.Read(s.peekFD); err != nil {
+		return err
+	}
+	if s.err != nil {
+		return s.readError()
+	}
+	return nil
+}
 
 // outgoing is what one read of a pipe becomes at most: records of 16 KiB with their overhead.
 const outgoing = bufferSize + (bufferSize/16384+1)*64
