@@ -194,12 +194,12 @@ func TestOpenSSLNeedsTheAddressAsDNSName(t *testing.T) {
 		edit func(*x509.Certificate)
 		want string
 	}{
-		"as it is":             {func(*x509.Certificate) {}, "ok"},
-		"only localhost":       {func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }, "error 62 "},
-		"only as an address":   {func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, []net.IP{net.IPv4(127, 0, 0, 1)} }, "error 62 "},
-		"no server usage":      {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, "error 26 "},
-		"issued by another":    {func(c *x509.Certificate) { c.Issuer.CommonName = "another" }, "error 20 "},
-		"expired":              {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, "error 10 "},
+		"as it is":           {func(*x509.Certificate) {}, "ok"},
+		"only localhost":     {func(c *x509.Certificate) { c.DNSNames = []string{"localhost"} }, "error 62 "},
+		"only as an address": {func(c *x509.Certificate) { c.DNSNames, c.IPAddresses = nil, []net.IP{net.IPv4(127, 0, 0, 1)} }, "error 62 "},
+		"no server usage":    {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, "error 26 "},
+		"issued by another":  {func(c *x509.Certificate) { c.Issuer.CommonName = "another" }, "error 20 "},
+		"expired":            {func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, "error 10 "},
 	} {
 		key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 		now := time.Now()
