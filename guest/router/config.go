@@ -1,7 +1,10 @@
 package router
 
 import (
+	"bytes"
 	"cmp"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,8 +14,10 @@ import (
 	"strconv"
 
 	"cocoon/contracts/wire"
+	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls/pow"
+	"cocoon/measure/simtd"
 )
 
 // Bounds of a configuration, those of the reference where it has them (attestation.md section 14.1).
@@ -105,6 +110,32 @@ type Collateral struct {
 	Refresh bool
 }
 
+// Simulated is what a local network's router knows of software TDX (attestation.md section 16).
+type Simulated struct {
+	// Device is where the machine's own simulated quotes come from, in the form of simtd.ParseAddress; empty means that
+	// it has none.
+	Device string
+	// Root is the PEM text of the root certificate of simulated platforms.
+	Root string
+}
+
+// Certificate is the root.
+func (s *Simulated) Certificate() (*x509.Certificate, error) {
+	block, rest := pem.Decode([]byte(s.Root))
+	if block == nil || block.Type != "CERTIFICATE" || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, errors.New("not exactly one certificate in PEM")
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	id, err := dcap.RootIDOf(c)
+	if err == nil && id == dcap.IntelRootID() {
+		err = errors.New("this is Intel's root: it simulates nothing")
+	}
+	return c, err
+}
+
 // Config is everything a router is told. Parse and ParseFile make one.
 type Config struct {
 	// CertBase is the path of a certificate and its key in the reference's files, <base>_cert.pem and <base>_key.pem.
@@ -119,6 +150,10 @@ type Config struct {
 	ImageSource policy.ImageSource
 	Preamble    wire.Generation
 	Profile     Profile
+	// Local is true for the router of a local network, the only one that may admit evidence that proves nothing.
+	// Simulated is nil outside of those.
+	Local     bool
+	Simulated *Simulated
 	// Metrics is the address that serves Prometheus text; empty serves none.
 	Metrics string
 }
@@ -171,7 +206,7 @@ func (c *Config) Validate() error {
 	for _, r := range rules {
 		errs = append(errs, fmt.Errorf("%s: %w", r.path, r.err))
 	}
-	if _, err := c.policies(nil); err != nil {
+	if _, err := c.policies(); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -188,6 +223,15 @@ func (c *Config) global() []problem {
 	add(len(c.Policies) <= maxPolicies, "policies", "%d policies, at most %d", len(c.Policies), maxPolicies)
 	add(c.Threads >= 0 && c.Threads <= maxThreads, "threads", "%d is not in 0..%d", c.Threads, maxThreads)
 	add(slices.Contains([]Profile{V1, V2, Auto}, c.Profile), "profile", "%q is none of v1, v2, auto", c.Profile)
+	if c.Simulated != nil {
+		add(c.Local, "simulated", "only a local network has simulated platforms: %s is missing", `"network": "local"`)
+		_, err := c.Simulated.Certificate()
+		add(err == nil, "simulated.root", "%w", err)
+		if c.Simulated.Device != "" {
+			_, err := simtd.ParseAddress(c.Simulated.Device)
+			add(err == nil, "simulated.device", "%w", err)
+		}
+	}
 	if c.Metrics != "" {
 		_, err := netip.ParseAddrPort(c.Metrics)
 		add(err == nil, "metrics", "%q is not an IP address and a port, such as 127.0.0.1:9000", c.Metrics)

@@ -1,6 +1,8 @@
 package router
 
 import (
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 var (
 	hashA = strings.Repeat("a1", 32)
 	hashB = strings.Repeat("b2", 32)
+	// rootX is nobody's.
 	rootX = strings.Repeat("0c", 48)
 	// intelRoot is the key id of Intel's SGX root CA, attestation.md section 8.1.
 	intelRoot = "46e403bd34f05a3f2817ab9badcaacc7ffc98e0f261008cd30dae936cace18d5dcf58eef31463613de1570d516200993"
@@ -346,7 +349,7 @@ func TestImageSources(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			all, err := c.policies(nil)
+			all, err := c.policies()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -358,33 +361,57 @@ func TestImageSources(t *testing.T) {
 	}
 }
 
-// TestSimulated: what anybody can make is admitted by a local network's router only.
+// TestSimulated: what anybody can make is admitted by a local network's router only, and only its file can make one.
 func TestSimulated(t *testing.T) {
-	own := `{"policies": [{"name": "mine", "type": "tdx", "tdx_config": {"image_source": "defer", "allow_simulated": true, "allowed_collateral_root_hashes": ["` + strings.Repeat("0d", 48) + `"]}}]}`
-	c, err := Parse([]string{"-c", "router.json", "-S", "8116@tdx:" + hashA}, files(own))
+	w := newWorld(t)
+	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.platform.RootCertificate().Raw})
+	text, err := json.Marshal(string(root))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]string{"mine": "0d", "tdx_inline_8116": "46"} {
-		all, err := c.policies(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		roots := all[name].Rules().CollateralRoots
-		if len(roots) != 1 || fmt.Sprintf("%02x", roots[0][0]) != want {
-			t.Errorf("%s trusts %x, want %s...", name, roots, want)
-		}
+	sim := `"policies": [{"name": "sim", "type": "tdx", "tdx_config": {"image_source": "defer", "allow_simulated": true, "allowed_collateral_root_hashes": ["` + w.root + `"]}}]`
+	device := func(d, root string) string { return `"simulated": {"device": "` + d + `", "root": ` + root + `}` }
+	for name, tc := range map[string]struct{ args, file, want string }{
+		"local":                        {"-S 8116@sim", `{"network": "local", ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
+		"local, fake":                  {"-S 8116@fake_tee", `{"network": "local"}`, ""},
+		"public, simulated policy":     {"-S 8116@any", `{` + sim + `}`, "allow_simulated"},
+		"public, fake":                 {"-S 8116@fake_tdx", `{}`, "fake_tdx"},
+		"public, fake by another name": {"-P mine:fake_tee -S 8116@mine", `{}`, "fake_tdx"},
+		"public, fake not in use":      {"-P mine:fake_tee -S 8116@any", `{}`, "fake_tdx"},
+		"public, root given":           {"-S 8116@any", `{` + device("", string(text)) + `}`, `"network": "local"`},
+		"another network":              {"-S 8116@any", `{"network": "test"}`, `network: "test"`},
+		"root cut":                     {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)/2])+`"`) + `}`, "simulated.root"},
+		"two roots":                    {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)-1])+string(text[1:])) + `}`, "simulated.root"},
+		"odd device":                   {"-S 8116@any", `{"network": "local", ` + device("ftp:x", string(text)) + `}`, "simulated.device"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := Parse(append([]string{"-c", "router.json"}, strings.Fields(tc.args)...), files(tc.file))
+			if tc.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Fatalf("error %v, want one with %q", err, tc.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			deps := Deps{Now: time.Now, Credentials: w.identity(t, nil), Judge: w.judge}
+			if _, err := New(c, deps); err == nil || !strings.Contains(err.Error(), "local network's") {
+				t.Errorf("a process that allows no local network made it: %v", err)
+			}
+			deps.AllowLocal = true
+			if _, err := New(c, deps); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	no := false
-	if _, err := c.policies(&no); err == nil || !strings.Contains(err.Error(), "allow_simulated") {
-		t.Errorf("a router that is not local accepted a simulated root: %v", err)
-	}
-	fake, err := Parse([]string{"-S", "8116@fake_tdx"}, nil)
+	c, err := Parse([]string{"-S", "8116@any"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fake.policies(&no); err == nil || !strings.Contains(err.Error(), "fake_tdx") {
-		t.Errorf("a router that is not local accepted fake evidence: %v", err)
+	all, err := c.policies()
+	if err != nil || all["fake_tdx"] != nil || all["tdx"] == nil {
+		t.Errorf("a user name can choose fake evidence in a public network: %v", err)
 	}
 }
 
@@ -394,6 +421,7 @@ func FuzzFile(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"ports":[{"port":8116,"type":"socks5","policy_name":"any","limits":{"exempt":["::/0"]}}]}`))
 	f.Add([]byte(`{"policies":[{"name":"a","type":"tdx","tdx_config":{"allowed_image_hashes":"` + strings.Repeat("ab", 32) + `"}}],"ports":[{"port":8116,"type":"socks5","policy_name":"a"}]}`))
+	f.Add([]byte(`{"network":"local","policies":[{"name":"a","type":"fake_tdx"}]}`))
 	f.Add([]byte(`{"policies":[{"name":"a","type":"any","tdx_config":{"type":"any"}}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse([]string{"-c", "router.json"}, files(string(data)))
@@ -426,7 +454,7 @@ func accepted(t *testing.T, c *Config) {
 	if err := c.Validate(); err != nil {
 		t.Fatalf("accepted and invalid: %v", err)
 	}
-	all, err := c.policies(nil)
+	all, err := c.policies()
 	if err != nil {
 		t.Fatalf("accepted without its policies: %v", err)
 	}

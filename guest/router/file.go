@@ -17,6 +17,9 @@ import (
 //go:embed example.json
 var Example string
 
+// localNetwork is the word that makes a network local.
+const localNetwork = "local"
+
 // maxFile bounds a configuration file: 64 ports, and policies with a thousand hashes each.
 const maxFile = 4 << 20
 
@@ -28,6 +31,14 @@ type document struct {
 	Ports      []portDocument      `json:"ports"`
 	Limits     *limitsDocument     `json:"limits"`
 	Collateral *collateralDocument `json:"collateral"`
+	// Network is "local", or absent; Simulated belongs to a local one.
+	Network   string             `json:"network"`
+	Simulated *simulatedDocument `json:"simulated"`
+}
+
+type simulatedDocument struct {
+	Device string `json:"device"`
+	Root   string `json:"root"`
 }
 
 type policyDocument struct {
@@ -156,6 +167,9 @@ func decodeFile(data []byte) (*document, error) {
 		return nil, err
 	}
 	var errs []error
+	if d.Network != "" && d.Network != localNetwork {
+		errs = append(errs, fmt.Errorf("network: %q is not %q; leave the key out for a public network", d.Network, localNetwork))
+	}
 	for i, p := range d.Policies {
 		if p.Name == "" {
 			errs = append(errs, fmt.Errorf("policies[%d].name: missing", i))
@@ -174,7 +188,10 @@ func decodeFile(data []byte) (*document, error) {
 
 // apply puts the document's values into c, where ports inherit what they leave out from g.
 func (d *document) apply(c *Config, g *globals) {
-	c.CertBase, c.Threads = d.CertBase, d.Threads
+	c.CertBase, c.Threads, c.Local = d.CertBase, d.Threads, d.Network == localNetwork
+	if d.Simulated != nil {
+		c.Simulated = &Simulated{Device: d.Simulated.Device, Root: d.Simulated.Root}
+	}
 	g.limits = d.Limits.limits().over(g.limits)
 	for i := range d.Policies {
 		p := &d.Policies[i]

@@ -140,7 +140,7 @@ func TestSlowServersAreLeft(t *testing.T) {
 func TestServiceThatDoesNotRead(t *testing.T) {
 	w := newWorld(t)
 	id := w.identity(t, nil)
-	r := start(t, w, id, "-s -d 0 -R 11001:localhost:11101@any", "{"+quick+"}", func(d *Deps) {
+	r := start(t, w, id, "-s -d 0 -R 11001:localhost:11101@any", `{"limits": {"preamble": "60ms"}}`, func(d *Deps) {
 		d.Dial = func(context.Context, string, string) (net.Conn, error) {
 			ours, theirs := net.Pipe() // nobody reads it
 			t.Cleanup(func() { _ = theirs.Close() })
@@ -164,7 +164,7 @@ func TestServiceThatDoesNotRead(t *testing.T) {
 		_, _ = io.CopyN(io.Discard, c, 4+572)
 		echo(c)
 	})
-	r = start(t, w, id, "-s -d 0 -R 11001:"+slow.dest()+"@any", "{"+quick+"}")
+	r = start(t, w, id, "-s -d 0 -R 11001:"+slow.dest()+"@any", `{"limits": {"preamble": "60ms"}}`)
 	exchange(t, dialPeer(t, w.client(t, id, policy.Builtin(policy.Any)), r.addr[11001]), 8<<20)
 }
 

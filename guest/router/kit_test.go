@@ -94,7 +94,7 @@ func (w *world) identity(t testing.TB, quoter ratls.Quoter) *ratls.Identity {
 
 // file is a configuration file with one policy "sim" for the world's platform, with the extra rules, and the ports.
 func (w *world) file(rules, ports string) string {
-	return `{"policies": [{"name": "sim", "type": "tdx", "tdx_config": {"allow_simulated": true, "allowed_collateral_root_hashes": ["` + w.root + `"]` + rules + `}}],
+	return `{"network": "local", "policies": [{"name": "sim", "type": "tdx", "tdx_config": {"allow_simulated": true, "allowed_collateral_root_hashes": ["` + w.root + `"]` + rules + `}}],
 	"ports": [` + ports + `], "limits": {"drain": "100ms"}}`
 }
 
@@ -128,7 +128,7 @@ func start(t testing.TB, w *world, id ratls.Credentials, args, file string, chan
 	ready := make(chan struct{}, len(cfg.Ports))
 	deps := Deps{
 		Log: slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: time.Now,
-		Credentials: id, Judge: w.judge, Local: true, Metrics: r.metrics,
+		Credentials: id, Judge: w.judge, AllowLocal: true, Metrics: r.metrics,
 		Listen: func(ctx context.Context, p Port) (net.Listener, error) {
 			l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 			if err != nil {

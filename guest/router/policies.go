@@ -47,19 +47,20 @@ var ErrNoImages = errors.New("the policy is tdx and lists no image: write the ch
 	" --image-source=chain (the root contract's list)," +
 	" --image-source=defer (the service inside decides from the preamble)")
 
-// policies compiles every policy that was written, and those built in. local says whether simulated roots and fake
-// evidence are allowed; nil skips that question.
-func (c *Config) policies(local *bool) (map[string]*policy.Policy, error) {
+// policies compiles every policy that was written, and those built in.
+func (c *Config) policies() (map[string]*policy.Policy, error) {
 	out := map[string]*policy.Policy{}
 	used := c.used()
 	var errs []error
 	for _, spec := range slices.Concat(builtins(), c.Policies) {
 		p, err := c.compile(spec, used[spec.Name])
-		if err == nil && local != nil && !*local {
-			err = refuseLocal(p, used[spec.Name] || spec.Origin != builtinOrigin)
+		if err == nil && !c.Local {
+			if err = refuseLocal(p); err != nil && spec.Origin == builtinOrigin && !used[spec.Name] {
+				continue // does not exist here, so that no program's user name can choose it
+			}
 		}
 		switch _, twice := out[spec.Name]; {
-		case twice && isBuiltin(spec.Name):
+		case spec.Origin != builtinOrigin && isBuiltin(spec.Name):
 			err = errors.New("the name is built in and cannot be redefined")
 		case twice:
 			err = errors.New("the name is given twice")
@@ -92,12 +93,12 @@ func (c *Config) used() map[string]bool {
 }
 
 // refuseLocal keeps what only a local network may have out of every other: evidence that anybody can make.
-func refuseLocal(p *policy.Policy, used bool) error {
+func refuseLocal(p *policy.Policy) error {
 	switch {
 	case p.Simulated():
-		return errors.New("allow_simulated admits simulated platforms, which only a local network may")
-	case used && p.Type() == policy.FakeTDX:
-		return errors.New("fake_tdx admits evidence that anybody can make, which only a local network may")
+		return errors.New("allow_simulated admits simulated platforms, which only the file of a local network may (\"network\": \"local\")")
+	case p.Type() == policy.FakeTDX:
+		return errors.New("fake_tdx admits evidence that anybody can make, which only the file of a local network may (\"network\": \"local\")")
 	}
 	return nil
 }

@@ -41,8 +41,8 @@ type Deps struct {
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	// Metrics are added to; nil means a set that nobody reads.
 	Metrics *Metrics
-	// Local says that this is a local network's router, which alone may admit simulated and fake evidence.
-	Local bool
+	// AllowLocal lets the configuration be a local network's; a production image never does.
+	AllowLocal bool
 }
 
 func (d *Deps) check() error {
@@ -99,6 +99,9 @@ func New(cfg *Config, deps Deps) (*Router, error) {
 	if err := r.cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("making router: %w", err)
 	}
+	if r.cfg.Local && !deps.AllowLocal {
+		return nil, errors.New("making router: the configuration is a local network's, which this image refuses")
+	}
 	if err := r.setPolicies(&r.cfg); err != nil {
 		return nil, fmt.Errorf("making router: %w", err)
 	}
@@ -114,7 +117,7 @@ func New(cfg *Config, deps Deps) (*Router, error) {
 
 // setPolicies puts the policies of cfg in force for handshakes that begin from here on.
 func (r *Router) setPolicies(cfg *Config) error {
-	all, err := cfg.policies(&r.deps.Local)
+	all, err := cfg.policies()
 	if err != nil {
 		return err
 	}
@@ -134,6 +137,9 @@ func (r *Router) Reload(cfg *Config) error {
 	defer r.reload.Unlock()
 	if err := cfg.Validate(); err != nil {
 		return fmt.Errorf("reloading policies: %w", err)
+	}
+	if cfg.Local != r.cfg.Local {
+		return fmt.Errorf("reloading policies: the network cannot become local or public while the router runs")
 	}
 	if len(cfg.Ports) != len(r.cfg.Ports) {
 		return fmt.Errorf("reloading policies: %w: %d configured, %d in use", ErrPortsChanged, len(cfg.Ports), len(r.cfg.Ports))
