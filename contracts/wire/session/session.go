@@ -1,0 +1,440 @@
+// Package session is the conversation of two runners over an established byte stream: frames, readiness, pings, queries
+// and one-way packets (protocol.md section 2.6).
+//
+// It owns the framing with its sequence numbers, the handshake of tcp.connect and tcp.connected, liveness, the match of
+// answers to queries, and the bound on what waits to be sent. It trusts no peer: a frame is bounded before it is read, a
+// wrong number or an unknown packet ends the session, an unknown or malformed query is answered with an error at once.
+// What the messages mean is the Handler's.
+//
+// A Session may be used concurrently. Packets reach the Handler in order and one at a time, so a Handler hands slow work
+// on; queries are answered side by side, up to a bound. Every wait ends with its context or with the session; all
+// goroutines have ended when Run returns. It refuses to query or send before the peer is ready.
+package session
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cocoon/contracts/wire"
+	"cocoon/contracts/wire/tl"
+)
+
+const (
+	// MaxFrame is the longest payload (protocol.md section 2.6).
+	MaxFrame = 1 << 24
+	// MaxPart is the longest part of a body that we send: some clients refuse frames above 1 MiB.
+	MaxPart = 256 << 10
+
+	headerSize = 8
+	minPayload = 4
+
+	// defaults of Options.
+	defaultPing    = 10 * time.Second
+	defaultDialed  = 20 * time.Second
+	defaultAccept  = 60 * time.Second
+	defaultMaxSend = 4 << 20
+	defaultQueries = 64
+	// lastWords is how long an ending session may take to send what waits.
+	lastWords = time.Second
+)
+
+// Errors of calls that could not be made.
+var (
+	ErrNotReady = errors.New("the peer is not ready yet")
+	ErrClosed   = errors.New("the session has ended")
+	// ErrSilent means that the peer sent nothing for too long.
+	ErrSilent = errors.New("the peer is silent")
+	// ErrProtocol marks what a peer must not do.
+	ErrProtocol = errors.New("protocol violation")
+)
+
+// Handler is what a session's owner does with what arrives.
+type Handler interface {
+	// Query answers a function. An error that is no *QueryError is answered with CodeFailure.
+	Query(ctx context.Context, fn tl.Function) (tl.Object, error)
+	// Packet takes a one-way message. It must not wait for the peer. An error ends the session.
+	Packet(ctx context.Context, p tl.Object) error
+}
+
+// Options are a session's knobs; the zero value is an acceptor with the defaults.
+type Options struct {
+	// Dialer is true for the side that made the connection: it says tcp.connect, and pings.
+	Dialer bool
+	// Ping is the silence after which a dialer asks; Dead is the silence that ends the session.
+	Ping, Dead time.Duration
+	// MaxSend bounds the bytes that wait to be sent, MaxQueries the peer's queries under way.
+	MaxSend, MaxQueries int
+	Log                 *slog.Logger
+	// Now is the clock that the connection's deadlines are on; nil means the system's.
+	Now func() time.Time
+}
+
+// Session is one conversation.
+type Session struct {
+	conn    net.Conn
+	opt     Options
+	handler Handler
+
+	ready     chan struct{}
+	readyOnce sync.Once
+	done      chan struct{} // closed when the session has ended; cause is set before
+	cause     error
+
+	out     outbox
+	pending pending
+	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
+	unknown sync.Map     // ids of unknown packets that were logged
+}
+
+// New makes a session on a connection, which it owns from now on. Nothing happens before Run.
+func New(conn net.Conn, opt Options, h Handler) *Session {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&opt.Ping, defaultPing)
+	if opt.Dialer {
+		set(&opt.Dead, defaultDialed)
+	}
+	set(&opt.Dead, defaultAccept)
+	if opt.MaxSend == 0 {
+		opt.MaxSend = defaultMaxSend
+	}
+	if opt.MaxQueries == 0 {
+		opt.MaxQueries = defaultQueries
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Session{conn: conn, opt: opt, handler: h, ready: make(chan struct{}), done: make(chan struct{})}
+	s.out.init(opt.MaxSend)
+	s.pending.calls = make(map[int64]chan<- reply)
+	return s
+}
+
+// Ready is closed when both sides may speak.
+func (s *Session) Ready() <-chan struct{} { return s.ready }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Run converses until the peer leaves, somebody breaks the protocol, or ctx ends. It returns the reason; a peer that
+// closes the connection between two frames gives io.EOF.
+func (s *Session) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group, inner := errgroup.WithContext(ctx)
+	s.touch()
+	group.Go(func() error { return s.read(inner, group) })
+	group.Go(func() error { return s.write(inner) })
+	if s.opt.Dialer {
+		group.Go(func() error { return s.ping(inner) })
+		s.out.control(frameOf(&tl.TCPConnect{ID: random()}))
+	}
+	group.Go(func() error {
+		<-inner.Done()
+		s.end(context.Cause(inner))
+		return nil
+	})
+	err := group.Wait()
+	if ctx.Err() != nil && err == nil {
+		err = ctx.Err()
+	}
+	return err
+}
+
+// end stops everything that waits; what is already in the outbox gets a last chance.
+func (s *Session) end(cause error) {
+	s.cause = cause
+	close(s.done)
+	_ = s.conn.SetWriteDeadline(s.opt.Now().Add(lastWords))
+	s.out.close()
+	s.pending.fail()
+	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+}
+
+// touch notes that the peer was heard and gives it time until the next word.
+func (s *Session) touch() {
+	now := s.opt.Now()
+	s.heard.Store(now.UnixNano())
+	_ = s.conn.SetReadDeadline(now.Add(s.opt.Dead)) // a connection that refuses deadlines is dead and says so on reading
+	select {
+	case <-s.done:
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	default:
+	}
+}
+
+// read takes frames from the connection.
+func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
+	in := bufio.NewReaderSize(s.conn, 64<<10)
+	slots := make(chan struct{}, s.opt.MaxQueries)
+	for seqno := int32(0); ; seqno++ {
+		payload, err := readFrame(in, seqno)
+		if err != nil {
+			return s.readError(err)
+		}
+		s.touch()
+		packet, err := tl.Parse(payload)
+		if err != nil {
+			return fmt.Errorf("%w: packet %d: %w", ErrProtocol, seqno, err)
+		}
+		if err := s.packet(ctx, packet, slots, group); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Session) readError(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		select {
+		case <-s.done:
+			return s.cause
+		default:
+			return fmt.Errorf("%w for %s", ErrSilent, s.opt.Dead)
+		}
+	}
+	return err
+}
+
+// readFrame reads one frame; its number must be seqno.
+func readFrame(in *bufio.Reader, seqno int32) ([]byte, error) {
+	var head [headerSize]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, err // io.EOF between two frames is an orderly end
+	}
+	size := binary.LittleEndian.Uint32(head[:])
+	got := int32(binary.LittleEndian.Uint32(head[4:])) //nolint:gosec // the same four bytes, signed or not
+	switch {
+	case size < minPayload || size > MaxFrame:
+		return nil, fmt.Errorf("%w: frame of %d bytes, allowed are %d to %d", ErrProtocol, size, minPayload, MaxFrame)
+	case got != seqno:
+		return nil, fmt.Errorf("%w: frame number %d, expected %d", ErrProtocol, got, seqno)
+	}
+	payload := make([]byte, size)
+	if _, err := io.ReadFull(in, payload); err != nil {
+		return nil, fmt.Errorf("reading frame of %d bytes: %w", size, err)
+	}
+	return payload, nil
+}
+
+// packet acts on one packet.
+func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, group *errgroup.Group) error {
+	switch p := p.(type) {
+	case *tl.TCPConnect:
+		if s.opt.Dialer {
+			return fmt.Errorf("%w: tcp.connect from the side that was dialled", ErrProtocol)
+		}
+		s.becomeReady()
+		s.out.control(frameOf(&tl.TCPConnected{ID: p.ID}))
+		return nil
+	case *tl.TCPConnected:
+		s.becomeReady()
+		return nil
+	case *tl.TCPPing:
+		s.out.control(frameOf(&tl.TCPPong{ID: p.ID}))
+		return nil
+	case *tl.TCPPong:
+		return nil
+	}
+	select {
+	case <-s.ready:
+	default:
+		return fmt.Errorf("%w: %s before the handshake", ErrProtocol, p.TLName())
+	}
+	switch p := p.(type) {
+	case *tl.TCPQuery:
+		s.query(ctx, p, slots, group)
+		return nil
+	case *tl.TCPQueryAnswer:
+		s.pending.answer(p.ID, reply{data: p.Data})
+		return nil
+	case *tl.TCPQueryError:
+		s.pending.answer(p.ID, reply{err: &QueryError{Code: Code(p.Code), Message: p.Message}})
+		return nil
+	case *tl.TCPPacket:
+		return s.message(ctx, p.Data)
+	}
+	return fmt.Errorf("%w: %s is no packet", ErrProtocol, p.TLName())
+}
+
+func (s *Session) becomeReady() { s.readyOnce.Do(func() { close(s.ready) }) }
+
+// message hands a one-way message on. One of an unknown kind is skipped: newer peers may send more.
+func (s *Session) message(ctx context.Context, data []byte) error {
+	v, err := tl.Parse(data)
+	if unknown, ok := errors.AsType[*tl.UnknownError](err); ok {
+		if _, logged := s.unknown.LoadOrStore(unknown.ID, true); !logged {
+			s.opt.Log.Warn("Unknown packet ignored", slog.String("id", fmt.Sprintf("%08x", unknown.ID)))
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return s.handler.Packet(ctx, v)
+}
+
+// query answers a query in its own time, or at once when that cannot be.
+func (s *Session) query(ctx context.Context, q *tl.TCPQuery, slots chan struct{}, group *errgroup.Group) {
+	fn, err := parseFunction(q.Data)
+	if err != nil {
+		s.answer(q.ID, nil, err)
+		return
+	}
+	select {
+	case slots <- struct{}{}:
+	default:
+		s.answer(q.ID, nil, &QueryError{Code: CodeNotReady, Message: "too many queries under way"})
+		return
+	}
+	group.Go(func() error {
+		defer func() { <-slots }()
+		result, err := s.handle(ctx, fn)
+		s.answer(q.ID, result, err)
+		return nil
+	})
+}
+
+func parseFunction(data []byte) (tl.Function, error) {
+	v, err := tl.Parse(data)
+	if unknown, ok := errors.AsType[*tl.UnknownError](err); ok {
+		return nil, &QueryError{Code: CodeProtocol, Message: fmt.Sprintf("unknown function %08x", unknown.ID)}
+	}
+	if err != nil {
+		return nil, &QueryError{Code: CodeParse, Message: err.Error()}
+	}
+	fn, ok := v.(tl.Function)
+	if !ok {
+		return nil, &QueryError{Code: CodeProtocol, Message: v.TLName() + " is no function"}
+	}
+	return fn, nil
+}
+
+// handle keeps a defect of the handler from ending more than this query.
+func (s *Session) handle(ctx context.Context, fn tl.Function) (result tl.Object, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.opt.Log.Error("Query handler panicked", slog.String("function", fn.TLName()), slog.Any("err", p))
+			err = &QueryError{Code: CodeFailure, Message: "internal error"}
+		}
+	}()
+	return s.handler.Query(ctx, fn)
+}
+
+func (s *Session) answer(id int64, result tl.Object, err error) {
+	if err == nil {
+		s.out.control(frameOf(&tl.TCPQueryAnswer{ID: id, Data: tl.Encode(result)}))
+		return
+	}
+	failure, ok := errors.AsType[*QueryError](err)
+	if !ok {
+		failure = &QueryError{Code: CodeFailure, Message: err.Error()}
+	}
+	s.out.control(frameOf(&tl.TCPQueryError{ID: id, Code: int32(failure.Code), Message: failure.Message}))
+}
+
+// ping asks a silent peer for a sign of life.
+func (s *Session) ping(ctx context.Context) error {
+	tick := time.NewTicker(s.opt.Ping / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			if now.Sub(time.Unix(0, s.heard.Load())) < s.opt.Ping {
+				continue
+			}
+			select {
+			case <-s.ready:
+				s.out.control(frameOf(&tl.TCPPing{ID: random()}))
+			default:
+			}
+		}
+	}
+}
+
+// Query asks the peer and waits for its answer, which has the type that the function names.
+func (s *Session) Query(ctx context.Context, fn tl.Function) (tl.Object, error) {
+	if err := s.mayTalk(); err != nil {
+		return nil, fmt.Errorf("querying %s: %w", fn.TLName(), err)
+	}
+	id, answered, forget := s.pending.add()
+	defer forget()
+	if err := s.out.put(ctx, frameOf(&tl.TCPQuery{ID: id, Data: tl.Encode(fn)})); err != nil {
+		return nil, fmt.Errorf("querying %s: %w", fn.TLName(), err)
+	}
+	select {
+	case <-ctx.Done():
+		return nil, fmt.Errorf("querying %s: %w", fn.TLName(), ctx.Err())
+	case r := <-answered:
+		if r.err != nil {
+			return nil, fmt.Errorf("querying %s: %w", fn.TLName(), r.err)
+		}
+		v, err := tl.Parse(r.data)
+		if err == nil && v.TLType() != fn.TLType() {
+			err = fmt.Errorf("%w: the answer is a %s", ErrProtocol, v.TLName())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("querying %s: %w", fn.TLName(), err)
+		}
+		return v, nil
+	}
+}
+
+// Send sends a one-way message. When too much waits already it waits for room until ctx ends.
+func (s *Session) Send(ctx context.Context, p tl.Object) error {
+	if err := s.mayTalk(); err != nil {
+		return fmt.Errorf("sending %s: %w", p.TLName(), err)
+	}
+	frame := frameOf(&tl.TCPPacket{Data: tl.Encode(p)})
+	if len(frame)-headerSize > MaxFrame {
+		return fmt.Errorf("sending %s: %d bytes, a frame has at most %d", p.TLName(), len(frame)-headerSize, MaxFrame)
+	}
+	if err := s.out.put(ctx, frame); err != nil {
+		return fmt.Errorf("sending %s: %w", p.TLName(), err)
+	}
+	return nil
+}
+
+func (s *Session) mayTalk() error {
+	select {
+	case <-s.done:
+		return ErrClosed
+	case <-s.ready:
+		return nil
+	default:
+		return ErrNotReady
+	}
+}
+
+// frameOf makes a frame; its number is filled in when its turn is known.
+func frameOf(p tl.Object) []byte {
+	frame := p.Append(make([]byte, headerSize, 64))
+	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-headerSize)) //nolint:gosec // bounded by the caller
+	return frame
+}
+
+func random() int64 {
+	var raw [8]byte
+	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
+	return wire.NewCursor(raw[:]).Long()
+}
