@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"code": exitCode, "schema": checkSchema, "edit": edit, "relock": relock, "owncache": ownCache, "storefile": storeFile,
-			"tmpfs": tmpfs, "narrow": narrow, "only-tool": onlyTool, "qemu": addQEMU, "start": start,
+			"tmpfs": tmpfs, "narrow": narrow, "only-tool": onlyTool, "qemu": addQEMU, "start": start, "waitfile": waitFile,
 		},
 	})
 }

@@ -1,0 +1,17 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// groupNetwork holds the verbs about networks in the help text.
+const groupNetwork = "network"
+
+// newLocalnetCmd is the noun `localnet`: everything that runs a network on one machine without TDX.
+func newLocalnetCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "localnet",
+		Short:   "Run parts of a network on this machine, with simulated TDX",
+		GroupID: groupNetwork,
+	}
+	cmd.AddCommand(newLocalnetSimTDXCmd(a))
+	return cmd
+}
