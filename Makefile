@@ -6,7 +6,7 @@ CONCURRENT = ./guest/... ./host/... ./cmd/... \
 # go-nvml calls deprecated functions by design; its 35 warnings would hide ours.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build test race fuzz boot bench stats image image-fetch image-lock image-verify lint fmt clean
+.PHONY: help build test race fuzz boot bench stats contracts image image-fetch image-lock image-verify lint fmt clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ bench: ## print figures beside the named peers in the same run
 
 stats: ## count code, tests, functions and comments
 	go test -count 1 -v -run TestStats ./tests/arch
+
+contracts: ## compile the contracts with the pinned compiler into contracts/code
+	go test -count 1 -run TestCodeIsWhatTheSourcesGive ./contracts/build -update
 
 image: ## build proxy and worker; VARIANT=gpu builds worker-gpu
 	$(COCOON) image build --variant $(VARIANT)

@@ -50,7 +50,8 @@ type ProxyStorage struct {
 
 // ProxyExt is the appended part of a proxy's storage.
 type ProxyExt struct {
-	Liabilities Nano // deposits that are neither refunded nor paid to workers or the owner
+	Liabilities Nano   // deposits that are neither refunded nor paid to workers or the owner
+	ChildParams Params // the parameters without codes, as clients and workers have them
 	Commit      CommitTip
 	ClosedAt    uint32 // Unix time, 0 before
 }
@@ -96,6 +97,7 @@ func (s *ProxyStorage) fields(c *codec) {
 func (e *ProxyExt) fields(c *codec) {
 	c.constant("ext_version", 8, extVersion)
 	c.amount("liabilities", &e.Liabilities)
+	c.sub("child_params", &e.ChildParams)
 	number64(c, "commit_seqno", 32, &e.Commit.Seqno)
 	c.hash("commit_hash", &e.Commit.Hash)
 	number64(c, "committed_at", 32, &e.Commit.CommittedAt)
@@ -238,6 +240,13 @@ func ParseProxyData(result []any) (ProxyData, error) {
 	d.MinProxyStake, d.MinClientStake = s.amount(), s.amount()
 	d.ParamsVersion = uint32(s.small(32))
 	return d, s.end("get_cocoon_proxy_data")
+}
+
+// ParseAmount reads the result stack of a get method that answers one amount, like get_liabilities or get_claimed.
+func ParseAmount(method string, result []any) (Nano, error) {
+	s := stack{values: result}
+	v := s.amount()
+	return v, s.end(method)
 }
 
 // ParseCommitTip reads the result stack of get_commit_tip.

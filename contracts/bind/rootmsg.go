@@ -258,6 +258,31 @@ func ParseRootData(result []any) (RootData, error) {
 	return d, s.end("get_cocoon_data")
 }
 
+// RootParams is the result of get_cur_params.
+type RootParams struct {
+	ParamsVersion, UniqueID               uint32
+	IsTest                                bool
+	PricePerToken, WorkerFee              Nano
+	CachedMultiplier, ReasoningMultiplier uint32 // the method leaves out the other two
+	ProxyDelay, ClientDelay               uint32 // seconds
+	MinProxyStake, MinClientStake         Nano
+	ProxyCode, WorkerCode, ClientCode     Hash // of the codes
+}
+
+// ParseRootParams reads the result stack of get_cur_params.
+func ParseRootParams(result []any) (RootParams, error) {
+	var p RootParams
+	s := stack{values: result}
+	p.ParamsVersion, p.UniqueID = uint32(s.small(32)), uint32(s.small(32))
+	p.IsTest = s.truth()
+	p.PricePerToken, p.WorkerFee = s.amount(), s.amount()
+	p.CachedMultiplier, p.ReasoningMultiplier = uint32(s.small(32)), uint32(s.small(32))
+	p.ProxyDelay, p.ClientDelay = uint32(s.small(32)), uint32(s.small(32))
+	p.MinProxyStake, p.MinClientStake = s.amount(), s.amount()
+	p.ProxyCode, p.WorkerCode, p.ClientCode = s.hash(), s.hash(), s.hash()
+	return p, s.end("get_cur_params")
+}
+
 // ParseTruth reads the result stack of a get method that answers yes or no, like worker_hash_is_valid.
 func ParseTruth(method string, result []any) (bool, error) {
 	s := stack{values: result}
