@@ -26,6 +26,12 @@ type TD interface {
 	Bank() rtmr.Bank
 }
 
+// Simulation is the software TDX of a test's host. Its registers outlive a boot, so a boot begins by resetting them.
+type Simulation interface {
+	rtmr.Bank
+	Reset(ctx context.Context) error
+}
+
 // Disk is an open block device.
 type Disk interface {
 	io.ReaderAt
@@ -60,6 +66,8 @@ type Deps struct {
 	// InsertModule loads an open module file.
 	InsertModule func(f *os.File) error
 	TD           TD
+	// Simulated finds the software TDX of the host, or nil. It is asked in test images alone, and where there is no TD.
+	Simulated func() (Simulation, error)
 	// FindDisk waits for a disk by serial, or a partition by name.
 	FindDisk func(ctx context.Context, name string) (storage.Device, error)
 	OpenDisk func(d storage.Device) (Disk, error)

@@ -77,9 +77,7 @@ func runReady(_ context.Context, st *State) error {
 		return err
 	}
 	st.Detail("rtmr3", value.String())
-	if st.Software {
-		st.Detail("software", true)
-	}
+	st.detailImitation()
 	st.SetReady(true)
 	return nil
 }

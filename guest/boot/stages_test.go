@@ -26,6 +26,7 @@ import (
 	"cocoon/guest/storage"
 	"cocoon/measure/bootfiles"
 	"cocoon/measure/spec"
+	"cocoon/measure/tdx"
 )
 
 // rig is a machine made of files and functions: a booting guest without a kernel.
@@ -36,6 +37,10 @@ type rig struct {
 	files map[string]string
 	disks map[string][]byte
 	td    fakeTD
+	// simulation is the software TDX of the host, if it has one; asked counts who looked for it.
+	simulation    Simulation
+	simulationErr error
+	asked         int
 
 	mounted []mounts.Mount
 	failOn  string
@@ -123,6 +128,10 @@ func newRig(t *testing.T) *rig {
 		Root: t.TempDir(), Log: klog.New(klog.Options{Console: &r.out, Level: level}), Level: level, Now: time.Now,
 		OpenKmsg: func() (io.Writer, error) { return io.Discard, nil },
 		Kernel:   r, TD: &r.td,
+		Simulated: func() (Simulation, error) {
+			r.asked++
+			return r.simulation, r.simulationErr
+		},
 		InsertModule: func(*os.File) error { return nil },
 		FindDisk:     r.find,
 		OpenDisk:     func(d storage.Device) (Disk, error) { return memoryDisk{bytes.NewReader(r.disks[d.Name])}, nil },
@@ -241,6 +250,75 @@ func TestATestImageReachesReadyWithoutATD(t *testing.T) {
 	}
 	if last := r.mounted[len(r.mounted)-1]; last.Target != "/run/layers/base" || last.Source != "/dev/dm-0" {
 		t.Errorf("last mount %s", last)
+	}
+}
+
+// simulation is a software TDX with registers of an earlier boot.
+type simulation struct {
+	rtmr.Software
+	dirty bool
+	err   error
+}
+
+func (s *simulation) Reset(context.Context) error {
+	s.dirty = false
+	return s.err
+}
+
+func (s *simulation) Read(reg tdx.Register) (tdx.Digest, error) {
+	if s.dirty {
+		return tdx.Sum([]byte("an earlier boot")), nil
+	}
+	return s.Software.Read(reg)
+}
+
+func TestATestImageMeasuresIntoItsHostsSoftwareTDX(t *testing.T) {
+	r := newRig(t)
+	r.simulation = &simulation{dirty: true}
+	st, err := r.boot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.status(StageReady).Detail
+	if !st.Simulated || st.Software || d["simulated"] != true || d["software"] != nil {
+		t.Errorf("ready with %v", d)
+	}
+	value, err := r.simulation.Read(tdx.RTMR3)
+	if want := spec.PredictRTMR3(st.SpecHash, false).Seal; err != nil || value != want {
+		t.Errorf("RTMR3 = %s, want %s, %v", value, want, err)
+	}
+}
+
+// TestOnlyTestImagesKnowOfSoftwareTDX: production and debug images do not even look for it, and a TD is never imitated.
+func TestOnlyTestImagesKnowOfSoftwareTDX(t *testing.T) {
+	for name, tc := range map[string]struct {
+		variant bootfiles.Variant
+		present bool
+		sim     *simulation
+		err     error
+		asked   int
+		stage   string
+	}{
+		"production":         {variant: bootfiles.Production, stage: StageTD},
+		"debug":              {variant: bootfiles.Debug, stage: StageTD},
+		"test image in a TD": {variant: bootfiles.Test, present: true},
+		"broken channel":     {variant: bootfiles.Test, err: errors.New("no port"), asked: 1, stage: StageTD},
+		"reset that fails":   {variant: bootfiles.Test, sim: &simulation{err: errors.New("gone")}, asked: 1, stage: StageTD},
+		"reset that works":   {variant: bootfiles.Test, sim: &simulation{dirty: true}, asked: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.image(tc.variant, "worker")
+			r.td.present, r.simulationErr = tc.present, tc.err
+			if tc.sim != nil {
+				r.simulation = tc.sim
+			}
+			_, err := r.boot()
+			failed, _ := errors.AsType[*StageError](err)
+			if (failed == nil) != (tc.stage == "") || failed != nil && failed.Stage != tc.stage || r.asked != tc.asked {
+				t.Errorf("err = %v after %d questions, want %q after %d", err, r.asked, tc.stage, tc.asked)
+			}
+		})
 	}
 }
 

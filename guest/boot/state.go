@@ -22,6 +22,8 @@ type State struct {
 	Cmdline string
 	// Software says that the registers are in memory and prove nothing (td stage; test variant only).
 	Software bool
+	// Simulated says that the registers are those of the host's software TDX, which quotes them, and prove nothing either.
+	Simulated bool
 	// Registers extends RTMR3 and keeps the text log (td stage).
 	Registers *rtmr.Log
 	// SpecHash names the measured spec; Spec is its files; Measured is role.json in it (config stage).
@@ -86,10 +88,18 @@ func (st *State) Extend(message string) (tdx.Digest, error) {
 	}
 	st.Detail("message", message)
 	st.Detail("rtmr3", value.String())
+	st.detailImitation()
+	return value, nil
+}
+
+// detailImitation marks a status whose registers prove nothing.
+func (st *State) detailImitation() {
 	if st.Software {
 		st.Detail("software", true)
 	}
-	return value, nil
+	if st.Simulated {
+		st.Detail("simulated", true)
+	}
 }
 
 // LayersOf lists the layers of a role, in mount order.

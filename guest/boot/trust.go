@@ -21,7 +21,7 @@ const (
 )
 
 // runTD decides where measurements go. Only the test variant may do without a TD, and then says so in every status.
-func runTD(_ context.Context, st *State) error {
+func runTD(ctx context.Context, st *State) error {
 	if err := st.refuseTPM(); err != nil {
 		return err
 	}
@@ -30,7 +30,7 @@ func runTD(_ context.Context, st *State) error {
 		return fmt.Errorf("looking for the TD's registers: %w", err)
 	}
 	st.Detail("present", present)
-	bank, err := st.bank(present)
+	bank, err := st.bank(ctx, present)
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,12 @@ func (st *State) refuseTPM() error {
 	return nil
 }
 
-func (st *State) bank(present bool) (rtmr.Bank, error) {
+func (st *State) bank(ctx context.Context, present bool) (rtmr.Bank, error) {
 	if !present {
 		if st.Image.Variant != bootfiles.Test {
 			return nil, errors.New("this machine is not a TD: the tdx_guest driver shows no measurement registers; start the VM as a TDX guest")
 		}
-		st.Software = true
-		st.Detail("software", true)
-		st.Log.Warn("NOT A TD: measurements are kept in software and prove nothing")
-		return new(rtmr.Software), nil
+		return st.imitation(ctx)
 	}
 	attributes, err := st.deps.TD.Attributes()
 	if err != nil {
@@ -82,6 +79,27 @@ func (st *State) bank(present bool) (rtmr.Bank, error) {
 		return nil, errors.New("this is a debug TD: the host can read its memory; start it without the debug attribute")
 	}
 	return st.deps.TD.Bank(), nil
+}
+
+// imitation is what a test image measures into without a TD: the software TDX of its host, or registers in memory.
+func (st *State) imitation(ctx context.Context) (rtmr.Bank, error) {
+	sim, err := st.deps.Simulated()
+	if err != nil {
+		return nil, fmt.Errorf("looking for the host's software TDX: %w", err)
+	}
+	if sim == nil {
+		st.Software = true
+		st.Detail("software", true)
+		st.Log.Warn("NOT A TD: measurements are kept in software and prove nothing")
+		return new(rtmr.Software), nil
+	}
+	st.Simulated = true
+	st.Detail("simulated", true)
+	st.Log.Warn("NOT A TD: measurements and quotes are the host's imitation and prove nothing")
+	if err := sim.Reset(ctx); err != nil {
+		return nil, fmt.Errorf("resetting the host's software TDX: %w", err)
+	}
+	return sim, nil
 }
 
 // runDebugMarker makes the two marks of a debug image agree and measures it.
