@@ -80,7 +80,19 @@ func List(ctx context.Context, root string) ([]Package, error) {
 
 // Modules returns the third-party modules linked into a command, sorted.
 func Modules(ctx context.Context, root, command string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", command)
+	mods, err := dependencies(ctx, root, command, "{{with .Module}}{{.Path}}{{end}}")
+	return slices.DeleteFunc(mods, func(m string) bool { return m == Module }), err
+}
+
+// Linked returns the packages of this module that are linked into a command, sorted.
+func Linked(ctx context.Context, root, command string) ([]string, error) {
+	pkgs, err := dependencies(ctx, root, command, "{{.ImportPath}}")
+	return slices.DeleteFunc(pkgs, func(p string) bool { return !strings.HasPrefix(p, Module+"/") }), err
+}
+
+// dependencies lists one property of everything that a command links, sorted, each once.
+func dependencies(ctx context.Context, root, command, format string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "-deps", "-f", format, command)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=amd64")
 	if command != "./cmd/gpuattest" {
@@ -90,10 +102,9 @@ func Modules(ctx context.Context, root, command string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing dependencies of %s: %w", command, err)
 	}
-	mods := strings.Fields(string(out))
-	slices.Sort(mods)
-	mods = slices.Compact(mods)
-	return slices.DeleteFunc(mods, func(m string) bool { return m == Module }), nil
+	found := strings.Fields(string(out))
+	slices.Sort(found)
+	return slices.Compact(found), nil
 }
 
 // File is one parsed source file.

@@ -259,3 +259,23 @@ func TestDependencies(t *testing.T) {
 		}
 	}
 }
+
+// TestSoftwareTDXStaysOut: nothing that judges or makes real evidence can make simulated evidence (attestation.md
+// section 16.4). The host's tool runs local networks, so it is the one binary that links software TDX.
+func TestSoftwareTDXStaysOut(t *testing.T) {
+	const software = Module + "/measure/measuretest"
+	root := repository(t)
+	for name := range ceilings() {
+		linked, err := Linked(t.Context(), root, "./cmd/"+name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if len(linked) == 0 || !slices.Contains(linked, Module+"/cmd/"+name) {
+			t.Errorf("%s links none of this module's packages: %v", name, linked)
+		}
+		if got, want := slices.Contains(linked, software), name == "cocoon"; got != want {
+			t.Errorf("%s links %s: %t, want %t", name, software, got, want)
+		}
+	}
+}
