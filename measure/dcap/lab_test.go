@@ -1,6 +1,7 @@
 package dcap_test
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -138,11 +139,7 @@ func newScene(tb testing.TB, tee tdx.TEEType) *scene {
 
 func (s *scene) makeTemplates(tb testing.TB) {
 	tb.Helper()
-	for _, k := range []**ecdsa.PrivateKey{&s.keys.root, &s.keys.ca, &s.keys.pck, &s.keys.tcb, &s.keys.attestation} {
-		*k = newKey(tb, elliptic.P256())
-	}
-	s.keys.quote, s.keys.issuer = s.keys.attestation, s.keys.ca
-	s.certified = s.keys
+	s.rekey(tb, "the usual keys")
 	template := func(name string, serial int64, ca bool) x509.Certificate {
 		c := x509.Certificate{
 			Subject:      pkix.Name{CommonName: name, Organization: []string{"Intel Corporation"}},
@@ -169,6 +166,22 @@ func (s *scene) makeTemplates(tb testing.TB) {
 	}
 }
 
+// rekey gives the scene keys that follow from a text, so that a scene is the same in every process: fuzzing has several.
+func (s *scene) rekey(tb testing.TB, text string) {
+	tb.Helper()
+	for i, k := range []**ecdsa.PrivateKey{&s.keys.root, &s.keys.ca, &s.keys.pck, &s.keys.tcb, &s.keys.attestation} {
+		scalar := sha256.Sum256(fmt.Append(nil, text, i))
+		key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		*k = key
+	}
+	s.keys.quote, s.keys.issuer = s.keys.attestation, s.keys.ca
+	s.certified = s.keys
+}
+
+// newKey is a key that nothing else has.
 func newKey(tb testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	tb.Helper()
 	k, err := ecdsa.GenerateKey(curve, rand.Reader)
@@ -214,7 +227,9 @@ func (s *scene) build(tb testing.TB) *built {
 	}
 	s.bundle(b.bundle)
 	if !s.trusted {
-		root = issue(tb, &s.root, &s.root, s.certified.root, s.keys.root) // the same key, another certificate
+		again := s.root // the same name and key, another certificate
+		again.SerialNumber = big.NewInt(99)
+		root = issue(tb, &again, &again, s.certified.root, s.keys.root)
 	}
 	roots, err := dcap.NewRoots(root)
 	if err != nil {
@@ -291,7 +306,7 @@ func issue(tb testing.TB, template, parent *x509.Certificate, key, signer *ecdsa
 	}
 	copied := *parent
 	copied.PublicKey = &signer.PublicKey // CreateCertificate compares; the tests sign with wrong keys too
-	raw, err := x509.CreateCertificate(rand.Reader, template, &copied, &key.PublicKey, signer)
+	raw, err := x509.CreateCertificate(nil, template, &copied, &key.PublicKey, signer)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -310,7 +325,7 @@ func revoke(tb testing.TB, template *x509.RevocationList, issuer *x509.Certifica
 		copied.SubjectKeyId = []byte{1}
 	}
 	copied.KeyUsage |= x509.KeyUsageCRLSign
-	raw, err := x509.CreateRevocationList(rand.Reader, template, &copied, key)
+	raw, err := x509.CreateRevocationList(nil, template, &copied, key)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -325,13 +340,17 @@ func toPEM(cert *x509.Certificate) string {
 func sign(tb testing.TB, key *ecdsa.PrivateKey, message []byte) []byte {
 	tb.Helper()
 	digest := sha256.Sum256(message)
-	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	der, err := key.Sign(nil, digest[:], crypto.SHA256) // without randomness: deterministic, RFC 6979
 	if err != nil {
 		tb.Fatal(err)
 	}
+	var raw struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(der, &raw); err != nil {
+		tb.Fatal(err)
+	}
 	out := make([]byte, 64)
-	r.FillBytes(out[:32])
-	s.FillBytes(out[32:])
+	raw.R.FillBytes(out[:32])
+	raw.S.FillBytes(out[32:])
 	return out
 }
 

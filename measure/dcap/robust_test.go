@@ -286,7 +286,9 @@ func TestRememberedChainsAreJudgedAnew(t *testing.T) {
 	if _, err := v.VerifySignatures(good.quote, s.pck.NotAfter.AddDate(0, 0, 1)); dcap.ClassOf(err) != dcap.ClassChain {
 		t.Errorf("expired since: %v", err)
 	}
-	other := newScene(t, tdx.TDX).build(t)
+	elsewhere := newScene(t, tdx.TDX)
+	elsewhere.rekey(t, "other keys")
+	other := elsewhere.build(t)
 	foreign, err := dcap.Open(other.bundle, other.roots, other.now)
 	if err != nil {
 		t.Fatal(err)
