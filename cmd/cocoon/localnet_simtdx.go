@@ -212,7 +212,8 @@ func newFaultList() faultList {
 
 // Text implements cli.Document.
 func (l faultList) Text(w io.Writer) error {
-	rows := [][]string{{"fault", "what comes of it"}}
+	rows := make([][]string, 0, len(l.Faults)+1)
+	rows = append(rows, []string{"fault", "what comes of it"})
 	for _, f := range l.Faults {
 		rows = append(rows, []string{f.Name, f.Effect})
 	}

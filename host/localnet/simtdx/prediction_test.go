@@ -63,7 +63,11 @@ func TestAMachineIsPickedByItsShape(t *testing.T) {
 	if p := prediction(t); p.Shape != "small" || len(p.Events) != 5 || p.ImageHash == nil || p.MRTD != tdx.Sum([]byte("firmware")) {
 		t.Errorf("read %+v", p)
 	}
-	single := document(t, func(doc map[string]any) { doc["predictions"] = doc["predictions"].([]any)[1:] })
+	single := document(t, func(doc map[string]any) {
+		if list, ok := doc["predictions"].([]any); ok {
+			doc["predictions"] = list[1:]
+		}
+	})
 	if p, err := simtdx.ReadPrediction(bytes.NewReader(single), ""); err != nil || p.Shape != "large" {
 		t.Errorf("%+v, %v", p, err)
 	}
