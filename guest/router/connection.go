@@ -34,7 +34,7 @@ func (c *connection) inward(ctx context.Context) error {
 	}
 	defer conn.Close() //nolint:errcheck // takes it off the registry; the streams have ended
 	c.ticket.established()
-	defer c.metrics.all.lived(c.metrics.name, imageLabel(&conn.Peer))()
+	c.router.models.note(conn.Peer.Verdict.Quote)
 	if serve := c.router.deps.Handlers[c.port.Listen]; serve != nil {
 		serve(ctx, conn)
 		return nil
@@ -83,7 +83,7 @@ func (c *connection) outward(ctx context.Context) error {
 	}
 	defer conn.Close() //nolint:errcheck // takes it off the registry; the streams have ended
 	c.ticket.established()
-	defer c.metrics.all.lived(c.metrics.name, imageLabel(&conn.Peer))()
+	c.router.models.note(conn.Peer.Verdict.Quote)
 	var head []byte
 	if c.port.Kind == SOCKS5 && c.port.Reply == Late {
 		head = replyMessage(replyGranted, addressOf(c.near.LocalAddr()))

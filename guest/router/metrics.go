@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -12,27 +11,12 @@ import (
 	"cocoon/measure/ratls"
 )
 
-// maxImages bounds how many images of peers get a series of their own on a listener: with a policy that asks for no
-// particular image, peers choose them.
-const maxImages = 64
-
-// otherImages is the label of the rest, and noImage that of peers without a quote.
-const (
-	otherImages = "other"
-	noImage     = "none"
-)
-
 // Metrics are a router's counters, written as Prometheus text. They carry no platform identity.
-type Metrics struct {
-	set *metrics.Set
-
-	mu   sync.Mutex
-	live map[string]map[string]*metrics.Gauge // listener, image
-}
+type Metrics struct{ set *metrics.Set }
 
 // NewMetrics makes an empty set of its own; nothing is registered globally.
 func NewMetrics() *Metrics {
-	return &Metrics{set: metrics.NewSet(), live: map[string]map[string]*metrics.Gauge{}}
+	return &Metrics{set: metrics.NewSet()}
 }
 
 // Write writes all series as Prometheus text.
@@ -54,29 +38,8 @@ func (m *Metrics) evicted(reason string) {
 	m.Counter(fmt.Sprintf(`router_sessions_evicted_total{reason=%q}`, reason)).Inc()
 }
 
-// lived counts a live session until the returned function is called.
-func (m *Metrics) lived(listener, image string) (ended func()) {
-	g := m.liveGauge(listener, image)
-	g.Inc()
-	return g.Dec
-}
-
-func (m *Metrics) liveGauge(listener, image string) *metrics.Gauge {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	images := m.live[listener]
-	if images == nil {
-		images = map[string]*metrics.Gauge{}
-		m.live[listener] = images
-	}
-	if _, known := images[image]; !known && len(images) >= maxImages {
-		image = otherImages
-	}
-	if images[image] == nil {
-		images[image] = m.set.GetOrCreateGauge(fmt.Sprintf(`router_sessions{listener=%q,image=%q}`, listener, image), nil)
-	}
-	return images[image]
-}
+// page adds series that f writes, one a line, when the page is asked for.
+func (m *Metrics) page(f func(w io.Writer)) { m.set.RegisterMetricsWriter(f) }
 
 // The stages that measure/ratls does not know.
 const (

@@ -49,11 +49,3 @@ func addressOf(a net.Addr) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
-
-// imageLabel names a peer's image in metrics.
-func imageLabel(p *ratls.Peer) string {
-	if p.Verdict.Quote == nil {
-		return noImage
-	}
-	return p.Verdict.ImageHash.String()
-}

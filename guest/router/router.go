@@ -72,6 +72,7 @@ type Router struct {
 	listeners []*listener
 	// outgoing counts what Dial does.
 	outgoing *listenerMetrics
+	models   *models
 	reload   sync.Mutex
 }
 
@@ -109,6 +110,9 @@ func New(cfg *Config, deps Deps) (*Router, error) {
 	if r.sessions, err = ratls.NewSessions(deps.Now, r.evicted); err != nil {
 		return nil, fmt.Errorf("making router: %w", err)
 	}
+	r.models = deps.Metrics.watchModels()
+	deps.Metrics.watchSessions(r.sessions.List)
+	deps.Metrics.WatchJudge(deps.Judge)
 	for _, p := range r.cfg.Ports {
 		r.listeners = append(r.listeners, newListener(r, p))
 	}
@@ -224,6 +228,9 @@ func (r *Router) Dial(ctx context.Context, policyName, address string) (*ratls.C
 	r.outgoing.accepted.Inc()
 	conn, err := d.Dial(ctx, address)
 	r.outgoing.outcome(string(ratls.CodeOf(err)))
+	if err == nil {
+		r.models.note(conn.Peer.Verdict.Quote)
+	}
 	return conn, err
 }
 

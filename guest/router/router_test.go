@@ -73,11 +73,14 @@ func TestBothRouters(t *testing.T) {
 	if mine.PeerKey == theirs.PeerKey {
 		t.Error("both ends have the same key")
 	}
+	if want := `router_sessions{listener="11001",image="` + w.image + `"} 1`; !strings.Contains(far.text(), want) {
+		t.Errorf("metrics lack %s:\n%s", want, far.text())
+	}
 	exchange(t, app, 300_000)
 	eventually(t, "sessions end", func() bool { return len(near.Sessions())+len(far.Sessions()) == 0 })
 	for _, want := range []string{
 		`router_handshakes_total{listener="11001",code="ok"} 1`, `router_bytes_total{listener="11001",direction="in"} 300000`,
-		`router_bytes_total{listener="11001",direction="out"} 300000`, `router_sessions{listener="11001",image="` + w.image + `"} 0`,
+		`router_bytes_total{listener="11001",direction="out"} 300000`, `router_platform_tcb{fmspc="50806f000000",status="UpToDate"} 1`,
 		`router_pow_total{listener="11001",result="ok"} 1`, `router_stage_seconds_count{listener="11001",stage="verify"} 1`,
 	} {
 		if !strings.Contains(far.text(), want) {
