@@ -34,36 +34,22 @@ func ccel(events []launch.Event) []byte {
 	return append(log, 0xff, 0xff, 0xff, 0xff)
 }
 
-// quoteFile encodes a version 4 quote whose signature part is in form, but signs nothing.
-func quoteFile(m *tdx.Measurements) []byte {
-	q := append([]byte{}, make([]byte, 48)...)
-	binary.LittleEndian.PutUint16(q, 4)
-	binary.LittleEndian.PutUint16(q[2:], 2)
-	binary.LittleEndian.PutUint32(q[4:], 0x81)
-	copy(q[12:], "\x93\x9a\x72\x33\xf7\x9c\x4c\xa9\x94\x0a\x0d\xb3\x95\x7f\x06\x07")
-	q = append(q, (&tdx.Body{Measurements: *m}).Encode()...)
-	signature := tdx.Signature{
-		Quote: make([]byte, 64), Key: make([]byte, 64), QEReport: make([]byte, tdx.SGXBodySize), QESignature: make([]byte, 64),
-	}
-	raw, _ := signature.Encode(4) // sizes are right
-	return append(binary.LittleEndian.AppendUint32(q, uint32(len(raw))), raw...)
-}
-
 // evidence is what a TD started from an image would present, written to files.
 type evidence struct {
 	image, spec, log, quote string
+	platform                *platform
 	doc                     predictDoc
 }
 
 func newEvidence(t *testing.T) *evidence {
 	t.Helper()
 	needQEMU(t)
-	e := &evidence{image: buildImage(t, imageParts{}), spec: specDir(t, "{}")}
+	e := &evidence{image: buildImage(t, imageParts{}), spec: specDir(t, "{}"), platform: newPlatform(t)}
 	measure(t, "predict", e.image, "--spec", e.spec, "-o", "json").want(t, cli.ExitOK).decode(t, &e.doc)
 	dir := t.TempDir()
-	e.log, e.quote = filepath.Join(dir, "ccel.bin"), filepath.Join(dir, "quote.bin")
+	e.log = filepath.Join(dir, "ccel.bin")
 	write(t, e.log, ccel(e.doc.Predictions[0].Events))
-	write(t, e.quote, quoteFile(e.measurements()))
+	e.quote = e.platform.quote(t, e.measurements())
 	return e
 }
 
@@ -77,8 +63,8 @@ func (e *evidence) measurements() *tdx.Measurements {
 func TestEvidenceOfThePredictedTDIsAccepted(t *testing.T) {
 	t.Parallel()
 	e := newEvidence(t)
-	measure(t, "check", "--quote", e.quote, "--manifest", e.image, "--spec", e.spec, "--ccel", e.log).want(t, cli.ExitOK, "RTMR3", "equal")
-	measure(t, "check", "--quote", e.quote, "--manifest", e.image).want(t, cli.ExitOK)
+	measure(t, "check", "--root", e.platform.root, "--quote", e.quote, "--manifest", e.image, "--spec", e.spec, "--ccel", e.log).want(t, cli.ExitOK, "RTMR3", "equal")
+	measure(t, "check", "--root", e.platform.root, "--quote", e.quote, "--manifest", e.image).want(t, cli.ExitOK)
 	measure(t, "diff", e.image, e.log).want(t, cli.ExitOK, "every event is the predicted one")
 	measure(t, "diff", e.log, e.image, "--quote", e.quote).want(t, cli.ExitOK)
 	// The log's records have no data, so what can be recomputed contradicts them.
@@ -86,11 +72,10 @@ func TestEvidenceOfThePredictedTDIsAccepted(t *testing.T) {
 		want(t, cli.ExitDifference, "RTMR0 matches", "RTMR3 is not in the log", "the log contradicts itself")
 	late := e.measurements()
 	late.RTMR[2] = late.RTMR[2].Extend(tdx.Digest{1})
-	other := filepath.Join(t.TempDir(), "late.bin")
-	write(t, other, quoteFile(late))
+	other := e.platform.quote(t, late)
 	measure(t, "replay", "--ccel", e.log, "--quote", other).want(t, cli.ExitDifference, "RTMR1 matches", "RTMR2 differs after the last event")
 	hash := e.doc.Predictions[0].ImageHash
-	measure(t, "quote", e.quote).want(t, cli.ExitOK, "image hash", hash.String())
+	measure(t, "quote", e.quote, "--root", e.platform.root).want(t, cli.ExitOK, "image hash", hash.String())
 }
 
 func TestChangedInputsAreNamedByTheirEvent(t *testing.T) {
@@ -107,7 +92,7 @@ func TestChangedInputsAreNamedByTheirEvent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			changed := buildImage(t, test.parts)
-			measure(t, "check", "--manifest", changed, "--quote", e.quote, "--ccel", e.log).
+			measure(t, "check", "--root", e.platform.root, "--manifest", changed, "--quote", e.quote, "--ccel", e.log).
 				want(t, cli.ExitDifference, append(test.words, "RTMR0  equal", "MRTD   equal")...)
 		})
 	}
@@ -123,14 +108,14 @@ func TestChangedInputsAreNamedByTheirEvent(t *testing.T) {
 	}
 	write(t, shape, text)
 	measure(t, "diff", e.image, e.log, "--shape", shape).want(t, cli.ExitDifference, "event 0", "HANDOFF_TABLES2 TD HOB", "moved by  ram, firmware.sections")
-	measure(t, "check", "--manifest", e.image, "--quote", e.quote, "--shape", shape, "--shape", "test").want(t, cli.ExitOK, "differs")
+	measure(t, "check", "--root", e.platform.root, "--manifest", e.image, "--quote", e.quote, "--shape", shape, "--shape", "test").want(t, cli.ExitOK, "differs")
 }
 
 func TestOneShapeOfManyIsEnough(t *testing.T) {
 	t.Parallel()
 	e := newEvidence(t)
 	var doc checkDoc
-	measure(t, "check", "--manifest", e.image, "--quote", e.quote, "-o", "json",
+	measure(t, "check", "--root", e.platform.root, "--manifest", e.image, "--quote", e.quote, "-o", "json",
 		"--shape", "worker-cpu", "--shape", "test", "--allow-qemu-mismatch", "--machine-type", rehearsalMachine).
 		want(t, cli.ExitOK).decode(t, &doc)
 	if !doc.OK || len(doc.Shapes) != 2 || doc.Shapes[0].OK || !doc.Shapes[1].OK {
@@ -143,9 +128,8 @@ func TestSealTimeQuotesAreToldApart(t *testing.T) {
 	e := newEvidence(t)
 	early := e.measurements()
 	early.RTMR[3] = e.doc.Spec.RTMR3.Seal
-	path := filepath.Join(t.TempDir(), "early.bin")
-	write(t, path, quoteFile(early))
-	measure(t, "check", "--manifest", e.image, "--quote", path, "--spec", e.spec).
+	path := e.platform.quote(t, early)
+	measure(t, "check", "--root", e.platform.root, "--manifest", e.image, "--quote", path, "--spec", e.spec).
 		want(t, cli.ExitDifference, "before the guest was ready")
 }
 
@@ -163,11 +147,11 @@ func TestDebugImagesExtendTheirMarker(t *testing.T) {
 
 func TestFakeQuotesHaveNoHash(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "fake.bin")
-	write(t, path, quoteFile(&tdx.Measurements{}))
-	measure(t, "quote", path).want(t, cli.ExitOK, "fake TDX")
+	p := newPlatform(t)
+	path := p.quote(t, &tdx.Measurements{})
+	measure(t, "quote", path, "--root", p.root).want(t, cli.ExitOK, "fake TDX")
 	var doc quoteDoc
-	measure(t, "quote", path, "-o", "json").decode(t, &doc)
+	measure(t, "quote", path, "--root", p.root, "-o", "json").decode(t, &doc)
 	if doc.ImageHash != nil {
 		t.Errorf("hash %s", doc.ImageHash)
 	}

@@ -29,13 +29,16 @@ type result struct {
 	stdout, stderr string
 }
 
+// testNow is the clock of the tests: one at which the collateral of a vector is valid.
+var testNow = time.Date(2026, 2, 19, 0, 0, 0, 0, time.UTC)
+
 // measure runs the command as main does.
 func measure(tb testing.TB, args ...string) result {
 	tb.Helper()
 	var out, errs bytes.Buffer
 	e := &env{
 		stdout: &out, stderr: &errs, getenv: func(string) string { return "" },
-		now: func() time.Time { return time.Unix(1, 0) }, parallel: 2,
+		now: func() time.Time { return testNow }, parallel: 2,
 	}
 	code := run(context.Background(), e, args)
 	return result{code, out.String(), errs.String()}
@@ -308,7 +311,7 @@ func TestFirmwareImageQuoteAndSpec(t *testing.T) {
 	measure(t, "firmware", filepath.Join(dir, "vmlinuz")).want(t, cli.ExitUsage)
 	measure(t, "firmware", dir).want(t, cli.ExitUsage, "it is a folder")
 	measure(t, "quote", vector(t, "attestation/cocoon_quote.dat")).want(t, cli.ExitOK,
-		"04b3afd931d28680af91a15b09d672c40ad6b141f7f9089a8d67d595220f7436", "BLOv2THShoCvkaFbCdZyxArWsUH3+QiajWfVlSIPdDY=", "not checked")
+		"04b3afd931d28680af91a15b09d672c40ad6b141f7f9089a8d67d595220f7436", "BLOv2THShoCvkaFbCdZyxArWsUH3+QiajWfVlSIPdDY=", "these fields are a claim")
 	spec := specDir(t, `{"a":1}`+"\n")
 	production := measure(t, "spec", spec).want(t, cli.ExitOK, "cocoon:tdx_inited").stdout
 	debug := measure(t, "spec", spec, "--debug").want(t, cli.ExitOK, "cocoon:cocoon_debug").stdout

@@ -18,17 +18,22 @@ import (
 // schemaOf compiles a verb's checked-in schema.
 func schemaOf(t *testing.T, verb string) *jsonschema.Schema {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("schema", "cocoon.measure."+verb+".1.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := jsonschema.NewCompiler()
-	if err := c.AddResource(verb+".json", doc); err != nil {
-		t.Fatal(err)
+	for id, path := range map[string]string{
+		verb + ".json":            filepath.Join("schema", "cocoon.measure."+verb+".1.json"),
+		"cocoon.policy.verdict/1": filepath.Join("..", "..", "measure", "policy", "schema", "cocoon.policy.verdict.1.json"),
+	} {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AddResource(id, doc); err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, err := c.Compile(verb + ".json")
 	if err != nil {
@@ -53,6 +58,12 @@ func TestEveryVerbsJSONIsItsSchemas(t *testing.T) {
 		{"replay", "--ccel", log, "--quote", quote},
 		{"image", filepath.Join(image, "image.efi")},
 		{"quote", quote},
+		{"quote", quote, "--collateral", vector(t, "attestation/cos113_collateral.json"), "--at", "2025-06-20"},
+		{"quote", vector(t, "attestation/sgx_quote"), "--collateral", vector(t, "attestation/sgx_quote_collateral.json"), "--at", "2025-06-20"},
+		{"quote", vector(t, "attestation/tdx_quote_outdated")},
+		{"quote", vector(t, "attestation/crafted_signed_size_10.bin"), "--collateral", vector(t, "attestation/cos113_collateral.json")},
+		{"quote", newPlatform(t).certificate(t), "--root", newPlatform(t).root},
+		{"check", "--manifest", image, "--quote", quote, "--collateral", vector(t, "attestation/cos113_collateral.json"), "--at", "2025-06-20"},
 		{"spec", spec},
 		{"shape"},
 		{"selftest"},

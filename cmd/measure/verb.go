@@ -52,8 +52,8 @@ func predictingVerbs() []verb {
 		{
 			"check", "",
 			[2]int{0, 0},
-			"Compare a quote with the prediction for an image.",
-			[]string{"measure check --quote quote.bin --manifest out/proxy --spec spec/", "measure check --quote quote.bin --manifest out/proxy --ccel ccel.bin"},
+			"Verify a quote and compare it with the prediction for an image.",
+			[]string{"measure check --quote quote.bin --manifest out/proxy --spec spec/ --ccel ccel.bin", "measure check --quote peer.pem --prediction proxy.json --collateral bundle.json --policy policy.json"},
 			setupCheck,
 		},
 		{
@@ -100,8 +100,8 @@ func readingVerbs() []verb {
 		{
 			"quote", "FILE",
 			[2]int{1, 1},
-			"Print the fields of a TD quote and its image hash. The signature is not checked.",
-			[]string{"measure quote quote.bin", "measure quote quote.bin -o json"},
+			"Explain a quote and its platform; with collateral, verify and judge it.",
+			[]string{"measure quote quote.bin", "measure quote peer.pem --collateral bundle.json --policy policy.json --at 2026-01-31"},
 			setupQuote,
 		},
 		{

@@ -72,21 +72,22 @@ type EnclaveDocument struct {
 
 // PlatformDocument is a platform and its collateral for JSON.
 type PlatformDocument struct {
-	FMSPC            string      `json:"fmspc"`
-	PCEID            string      `json:"pceid"`
-	PPID             string      `json:"ppid"`
-	PIID             string      `json:"piid,omitempty"`
-	Root             dcap.RootID `json:"root"`
-	Status           dcap.Status `json:"status"`
-	PlatformStatus   dcap.Status `json:"platform_status"`
-	ModuleStatus     string      `json:"module_status,omitempty"`
-	QEStatus         dcap.Status `json:"qe_status"`
-	TCBDate          string      `json:"tcb_date,omitempty"`
-	NewestTCBDate    string      `json:"newest_tcb_date,omitempty"`
-	Advisories       []string    `json:"advisories"`
-	Generation       string      `json:"collateral_generation"`
-	EvaluationNumber int         `json:"evaluation_number"`
-	Expires          string      `json:"collateral_expires"`
+	FMSPC string `json:"fmspc"`
+	PCEID string `json:"pceid"`
+	PPID  string `json:"ppid"`
+	PIID  string `json:"piid,omitempty"`
+	Root  string `json:"root"`
+	// Status is the combined one; an enclave has no ModuleStatus.
+	Status           string   `json:"status"`
+	PlatformStatus   string   `json:"platform_status"`
+	ModuleStatus     string   `json:"module_status,omitempty"`
+	QEStatus         string   `json:"qe_status"`
+	TCBDate          string   `json:"tcb_date,omitempty"`
+	NewestTCBDate    string   `json:"newest_tcb_date,omitempty"`
+	Advisories       []string `json:"advisories"`
+	Generation       string   `json:"collateral_generation"`
+	EvaluationNumber int      `json:"evaluation_number"`
+	Expires          string   `json:"collateral_expires"`
 }
 
 // Document gives the verdict for JSON.
@@ -146,8 +147,8 @@ func tdDocument(td *tdx.Body, image tdx.Hash) *TDDocument {
 
 func platformDocument(q *dcap.Result) *PlatformDocument {
 	doc := &PlatformDocument{
-		FMSPC: hex.EncodeToString(q.FMSPC[:]), PCEID: hex.EncodeToString(q.PCEID[:]), PPID: hexOf(q.PPID), Root: q.Root,
-		Status: q.Combined, PlatformStatus: q.PlatformStatus, QEStatus: q.QEStatus, ModuleStatus: q.ModuleStatus.String(),
+		FMSPC: hex.EncodeToString(q.FMSPC[:]), PCEID: hex.EncodeToString(q.PCEID[:]), PPID: hexOf(q.PPID), Root: q.Root.String(),
+		Status: q.Combined.String(), PlatformStatus: q.PlatformStatus.String(), QEStatus: q.QEStatus.String(), ModuleStatus: q.ModuleStatus.String(),
 		TCBDate: dateOrNone(q.TCBDate), NewestTCBDate: dateOrNone(q.NewestTCBDate),
 		Advisories: append([]string{}, q.Advisories...), Generation: hexOf(q.Generation),
 		EvaluationNumber: q.EvaluationNumber, Expires: dateOrNone(q.CollateralExpires),

@@ -15,7 +15,7 @@ func judgeQuote(s *subject, words []byte) ([]byte, outcome) {
 	if !s.shown() {
 		return append(words, "none"...), fail
 	}
-	return append(words, "a quote"...), pass
+	return append(words, "present"...), pass
 }
 
 func wantFormat(r *Rules) string {

@@ -100,7 +100,7 @@ func quoteCases() map[string]ruleCase {
 	nothing := func(p *peer) { p.ev.Quote, p.ev.Fake, p.ev.ReportDataOK = nil, false, false }
 	none := func(*peer) {}
 	return map[string]ruleCase{
-		"quote":                     {rule: "quote", change: none, code: policy.OK, got: "a quote"},
+		"quote":                     {rule: "quote", change: none, code: policy.OK, got: "present"},
 		"no quote":                  {rule: "quote", change: nothing, code: policy.NoQuote, got: "none"},
 		"no fake quote":             {rule: "quote", typ: policy.FakeTDX, change: nothing, code: policy.NoQuote, got: "none"},
 		"no enclave quote":          {rule: "quote", typ: policy.SGX, change: nothing, code: policy.NoQuote, got: "none"},

@@ -89,7 +89,7 @@ func TestVerdictCarriesTheEvidence(t *testing.T) {
 	}
 	want := &policy.PlatformDocument{
 		FMSPC: "90c06f000000", PCEID: "0000", PPID: "0102" + strings.Repeat("0", 28), PIID: "0304" + strings.Repeat("0", 28),
-		Root: dcap.IntelRootID(), Status: dcap.UpToDate, PlatformStatus: dcap.UpToDate, ModuleStatus: "UpToDate", QEStatus: dcap.UpToDate,
+		Root: dcap.IntelRootID().String(), Status: "UpToDate", PlatformStatus: "UpToDate", ModuleStatus: "UpToDate", QEStatus: "UpToDate",
 		TCBDate: "2026-02-21T12:00:00Z", NewestTCBDate: "2026-10-21T12:00:00Z", Advisories: []string{},
 		Generation: "06" + strings.Repeat("0", 62), EvaluationNumber: 18, Expires: "2026-12-11T12:00:00Z",
 	}
