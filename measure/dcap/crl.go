@@ -6,8 +6,6 @@ import (
 	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
-	"time"
 )
 
 // maxRevoked bounds the entries of a revocation list; Intel's longest has some dozens.
@@ -23,7 +21,6 @@ const (
 // crl is a revocation list that its issuer has signed.
 type crl struct {
 	window
-	number  *big.Int
 	revoked map[string]struct{}
 }
 
@@ -81,13 +78,10 @@ func openCRL(name string, raw []byte, issuer certificate) (*crl, error) {
 	if !verifyDER(issuer.key, list.RawTBSRevocationList, list.Signature) {
 		return nil, fail(ClassCollateralSignature, "%s is not signed by the %q of its issuer chain", name, issuer.Subject.CommonName)
 	}
-	c := &crl{window: window{name, list.ThisUpdate, list.NextUpdate}, number: list.Number}
+	c := &crl{window: window{name, list.ThisUpdate, list.NextUpdate}}
 	c.revoked = make(map[string]struct{}, len(list.RevokedCertificateEntries))
 	for _, entry := range list.RevokedCertificateEntries {
 		c.revoked[string(entry.SerialNumber.Bytes())] = struct{}{}
 	}
 	return c, nil
 }
-
-// issued is when the list was made.
-func (c *crl) issued() time.Time { return c.from }

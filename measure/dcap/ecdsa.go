@@ -27,13 +27,13 @@ func verifyRaw(key *ecdsa.PublicKey, message, signature []byte) bool {
 		if len(scalar) == 0 || scalar[0]&0x80 != 0 {
 			pad = 1
 		}
-		out = append(out, tagInteger, byte(pad+len(scalar)))
+		out = append(out, tagInteger, byte(pad+len(scalar))) //nolint:gosec // at most 33
 		if pad == 1 {
 			out = append(out, 0)
 		}
 		out = append(out, scalar...)
 	}
-	out[1] = byte(len(out) - 2)
+	out[1] = byte(len(out) - 2) //nolint:gosec // at most 70
 	digest := sha256.Sum256(message)
 	return ecdsa.VerifyASN1(key, digest[:], out)
 }

@@ -5,7 +5,7 @@ import "cocoon/measure/tdx"
 // What the tests in package dcap_test see of the parsers.
 
 // ParsePCKExtension reads Intel's extension and gives what matters of it.
-func ParsePCKExtension(data []byte) (fmspc FMSPC, components [16]byte, pceSVN uint16, hasPIID bool, err error) { //nolint:revive // a test's view
+func ParsePCKExtension(data []byte) (fmspc FMSPC, components [16]byte, pceSVN uint16, hasPIID bool, err error) {
 	e, err := parsePCKExtension(data)
 	if err != nil {
 		return FMSPC{}, components, 0, false, err

@@ -96,19 +96,25 @@ func (f *fields) bytes(name string, dst []byte) {
 	}
 }
 
-// number is an integer between 0 and limit.
-func (f *fields) number(name string, limit uint64) uint64 {
+// number is an integer of the given number of bits, without sign.
+func (f *fields) number(name string, bits int) uint64 {
 	v := f.need(name, isNumber)
 	if f.err != nil {
 		return 0
 	}
-	n, err := strconv.ParseUint(v.raw, 10, 64)
-	if err != nil || n > limit {
-		f.fail(name, fmt.Errorf("%.40s is not an integer between 0 and %d", v.raw, limit))
+	n, err := strconv.ParseUint(v.raw, 10, bits)
+	if err != nil {
+		f.fail(name, fmt.Errorf("%.40s is not an integer of %d bits", v.raw, bits))
 		return 0
 	}
 	return n
 }
+
+func (f *fields) byte(name string) byte { return byte(f.number(name, 8)) } //nolint:gosec // number bounds it
+
+func (f *fields) uint16(name string) uint16 { return uint16(f.number(name, 16)) } //nolint:gosec // number bounds it
+
+func (f *fields) uint31(name string) int { return int(f.number(name, 31)) } //nolint:gosec // number bounds it
 
 // time is an instant in UTC, as RFC 3339 writes it.
 func (f *fields) time(name string) time.Time {
@@ -168,7 +174,7 @@ func (f *fields) status(name string) Status {
 	}
 	s, err := ParseStatus(text)
 	if err == nil && s == Unrecognized {
-		err = errors.New("Unrecognized is not one of Intel's")
+		err = errors.New("status \"Unrecognized\" is not one of Intel's")
 	}
 	if err != nil {
 		f.fail(name, err)

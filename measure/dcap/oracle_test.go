@@ -49,7 +49,7 @@ func (g bundleGetter) Get(address string) (map[string][]string, []byte, error) {
 }
 
 // ask lets the oracle judge. It panics on some input; that is a refusal too.
-func ask(quote []byte, b *dcap.Bundle, now time.Time) (err error, panicked bool) { //nolint:revive // whether it panicked is about the error
+func ask(quote []byte, b *dcap.Bundle, now time.Time) (err error, panicked bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			err, panicked = fmt.Errorf("panic: %v", r), true

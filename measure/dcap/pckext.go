@@ -148,9 +148,9 @@ func (e *pckExtension) tcb(tag byte, value der) error {
 		}
 		v, err := value.number(limit)
 		if arc == arcPCESVN {
-			e.pceSVN = uint16(v)
+			e.pceSVN = uint16(v) //nolint:gosec // number bounds it
 		} else {
-			e.components[arc-1] = byte(v)
+			e.components[arc-1] = byte(v) //nolint:gosec // number bounds it
 		}
 		return err
 	})

@@ -33,8 +33,9 @@ func (k Kind) String() string {
 		return "pck_crl"
 	case RootCRL:
 		return "root_crl"
+	default:
+		return "unknown"
 	}
-	return "unknown"
 }
 
 // Bounds of answers (attestation.md section 11.1). An issuer chain comes in a header.

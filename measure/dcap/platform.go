@@ -27,8 +27,9 @@ func (c CA) String() string {
 		return "platform"
 	case ProcessorCA:
 		return "processor"
+	default:
+		return "none"
 	}
-	return "none"
 }
 
 // FMSPC identifies a kind of platform (family, model, stepping, platform type, custom SKU). It is compared as bytes: its

@@ -34,8 +34,8 @@ func parseQEIdentity(text string) (*qeIdentity, error) {
 		"miscselectMask", "attributes", "attributesMask", "mrsigner", "isvprodid", "tcbLevels")
 	q := &qeIdentity{
 		window:     window{"QE identity", f.time("issueDate"), f.time("nextUpdate")},
-		evaluation: int(f.number("tcbEvaluationDataNumber", 1<<31-1)),
-		prodID:     uint16(f.number("isvprodid", 1<<16-1)),
+		evaluation: f.uint31("tcbEvaluationDataNumber"),
+		prodID:     f.uint16("isvprodid"),
 	}
 	switch id := f.text("id"); id {
 	case "TD_QE":

@@ -268,6 +268,7 @@ func TestCollateralOfOthersIsRefused(t *testing.T) {
 
 // asSGX gives the scene collateral for enclaves.
 func (s *scene) asSGX(tb testing.TB) {
+	tb.Helper()
 	other := newScene(tb, tdx.SGX)
 	s.tcbInfo, s.qeIdentity = other.tcbInfo, other.qeIdentity
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"encoding/binary"
 
 	"cocoon/measure/tdx"
 )
@@ -18,10 +19,9 @@ type signer struct {
 
 // signer finds who signed a quote. Chains that were seen before are not verified again, nor are attestation keys.
 func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
-	// Each field's size is fixed but two, and the sizes of those two decide each other within a quote; they are hashed
-	// all the same.
+	// The other fields have fixed sizes, but for the last.
 	sum := sha256.New()
-	sum.Write([]byte{byte(len(s.QEAuth)), byte(len(s.QEAuth) >> 8)})
+	sum.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s.QEAuth))))
 	for _, field := range [][]byte{s.Key, s.QEReport, s.QESignature, s.QEAuth, s.PCKChain} {
 		sum.Write(field)
 	}

@@ -72,8 +72,9 @@ func (s Status) needs() int {
 		return needsUpdate
 	case OutOfDateConfigurationNeeded:
 		return needsUpdate | needsConfiguration
+	default:
+		return 0
 	}
-	return 0
 }
 
 // combine is the status of a whole (attestation.md section 10.4): the worst word wins, and what the parts need adds up.

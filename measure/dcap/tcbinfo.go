@@ -69,7 +69,7 @@ func parseTCBInfo(text string) (*tcbInfo, error) {
 	t := &tcbInfo{
 		tee:        f.tee(),
 		window:     window{"TCB info", f.time("issueDate"), f.time("nextUpdate")},
-		evaluation: int(f.number("tcbEvaluationDataNumber", 1<<31-1)),
+		evaluation: f.uint31("tcbEvaluationDataNumber"),
 	}
 	f.exactly("version", tcbInfoVersion)
 	f.exactly("tcbType", tcbType)
@@ -103,7 +103,7 @@ func (f *fields) tee() tdx.TEEType {
 
 // exactly reads a number that must have one value.
 func (f *fields) exactly(name string, want uint64) {
-	if got := f.number(name, 1<<32-1); got != want {
+	if got := f.number(name, 32); got != want {
 		f.fail(name, fmt.Errorf("%d, want %d", got, want))
 	}
 }
@@ -151,7 +151,7 @@ func (f *fields) svnLevels() (levels []svnLevel, newest time.Time) {
 	for i := range list {
 		in := levelOf(fmt.Sprintf("%s.tcbLevels[%d]", f.path, i), &list[i])
 		tcb := fieldsOf(in.path+".tcb", in.need("tcb", isObject), "isvsvn")
-		levels[i] = svnLevel{level: in.level(), svn: uint16(tcb.number("isvsvn", 1<<16-1))}
+		levels[i] = svnLevel{level: in.level(), svn: tcb.uint16("isvsvn")}
 		newest = latest(newest, levels[i].date)
 		in.take(tcb)
 		f.take(in)
@@ -162,7 +162,7 @@ func (f *fields) svnLevels() (levels []svnLevel, newest time.Time) {
 func (f *fields) platformLevel(path string, v *value, tee tdx.TEEType) platformLevel {
 	in := levelOf(f.path+"."+path, v)
 	tcb := fieldsOf(in.path+".tcb", in.need("tcb", isObject), "sgxtcbcomponents", "pcesvn", "tdxtcbcomponents")
-	l := platformLevel{level: in.level(), pceSVN: uint16(tcb.number("pcesvn", 1<<16-1))}
+	l := platformLevel{level: in.level(), pceSVN: tcb.uint16("pcesvn")}
 	tcb.components("sgxtcbcomponents", &l.sgx)
 	if tee == tdx.TDX {
 		tcb.components("tdxtcbcomponents", &l.tdx)
@@ -189,7 +189,7 @@ func (f *fields) components(name string, dst *[components]byte) {
 	}
 	for i := range items {
 		in := fieldsOf(f.path+"."+name, &items[i], "svn")
-		dst[i] = byte(in.number("svn", 255))
+		dst[i] = in.byte("svn")
 		f.take(in)
 	}
 }

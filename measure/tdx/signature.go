@@ -89,12 +89,12 @@ func (s *Signature) Encode(version uint16) ([]byte, error) {
 	}
 	le := binary.LittleEndian
 	inner := append(append([]byte(nil), s.QEReport...), s.QESignature...)
-	inner = append(le.AppendUint16(inner, uint16(len(s.QEAuth))), s.QEAuth...)
-	inner = le.AppendUint32(le.AppendUint16(inner, certificationPCKChain), uint32(len(s.PCKChain)))
+	inner = append(le.AppendUint16(inner, uint16(len(s.QEAuth))), s.QEAuth...)                      //nolint:gosec // checked above
+	inner = le.AppendUint32(le.AppendUint16(inner, certificationPCKChain), uint32(len(s.PCKChain))) //nolint:gosec // checked above
 	inner = append(inner, s.PCKChain...)
 	out := append(append([]byte(nil), s.Quote...), s.Key...)
 	if version >= 4 {
-		out = le.AppendUint32(le.AppendUint16(out, certificationQEReport), uint32(len(inner)))
+		out = le.AppendUint32(le.AppendUint16(out, certificationQEReport), uint32(len(inner))) //nolint:gosec // its parts are bounded
 	}
 	return append(out, inner...), nil
 }
