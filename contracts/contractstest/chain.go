@@ -12,7 +12,9 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"math/big"
+	"slices"
 
 	"github.com/xssnick/tonutils-go/address"
 	"github.com/xssnick/tonutils-go/tlb"
@@ -230,6 +232,35 @@ func (c *Chain) Run() error {
 		}
 	}
 	return fmt.Errorf("running messages: more than %d transactions", maxRun)
+}
+
+// Clone is a copy that continues on its own: accounts, queue and books, but not the log.
+func (c *Chain) Clone() *Chain {
+	out := *c
+	out.Log, out.block = nil, nil
+	out.queue = slices.Clone(c.queue)
+	out.minted, out.fees = new(big.Int).Set(c.minted), new(big.Int).Set(c.fees)
+	out.names = maps.Clone(c.names)
+	out.accounts = make(map[string]*account, len(c.accounts))
+	for k, a := range c.accounts {
+		b := *a
+		if a.held != nil {
+			b.held = new(big.Int).Set(a.held)
+		}
+		out.accounts[k] = &b
+	}
+	return &out
+}
+
+// Pending are the messages that wait for delivery, oldest first.
+func (c *Chain) Pending() []*tlb.InternalMessage {
+	var out []*tlb.InternalMessage
+	for _, q := range c.queue {
+		if q.msg.Message().MsgType == tlb.MsgTypeInternal {
+			out = append(out, q.msg.Message().AsInternal())
+		}
+	}
+	return out
 }
 
 // Lanes are the positions in the queue that may be delivered next: the oldest message of each pair of sender and

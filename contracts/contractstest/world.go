@@ -3,6 +3,7 @@ package contractstest
 import (
 	"crypto/ed25519"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/xssnick/tonutils-go/address"
@@ -88,6 +89,15 @@ func (w *World) AddWorker(owner string) (bind.Instance, error) {
 	w.Workers = append(w.Workers, in)
 	w.Owners[in.Address.StringRaw()] = at
 	return in, w.Send(Message{From: at, To: in.Address, Value: 3 * TON / 10, NoBounce: true, Init: &in})
+}
+
+// Clone is a copy that continues on its own.
+func (w *World) Clone() *World {
+	out := *w
+	out.Chain = w.Chain.Clone()
+	out.Owners = maps.Clone(w.Owners)
+	out.Clients, out.Workers = slices.Clone(w.Clients), slices.Clone(w.Workers)
+	return &out
 }
 
 // Query is a fresh query id.
