@@ -32,7 +32,7 @@ func (c *Chain) Head(context.Context) (chain.Block, error) {
 	if c.closed {
 		return chain.Block{}, errClosed
 	}
-	return describeBlock(c.head.master.Block), nil
+	return describeBlock(c.head.Master.Block), nil
 }
 
 func describeBlock(b *blocks.Block) chain.Block {
@@ -61,9 +61,9 @@ func (c *Chain) account(at chain.Block, addr *address.Address) (*chain.Account, 
 	if err != nil {
 		return nil, fmt.Errorf("reading account %s: %w", addr, err)
 	}
-	state := v.shard.state
+	state := v.Shard.State
 	if addr.Workchain() == blocks.Masterchain {
-		state = v.master.state
+		state = v.Master.State
 	}
 	st, err := blocks.ParseState(state)
 	if err != nil {
@@ -84,16 +84,16 @@ func (c *Chain) account(at chain.Block, addr *address.Address) (*chain.Account, 
 }
 
 // viewAt finds the tick of a masterchain block and refuses one that is not this chain's.
-func (c *Chain) viewAt(at chain.Block) (tick, error) {
+func (c *Chain) viewAt(at chain.Block) (Tick, error) {
 	if c.closed {
-		return tick{}, errClosed
+		return Tick{}, errClosed
 	}
 	t, err := c.tickAt(at.Seqno)
 	if err != nil {
-		return tick{}, err
+		return Tick{}, err
 	}
-	if t.master.Ref.RootHash != at.RootHash {
-		return tick{}, fmt.Errorf("%w: block %d is %s, not %s", chain.ErrForked, at.Seqno, t.master.Ref.RootHash, at.RootHash)
+	if t.Master.Ref.RootHash != at.RootHash {
+		return Tick{}, fmt.Errorf("%w: block %d is %s, not %s", chain.ErrForked, at.Seqno, t.Master.Ref.RootHash, at.RootHash)
 	}
 	return t, nil
 }
@@ -119,7 +119,7 @@ func (c *Chain) Config(_ context.Context, at chain.Block, ids ...int32) (*chain.
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	config, err := configAfter(t.master.state)
+	config, err := configAfter(t.Master.State)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +154,7 @@ func (c *Chain) Send(_ context.Context, message *cell.Cell) error {
 
 // enqueue puts a message into the pool, under the faults that are switched on.
 func (c *Chain) enqueue(e external) error {
-	e.since = c.head.master.Header.Time
+	e.since = c.head.Master.Header.Time
 	c.pool.expire(e.since)
 	return c.faults.mangle(&c.pool, e)
 }
@@ -185,7 +185,7 @@ func (c *Chain) Past(_ context.Context, addr *address.Address, from chain.Cursor
 }
 
 // transaction finds a transaction and the block that contains it.
-func (c *Chain) transaction(addr *address.Address, at chain.Cursor) (*cell.Cell, *produced, error) {
+func (c *Chain) transaction(addr *address.Address, at chain.Cursor) (*cell.Cell, *Produced, error) {
 	if c.closed {
 		return nil, nil, errClosed
 	}
@@ -217,7 +217,7 @@ func (c *Chain) Wait(ctx context.Context, seqno uint32) error {
 	defer timer.Stop()
 	for {
 		c.mu.RLock()
-		head, grown, closed := c.head.master.Ref.Seqno, c.grown, c.closed
+		head, grown, closed := c.head.Master.Ref.Seqno, c.grown, c.closed
 		c.mu.RUnlock()
 		switch {
 		case closed:

@@ -36,29 +36,32 @@ type Chain struct {
 	grown chan struct{}
 
 	window  window
-	head    tick
+	head    Tick
 	ready   lasting
 	pool    mempool
 	faults  faults
 	clock   clock
 	inject  []injected
 	pending map[int32]*cell.Cell // configuration changes for the next key block
-	stats   map[int32]map[account]*cell.Cell
-	closed  bool
+	// libraries become public with the next masterchain block.
+	libraries []*cell.Cell
+	stats     map[int32]map[account]*cell.Cell
+	closed    bool
 }
 
-// tick is one step of the chain: a masterchain block and the newest shard block that it knows.
-type tick struct {
-	master *produced
-	shard  *produced
+// Tick is one step of the chain: a masterchain block and the newest shard block that it knows.
+type Tick struct {
+	Master *Produced
+	Shard  *Produced
 }
 
-// produced is a block with the state after it.
-type produced struct {
+// Produced is a block with the state after it.
+type Produced struct {
 	*blocks.Block
-	state *cell.Cell
-	// signatures of a masterchain block, as EncodeSignatures writes them.
-	signatures []byte
+	// State after the block; nil when only the block was asked for.
+	State *cell.Cell
+	// Signatures of a masterchain block, as EncodeSignatures writes them.
+	Signatures []byte
 }
 
 // lasting is what production carries from tick to tick besides the states.
@@ -139,10 +142,10 @@ func (c *Chain) fromGenesis() {
 	c.head = c.genesis.tick()
 	c.ready = lasting{
 		config: chain.NewConfig(c.genesis.config), validators: c.genesis.validators,
-		lastKey: c.head.master.Ref, shardFees: new(big.Int),
+		lastKey: c.head.Master.Ref, shardFees: new(big.Int),
 	}
-	c.window.add(c.head.master)
-	c.window.add(c.head.shard)
+	c.window.add(c.head.Master)
+	c.window.add(c.head.Shard)
 }
 
 // Close ends the chain and releases its file.
@@ -182,14 +185,14 @@ func (c *Chain) Steps(n int) error {
 
 // step makes the next tick and stores it.
 func (c *Chain) step() error {
-	now := c.clock.next(c.head.master.Header.Time)
+	now := c.clock.next(c.head.Master.Header.Time)
 	p := &production{chain: c, now: now}
 	next, err := p.run()
 	if err != nil {
-		return fmt.Errorf("making block %d: %w", c.head.master.Ref.Seqno+1, err)
+		return fmt.Errorf("making block %d: %w", c.head.Master.Ref.Seqno+1, err)
 	}
 	if err := c.store.append(next.record(c.opts.SnapshotEvery)); err != nil {
-		return fmt.Errorf("storing block %d: %w", next.tick.master.Ref.Seqno, err)
+		return fmt.Errorf("storing block %d: %w", next.tick.Master.Ref.Seqno, err)
 	}
 	c.adopt(next)
 	close(c.grown)
@@ -200,9 +203,9 @@ func (c *Chain) step() error {
 // adopt makes a stored tick the head.
 func (c *Chain) adopt(n *outcome) {
 	c.head, c.ready = n.tick, n.ready
-	c.window.add(n.tick.master)
+	c.window.add(n.tick.Master)
 	if n.shardNew {
-		c.window.add(n.tick.shard)
+		c.window.add(n.tick.Shard)
 	}
 	for wc, stats := range n.stats {
 		for k, s := range stats {
@@ -213,10 +216,10 @@ func (c *Chain) adopt(n *outcome) {
 			}
 		}
 	}
-	c.inject = nil
+	c.inject, c.libraries = nil, nil
 	clear(c.pending)
 	c.pool.settle(n.externals)
-	c.pool.expire(n.tick.master.Header.Time)
+	c.pool.expire(n.tick.Master.Header.Time)
 }
 
 // clock says which time the next block has.

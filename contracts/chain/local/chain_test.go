@@ -104,9 +104,9 @@ func TestFundReachesBothWorkchains(t *testing.T) {
 
 func queueOf(tb testing.TB, c *Chain, workchain int32) *cell.Cell {
 	tb.Helper()
-	state := c.head.shard.state
+	state := c.head.Shard.State
 	if workchain == blocks.Masterchain {
-		state = c.head.master.state
+		state = c.head.Master.State
 	}
 	st, err := blocks.ParseState(state)
 	if err != nil {
@@ -154,12 +154,12 @@ func script(tb testing.TB, c *Chain) {
 func goldenOf(tb testing.TB, c *Chain) golden {
 	tb.Helper()
 	var g golden
-	for s := range c.head.master.Ref.Seqno + 1 {
+	for s := range c.head.Master.Ref.Seqno + 1 {
 		t, err := c.tickAt(s)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		g.Blocks = append(g.Blocks, goldenBlock{s, t.master.Ref.RootHash, t.shard.Ref.RootHash, t.master.Ref.FileHash})
+		g.Blocks = append(g.Blocks, goldenBlock{s, t.Master.Ref.RootHash, t.Shard.Ref.RootHash, t.Master.Ref.FileHash})
 	}
 	return g
 }
@@ -197,13 +197,13 @@ func TestMoneyIsConserved(t *testing.T) {
 	c := newTest(t)
 	script(t, c)
 	total := new(big.Int)
-	for _, state := range []*cell.Cell{c.head.master.state, c.head.shard.state} {
+	for _, state := range []*cell.Cell{c.head.Master.State, c.head.Shard.State} {
 		st, err := blocks.ParseState(state)
 		if err != nil {
 			t.Fatal(err)
 		}
 		total.Add(total, st.Balance)
-		if state == c.head.master.state {
+		if state == c.head.Master.State {
 			total.Add(total, st.ValidatorFees)
 		}
 	}
@@ -301,10 +301,10 @@ func TestDelayedShardStandsStill(t *testing.T) {
 	c := newTest(t)
 	step(t, c, 1)
 	c.DelayShard(2)
-	at := c.head.shard.Ref.Seqno
+	at := c.head.Shard.Ref.Seqno
 	fund(t, c, someone(0, 1), tons(1))
 	step(t, c, 2)
-	if got := c.head.shard.Ref.Seqno; got != at {
+	if got := c.head.Shard.Ref.Seqno; got != at {
 		t.Fatalf("the shard went on to %d", got)
 	}
 	if got := stateOf(t, c, someone(0, 1)).Status; got != chain.Absent {

@@ -63,7 +63,7 @@ func (c *Chain) SetTime(t time.Time) error {
 }
 
 func (c *Chain) setTime(t time.Time) error {
-	head := time.Unix(int64(c.head.master.Header.Time), 0)
+	head := time.Unix(int64(c.head.Master.Header.Time), 0)
 	switch {
 	case t.Before(head):
 		return fmt.Errorf("setting the time: %s is before the newest block's %s, and block time cannot go back", t.UTC(), head.UTC())
@@ -85,7 +85,7 @@ func (c *Chain) Travel(d time.Duration) error {
 	if d < 0 {
 		return fmt.Errorf("travelling in time: %s is negative, and block time cannot go back", d)
 	}
-	return c.setTime(time.Unix(int64(c.clock.peek(c.head.master.Header.Time)), 0).Add(d))
+	return c.setTime(time.Unix(int64(c.clock.peek(c.head.Master.Header.Time)), 0).Add(d))
 }
 
 // FreezeTime keeps block time where it is, or lets it run again.
@@ -151,7 +151,7 @@ func (c *Chain) Snapshot(name string) (uint32, error) {
 	if _, known := all[name]; !known && len(all) >= maxMarks {
 		return 0, fmt.Errorf("making snapshot %q: there are %d already", name, len(all))
 	}
-	seqno := c.head.master.Ref.Seqno
+	seqno := c.head.Master.Ref.Seqno
 	return seqno, c.store.mark(name, seqno)
 }
 
@@ -195,7 +195,7 @@ func (c *Chain) rewindTo(seqno uint32) error {
 		return err
 	}
 	c.window = newWindow(c.opts.Window)
-	c.pool.waiting, c.inject = nil, nil
+	c.pool.waiting, c.inject, c.libraries = nil, nil, nil
 	clear(c.pending)
 	c.stats = map[int32]map[account]*cell.Cell{blocks.Masterchain: {}, blocks.Basechain: {}}
 	master, err := c.withState(blocks.Masterchain, seqno)
@@ -210,7 +210,7 @@ func (c *Chain) rewindTo(seqno uint32) error {
 	if err != nil {
 		return err
 	}
-	c.head = tick{master: master, shard: shard}
+	c.head = Tick{Master: master, Shard: shard}
 	c.window.add(master)
 	c.window.add(shard)
 	return c.remember()
@@ -218,7 +218,7 @@ func (c *Chain) rewindTo(seqno uint32) error {
 
 // remember derives from the head what production carries along.
 func (c *Chain) remember() error {
-	config, err := configAfter(c.head.master.state)
+	config, err := configAfter(c.head.Master.State)
 	if err != nil {
 		return err
 	}
@@ -226,14 +226,14 @@ func (c *Chain) remember() error {
 	if c.ready.epoch, c.ready.validators, err = c.signers(config); err != nil {
 		return err
 	}
-	key := c.head.master
+	key := c.head.Master
 	if !key.Header.Key {
 		if key, err = c.block(blocks.Masterchain, key.Header.PrevKey); err != nil {
 			return err
 		}
 	}
 	c.ready.lastKey = key.Ref
-	top, err := blocks.ParseTop(c.head.master.state)
+	top, err := blocks.ParseTop(c.head.Master.State)
 	if err != nil {
 		return err
 	}

@@ -103,14 +103,14 @@ func (c *Chain) pay(m *tlb.InternalMessage) error {
 	if err != nil {
 		return err
 	}
-	e.since = c.head.master.Header.Time
+	e.since = c.head.Master.Header.Time
 	c.pool.waiting = append(c.pool.waiting, e) // past the limits and faults for strangers' messages
 	return nil
 }
 
 // faucetSeqno is the next message's: the account's plus the waiting ones.
 func (c *Chain) faucetSeqno() (uint32, error) {
-	a, err := c.account(describeBlock(c.head.master.Block), c.Faucet())
+	a, err := c.account(describeBlock(c.head.Master.Block), c.Faucet())
 	if err != nil {
 		return 0, err
 	}

@@ -195,11 +195,11 @@ func stateRef(state *cell.Cell) blocks.Ref {
 }
 
 // tick is the zero states in the form of blocks without a block.
-func (g *genesis) tick() tick {
-	of := func(wc int32, state *cell.Cell) *produced {
-		return &produced{Block: &blocks.Block{Header: blocks.Header{Workchain: wc, Time: g.time, Key: true}, Ref: stateRef(state)}, state: state}
+func (g *genesis) tick() Tick {
+	of := func(wc int32, state *cell.Cell) *Produced {
+		return &Produced{Block: &blocks.Block{Header: blocks.Header{Workchain: wc, Time: g.time, Key: true}, Ref: stateRef(state)}, State: state}
 	}
-	return tick{master: of(blocks.Masterchain, g.master), shard: of(blocks.Basechain, g.shard)}
+	return Tick{Master: of(blocks.Masterchain, g.master), Shard: of(blocks.Basechain, g.shard)}
 }
 
 // genesisRecord is a genesis on disk.

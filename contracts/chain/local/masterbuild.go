@@ -24,7 +24,7 @@ type masterBuild struct {
 	fees      *big.Int // of shard blocks taken in
 }
 
-func (m *masterBuild) finish(prev *produced) error {
+func (m *masterBuild) finish(prev *Produced) error {
 	view, err := blocks.ParseMaster(m.l.old.Extra)
 	if err != nil {
 		return err
@@ -56,12 +56,12 @@ func (m *masterBuild) finish(prev *produced) error {
 	if err != nil {
 		return err
 	}
-	block.signatures = blocks.EncodeSignatures(signatures)
-	m.p.out.tick.master = block
+	block.Signatures = blocks.EncodeSignatures(signatures)
+	m.p.out.tick.Master = block
 	m.p.out.ready.validators = validators
 	if m.header.Key {
 		m.p.out.ready.lastKey = block.Ref
-		m.p.out.ready.config, err = configAfter(block.state)
+		m.p.out.ready.config, err = configAfter(block.State)
 	}
 	return err
 }
@@ -106,7 +106,7 @@ func (m *masterBuild) nextConfig(now *cell.Cell) (*cell.Cell, *blocks.Validators
 }
 
 func (m *masterBuild) shards() (*cell.Cell, error) {
-	shard := m.p.out.tick.shard
+	shard := m.p.out.tick.Shard
 	if shard.Ref.Seqno == 0 {
 		return blocks.ShardHashes(nil)
 	}
@@ -116,7 +116,7 @@ func (m *masterBuild) shards() (*cell.Cell, error) {
 	})
 }
 
-func (m *masterBuild) state(prev *produced, view blocks.MasterView, shards, config *cell.Cell, next *blocks.Validators) (*cell.Cell, error) {
+func (m *masterBuild) state(prev *Produced, view blocks.MasterView, shards, config *cell.Cell, next *blocks.Validators) (*cell.Cell, error) {
 	if err := view.History.Add(prev.Ref, prev.Header.Key); err != nil {
 		return nil, err
 	}
@@ -128,6 +128,10 @@ func (m *masterBuild) state(prev *produced, view blocks.MasterView, shards, conf
 	if err != nil {
 		return nil, err
 	}
+	libraries, err := m.p.chain.publish(m.l.old.Libraries)
+	if err != nil {
+		return nil, err
+	}
 	queue, err := blocks.QueueInfo(m.sealed.queue, m.processed)
 	if err != nil {
 		return nil, err
@@ -135,7 +139,7 @@ func (m *masterBuild) state(prev *produced, view blocks.MasterView, shards, conf
 	return blocks.State{
 		Workchain: blocks.Masterchain, Seqno: m.header.Seqno, Time: m.p.now, LT: m.header.EndLT, MinRefMC: m.header.MinRefMC,
 		Queue: queue, Accounts: m.sealed.accounts, Balance: m.sealed.balance,
-		ValidatorFees: new(big.Int).Add(m.l.old.ValidatorFees, m.sealed.flow.Fees), Libraries: m.l.old.Libraries, Extra: extra,
+		ValidatorFees: new(big.Int).Add(m.l.old.ValidatorFees, m.sealed.flow.Fees), Libraries: libraries, Extra: extra,
 	}.Cell()
 }
 

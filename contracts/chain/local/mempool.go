@@ -123,12 +123,12 @@ func (c *Chain) accepts(e external) (ok bool, err error) {
 			err = fmt.Errorf("trying external message: %w: %v", chain.ErrMalformed, p)
 		}
 	}()
-	prev := c.head.shard
+	prev := c.head.Shard
 	if e.dst.Workchain() == blocks.Masterchain {
-		prev = c.head.master
+		prev = c.head.Master
 	}
-	p := &production{chain: c, now: c.clock.peek(c.head.master.Header.Time)}
-	l, err := p.lane(prev, c.head.master.Header.EndLT)
+	p := &production{chain: c, now: c.clock.peek(c.head.Master.Header.Time)}
+	l, err := p.lane(prev, c.head.Master.Header.EndLT)
 	if err != nil {
 		return false, err
 	}

@@ -63,6 +63,9 @@ type Options struct {
 	MessageTTL    time.Duration
 	MaxPerAccount int
 
+	// forked gives the chain another future than one with the same past.
+	forked bool
+
 	// Log receives what happens; nil discards it.
 	Log *slog.Logger
 }

@@ -24,7 +24,7 @@ type production struct {
 
 // outcome is a tick with all that it changes.
 type outcome struct {
-	tick     tick
+	tick     Tick
 	ready    lasting
 	shardNew bool
 	txs      map[int32][]txRecord
@@ -36,7 +36,7 @@ type outcome struct {
 func (p *production) run() (*outcome, error) {
 	c := p.chain
 	p.out = outcome{
-		tick: tick{shard: c.head.shard}, ready: c.ready,
+		tick: Tick{Shard: c.head.Shard}, ready: c.ready,
 		txs: map[int32][]txRecord{}, stats: map[int32]map[account]*cell.Cell{},
 	}
 	if !c.faults.delayed() {
@@ -51,7 +51,7 @@ func (p *production) run() (*outcome, error) {
 }
 
 // lane opens a workchain for the next block, after everything that ended before.
-func (p *production) lane(prev *produced, after uint64) (*lane, error) {
+func (p *production) lane(prev *Produced, after uint64) (*lane, error) {
 	prepared, err := p.chain.ready.config.Prepared()
 	if err != nil {
 		return nil, err
@@ -62,12 +62,12 @@ func (p *production) lane(prev *produced, after uint64) (*lane, error) {
 	}
 	start := (max(prev.Header.EndLT, after)/ltStep + 1) * ltStep
 	ctx, err := prepared.NewBlockContext(tvm.BlockOptions{
-		Now: p.now, BlockLT: int64(start), RandSeed: randSeed(prev), Libraries: libs, //nolint:gosec // logical times stay far below 2^63
+		Now: p.now, BlockLT: int64(start), RandSeed: p.randSeed(prev), Libraries: libs, //nolint:gosec // logical times stay far below 2^63
 	})
 	if err != nil {
 		return nil, err
 	}
-	l, err := newLane(prev.Header.Workchain, prev.state, ctx, start)
+	l, err := newLane(prev.Header.Workchain, prev.State, ctx, start)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (p *production) lane(prev *produced, after uint64) (*lane, error) {
 
 // libraries are the masterchain's public libraries.
 func (p *production) libraries() ([]*cell.Cell, error) {
-	st, err := blocks.ParseState(p.chain.head.master.state)
+	st, err := blocks.ParseState(p.chain.head.Master.State)
 	if err != nil || st.Libraries == nil {
 		return nil, err
 	}
@@ -86,14 +86,18 @@ func (p *production) libraries() ([]*cell.Cell, error) {
 }
 
 // randSeed follows from the block before: nobody chooses it, and equal chains have equal ones.
-func randSeed(prev *produced) []byte {
-	h := sha256.Sum256(prev.Ref.RootHash[:])
+func (p *production) randSeed(prev *Produced) []byte {
+	seed := prev.Ref.RootHash[:]
+	if p.chain.opts.forked {
+		seed = append([]byte("fork"), seed...)
+	}
+	h := sha256.Sum256(seed)
 	return h[:]
 }
 
 func (p *production) shard() error {
 	c := p.chain
-	prev, master := c.head.shard, c.head.master
+	prev, master := c.head.Shard, c.head.Master
 	l, err := p.lane(prev, master.Header.EndLT)
 	if err != nil {
 		return err
@@ -128,12 +132,12 @@ func (p *production) shard() error {
 	if err != nil {
 		return err
 	}
-	p.out.tick.shard, p.out.shardNew = block, true
+	p.out.tick.Shard, p.out.shardNew = block, true
 	p.out.ready.shardFees, p.out.ready.registered = sealed.flow.Fees, master.Ref.Seqno+1
 	return nil
 }
 
-func (p *production) header(l *lane, prev *produced) blocks.Header {
+func (p *production) header(l *lane, prev *Produced) blocks.Header {
 	ready := p.chain.ready
 	version, caps, _ := ready.config.GlobalVersion() // it was prepared, so it parses
 	return blocks.Header{
@@ -163,13 +167,13 @@ func (p *production) inbound(l *lane) error {
 }
 
 // assemble finishes a block and the clean state after it.
-func (p *production) assemble(l *lane, prev *produced, s *sealed, next, custom *cell.Cell) (*produced, error) {
-	update, clean, err := l.update(prev.state, next)
+func (p *production) assemble(l *lane, prev *Produced, s *sealed, next, custom *cell.Cell) (*Produced, error) {
+	update, clean, err := l.update(prev.State, next)
 	if err != nil {
 		return nil, err
 	}
 	b, err := blocks.Assemble(s.header, blocks.Body{
-		In: s.in, Out: s.out, Accounts: s.accountBlocks, Flow: s.flow, Update: update, RandSeed: chain.Hash(randSeed(prev)), Custom: custom,
+		In: s.in, Out: s.out, Accounts: s.accountBlocks, Flow: s.flow, Update: update, RandSeed: chain.Hash(p.randSeed(prev)), Custom: custom,
 	})
 	if err != nil {
 		return nil, err
@@ -180,12 +184,12 @@ func (p *production) assemble(l *lane, prev *produced, s *sealed, next, custom *
 		stats[k] = t.stat
 	}
 	p.out.stats[l.workchain] = stats
-	return &produced{Block: b, state: clean}, nil
+	return &Produced{Block: b, State: clean}, nil
 }
 
 func (p *production) master() error {
 	c := p.chain
-	prev, shard := c.head.master, p.out.tick.shard
+	prev, shard := c.head.Master, p.out.tick.Shard
 	l, err := p.lane(prev, shard.Header.EndLT)
 	if err != nil {
 		return err
@@ -245,7 +249,7 @@ func (p *production) tickTock(l *lane, tock bool) error {
 
 // arrivals imports queued messages: the workchain's own and the other one's, in the order of their creation, as many as
 // fit. It also removes from the own queue what the other one has imported. It returns how far imports have come.
-func (l *lane) arrivals(other *produced, lookedAt uint32) (*blocks.Processed, error) {
+func (l *lane) arrivals(other *Produced, lookedAt uint32) (*blocks.Processed, error) {
 	due, mine, err := l.due(other)
 	if err != nil {
 		return nil, err
@@ -267,12 +271,12 @@ func (l *lane) arrivals(other *produced, lookedAt uint32) (*blocks.Processed, er
 }
 
 // due lists the queued messages for this workchain, and cleans the own queue of what has arrived elsewhere.
-func (l *lane) due(other *produced) ([]arrival, reached, error) {
+func (l *lane) due(other *Produced) ([]arrival, reached, error) {
 	own, mine, err := readQueue(l.old.Queue)
 	if err != nil {
 		return nil, mine, err
 	}
-	st, err := blocks.ParseState(other.state)
+	st, err := blocks.ParseState(other.State)
 	if err != nil {
 		return nil, mine, err
 	}

@@ -63,18 +63,18 @@ type blockRecord struct {
 
 // record makes an outcome storable. The whole state is written every so many blocks.
 func (o *outcome) record(every uint32) tickRecord {
-	out := tickRecord{master: recordOf(o.tick.master, every, o.txs[blocks.Masterchain]), known: o.tick.shard.Ref.Seqno}
+	out := tickRecord{master: recordOf(o.tick.Master, every, o.txs[blocks.Masterchain]), known: o.tick.Shard.Ref.Seqno}
 	if o.shardNew {
-		r := recordOf(o.tick.shard, every, o.txs[blocks.Basechain])
+		r := recordOf(o.tick.Shard, every, o.txs[blocks.Basechain])
 		out.shard = &r
 	}
 	return out
 }
 
-func recordOf(p *produced, every uint32, txs []txRecord) blockRecord {
-	r := blockRecord{workchain: p.Header.Workchain, seqno: p.Ref.Seqno, boc: p.BOC, signatures: p.signatures, txs: txs}
+func recordOf(p *Produced, every uint32, txs []txRecord) blockRecord {
+	r := blockRecord{workchain: p.Header.Workchain, seqno: p.Ref.Seqno, boc: p.BOC, signatures: p.Signatures, txs: txs}
 	if r.seqno%every == 0 {
-		r.state = p.state.ToBOC()
+		r.state = p.State.ToBOC()
 	}
 	return r
 }

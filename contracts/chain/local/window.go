@@ -18,12 +18,12 @@ type blockKey struct {
 // window keeps the newest blocks with their states. States share cells, so a window costs what its blocks changed.
 type window struct {
 	size int
-	held map[blockKey]*produced
+	held map[blockKey]*Produced
 }
 
-func newWindow(size int) window { return window{size: size, held: map[blockKey]*produced{}} }
+func newWindow(size int) window { return window{size: size, held: map[blockKey]*Produced{}} }
 
-func (w *window) add(p *produced) {
+func (w *window) add(p *Produced) {
 	k := blockKey{p.Header.Workchain, p.Ref.Seqno}
 	w.held[k] = p
 	if old := int64(k.seqno) - int64(w.size); old >= 0 {
@@ -32,16 +32,16 @@ func (w *window) add(p *produced) {
 }
 
 // block finds a block, in memory or on disk. One from disk comes without state.
-func (c *Chain) block(workchain int32, seqno uint32) (*produced, error) {
+func (c *Chain) block(workchain int32, seqno uint32) (*Produced, error) {
 	if p := c.window.held[blockKey{workchain, seqno}]; p != nil {
 		return p, nil
 	}
 	if seqno == 0 {
 		g := c.genesis.tick()
 		if workchain == blocks.Masterchain {
-			return g.master, nil
+			return g.Master, nil
 		}
-		return g.shard, nil
+		return g.Shard, nil
 	}
 	boc, signatures, err := c.store.block(workchain, seqno)
 	if err != nil {
@@ -54,14 +54,14 @@ func (c *Chain) block(workchain int32, seqno uint32) (*produced, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &produced{Block: b, signatures: signatures}, nil
+	return &Produced{Block: b, Signatures: signatures}, nil
 }
 
 // withState finds a block with the state after it. A state that is not in memory is made from the stored state before
 // it and the updates of the blocks between.
-func (c *Chain) withState(workchain int32, seqno uint32) (*produced, error) {
+func (c *Chain) withState(workchain int32, seqno uint32) (*Produced, error) {
 	p, err := c.block(workchain, seqno)
-	if err != nil || p.state != nil {
+	if err != nil || p.State != nil {
 		return p, err
 	}
 	at, state, err := c.snapshotBefore(workchain, seqno)
@@ -78,7 +78,7 @@ func (c *Chain) withState(workchain int32, seqno uint32) (*produced, error) {
 			return nil, fmt.Errorf("making the state after block %d of workchain %d: %w", at, workchain, err)
 		}
 	}
-	return &produced{Block: p.Block, signatures: p.signatures, state: state}, nil
+	return &Produced{Block: p.Block, Signatures: p.Signatures, State: state}, nil
 }
 
 func (c *Chain) snapshotBefore(workchain int32, seqno uint32) (uint32, *cell.Cell, error) {
@@ -89,9 +89,9 @@ func (c *Chain) snapshotBefore(workchain int32, seqno uint32) (uint32, *cell.Cel
 	if boc == nil {
 		g := c.genesis.tick()
 		if workchain == blocks.Masterchain {
-			return 0, g.master.state, nil
+			return 0, g.Master.State, nil
 		}
-		return 0, g.shard.state, nil
+		return 0, g.Shard.State, nil
 	}
 	state, err := cell.FromBOC(boc)
 	if err != nil {
@@ -115,21 +115,21 @@ func applyBlock(state *cell.Cell, b *blocks.Block) (*cell.Cell, error) {
 }
 
 // tickAt is the tick of a masterchain block, with states.
-func (c *Chain) tickAt(seqno uint32) (tick, error) {
-	if seqno == c.head.master.Ref.Seqno {
+func (c *Chain) tickAt(seqno uint32) (Tick, error) {
+	if seqno == c.head.Master.Ref.Seqno {
 		return c.head, nil
 	}
-	if seqno > c.head.master.Ref.Seqno {
-		return tick{}, fmt.Errorf("%w: %d, the newest is %d", chain.ErrUnknownBlock, seqno, c.head.master.Ref.Seqno)
+	if seqno > c.head.Master.Ref.Seqno {
+		return Tick{}, fmt.Errorf("%w: %d, the newest is %d", chain.ErrUnknownBlock, seqno, c.head.Master.Ref.Seqno)
 	}
 	master, err := c.withState(blocks.Masterchain, seqno)
 	if err != nil {
-		return tick{}, err
+		return Tick{}, err
 	}
 	shard, err := c.store.shardOf(seqno)
 	if err != nil {
-		return tick{}, err
+		return Tick{}, err
 	}
 	s, err := c.withState(blocks.Basechain, shard)
-	return tick{master: master, shard: s}, err
+	return Tick{Master: master, Shard: s}, err
 }

@@ -230,6 +230,9 @@ type TransactionRef struct {
 // one that is not there.
 func TransactionsProof(block *cell.Cell, refs []TransactionRef) (proof *cell.Cell, found []*cell.Cell, err error) {
 	proof, err = prove("transactions", block, func(r *cell.Cell) error {
+		if _, err := accountBlocks(r); err != nil { // so that an empty list is proven too
+			return err
+		}
 		for _, ref := range refs {
 			tx, err := Transaction(r, ref)
 			if err != nil {
@@ -332,4 +335,60 @@ func Transactions(block *cell.Cell) ([]TransactionRef, []*cell.Cell, error) {
 		}
 	}
 	return refs, txs, nil
+}
+
+// WholeProof proves a cell with everything below it.
+func WholeProof(c *cell.Cell) (*cell.Cell, error) { return prove("cell", c, touchAll) }
+
+// PrunedAccount proves an account's own cells: its state is there, code, data and libraries are cut off.
+func PrunedAccount(account *cell.Cell) (*cell.Cell, error) {
+	return prove("account", account, func(r *cell.Cell) error {
+		_, err := r.BeginParse()
+		return err
+	})
+}
+
+// ShardLinkProof proves which shard blocks a masterchain block registers.
+func ShardLinkProof(block *cell.Cell) (*cell.Cell, error) {
+	return prove("shard link", block, func(r *cell.Cell) error {
+		custom, err := touchCustom(r)
+		if err != nil {
+			return err
+		}
+		if _, err := custom.LoadUInt(16 + 1); err != nil { // tag, key_block
+			return err
+		}
+		shards, err := maybeRef(custom)
+		if err != nil || shards == nil {
+			return err
+		}
+		return touchAll(shards)
+	})
+}
+
+// ShardDescription is the cell of a masterchain state's ShardDescr.
+func ShardDescription(state *cell.Cell) (*cell.Cell, error) {
+	st, err := ParseState(state)
+	if err != nil {
+		return nil, err
+	}
+	view, err := ParseMaster(st.Extra)
+	if err != nil {
+		return nil, err
+	}
+	if view.Shards == nil {
+		return nil, errors.New("the state knows no shard")
+	}
+	v, err := view.Shards.AsDict(32).LoadValueByIntKey(big.NewInt(int64(Basechain)))
+	if err != nil {
+		return nil, fmt.Errorf("reading shard hashes: %w", err)
+	}
+	leaf, err := v.LoadRef()
+	if err != nil {
+		return nil, fmt.Errorf("reading shard hashes: %w", err)
+	}
+	if _, err := leaf.LoadBoolBit(); err != nil { // bt_leaf$0
+		return nil, fmt.Errorf("reading shard hashes: %w", err)
+	}
+	return leaf.ToCell()
 }
