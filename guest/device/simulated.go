@@ -197,7 +197,11 @@ func dialer(a simtd.Address) Dialer {
 		case simtd.VSock:
 			return vsock.Dial(a.CID, a.Number, nil)
 		case simtd.Port:
-			return os.OpenFile(a.Path, os.O_RDWR, 0)
+			path, err := portNode("/", a.Path)
+			if err != nil {
+				return nil, err
+			}
+			return os.OpenFile(path, os.O_RDWR, 0)
 		}
 		return nil, fmt.Errorf("network %q is unknown", a.Network)
 	}

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// PortDir is where a guest finds its virtio-serial ports by name (Linux, drivers/char/virtio_console.c with udev's
-// rule; the kernel's own names are vportNpM).
+// PortDir is where udev shows a guest its virtio-serial ports by name. A guest without udev finds the name in sysfs.
 const PortDir = "/dev/virtio-ports"
 
 // maxAddress bounds the text of an address: that of a socket path and some.
