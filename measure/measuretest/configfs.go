@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
-
-	"github.com/google/go-configfs-tsm/configfs/configfsi"
 
 	"cocoon/measure/tdx"
 )
@@ -44,31 +44,38 @@ type reportEntry struct {
 // NewConfigFS makes the tree of a TD.
 func NewConfigFS(td *TD) *ConfigFS { return &ConfigFS{td: td, entries: map[string]*reportEntry{}} }
 
-var _ configfsi.Client = (*ConfigFS)(nil)
+// reportDir is where the kernel shows the tree.
+const reportDir = "/sys/kernel/config/tsm/report"
 
-func pathError(op, path string, err error) error { return &fs.PathError{Op: op, Path: path, Err: err} }
+// split takes a path apart into a requester's folder and an attribute; both may be empty.
+func split(name string) (entry, attribute string, ok bool) {
+	rest, ok := strings.CutPrefix(path.Clean(name), reportDir)
+	entry, attribute, _ = strings.Cut(strings.TrimPrefix(rest, "/"), "/")
+	return entry, attribute, ok && !strings.Contains(attribute, "/")
+}
+
+func pathError(op, name string, err error) error { return &fs.PathError{Op: op, Path: name, Err: err} }
 
 // MkdirTemp makes a requester's folder.
 func (c *ConfigFS) MkdirTemp(dir, pattern string) (string, error) {
-	p, err := configfsi.ParseTsmPath(dir)
-	if err != nil || p.Subsystem != "report" || p.Entry != "" {
+	if entry, _, ok := split(dir); !ok || entry != "" {
 		return "", pathError("mkdir", dir, syscall.ENOENT)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.made++
-	p.Entry = fmt.Sprintf("%s%d", pattern, c.made)
-	c.entries[p.Entry] = new(reportEntry)
-	return p.String(), nil
+	entry := fmt.Sprintf("%s%d", pattern, c.made)
+	c.entries[entry] = new(reportEntry)
+	return path.Join(reportDir, entry), nil
 }
 
 // find resolves a path to a requester's folder and an attribute in it; the caller holds the lock.
 func (c *ConfigFS) find(op, name string) (*reportEntry, string, error) {
-	p, err := configfsi.ParseTsmPath(name)
-	if err != nil || p.Subsystem != "report" || c.entries[p.Entry] == nil {
+	entry, attribute, ok := split(name)
+	if !ok || c.entries[entry] == nil {
 		return nil, "", pathError(op, name, syscall.ENOENT)
 	}
-	return c.entries[p.Entry], p.Attribute, nil
+	return c.entries[entry], attribute, nil
 }
 
 // WriteFile writes an attribute; a TD's reports have only inblob.
@@ -143,14 +150,14 @@ func (c *ConfigFS) generate(e *reportEntry) error {
 }
 
 // RemoveAll removes a requester's folder.
-func (c *ConfigFS) RemoveAll(path string) error {
+func (c *ConfigFS) RemoveAll(dir string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	p, err := configfsi.ParseTsmPath(path)
-	if err != nil || c.entries[p.Entry] == nil || p.Attribute != "" {
-		return pathError("rmdir", path, syscall.ENOENT)
+	entry, attribute, ok := split(dir)
+	if !ok || c.entries[entry] == nil || attribute != "" {
+		return pathError("rmdir", dir, syscall.ENOENT)
 	}
-	delete(c.entries, p.Entry)
+	delete(c.entries, entry)
 	return nil
 }
 

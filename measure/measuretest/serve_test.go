@@ -15,6 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-configfs-tsm/configfs/configfsi"
+
 	"cocoon/measure/measuretest"
 	"cocoon/measure/simtd"
 	"cocoon/measure/tdx"
@@ -103,6 +105,8 @@ func TestAGuestThatDoesNotReadIsCutOff(t *testing.T) {
 		_ = guest.Close()
 	})
 }
+
+var _ configfsi.Client = (*measuretest.ConfigFS)(nil)
 
 func TestConfigFSHasTheKernelsRules(t *testing.T) {
 	p := platform(t)
