@@ -21,6 +21,8 @@ const program = "cocoon"
 // Groups of verbs in the help text (tools-and-tests.md section 1).
 const (
 	groupBuild   = "build"
+	groupRun     = "run"
+	groupCheck   = "check"
 	groupGeneral = "general"
 )
 
@@ -54,12 +56,13 @@ func newRootCmd(d deps) (*cobra.Command, *app) {
 	root.SetIn(d.stdin)
 	root.SetOut(d.stdout)
 	root.SetErr(d.stderr)
-	root.AddGroup(&cobra.Group{ID: groupBuild, Title: "Build:"}, &cobra.Group{ID: groupGeneral, Title: "General:"})
+	root.AddGroup(&cobra.Group{ID: groupBuild, Title: "Build:"}, &cobra.Group{ID: groupRun, Title: "Run:"},
+		&cobra.Group{ID: groupNetwork, Title: "Network:"}, &cobra.Group{ID: groupCheck, Title: "Check:"}, &cobra.Group{ID: groupGeneral, Title: "General:"})
 	root.SetHelpCommandGroupID(groupGeneral)
 	root.SetCompletionCommandGroupID(groupGeneral)
 	a.globalFlags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
-	root.AddCommand(newImageCmd(a), newVersionCmd(a))
+	root.AddCommand(newImageCmd(a), newCollateralCmd(a), newPeerCmd(a), newLocalnetCmd(a), newVersionCmd(a))
 	dispatch(root)
 	return root, a
 }
