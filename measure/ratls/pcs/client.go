@@ -83,6 +83,16 @@ func (c *Client) part(ctx context.Context, r dcap.Request, to *dcap.Response) er
 	return nil
 }
 
+// Addresses are what Bundle asks for, in the order of dcap.Requests.
+func (c *Client) Addresses(p dcap.Platform) []string {
+	requests := dcap.Requests(p)
+	out := make([]string, len(requests))
+	for i, r := range requests {
+		out[i] = c.address(r)
+	}
+	return out
+}
+
 // address is where a part is asked for.
 func (c *Client) address(r dcap.Request) string {
 	if r.Kind == dcap.RootCRL && c.rootCRL != "" {

@@ -12,6 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 )
@@ -61,6 +64,9 @@ func TestIntelsServiceIsTheDefault(t *testing.T) {
 	}
 	if len(asked) != 4 || !strings.HasPrefix(asked[0], IntelURL+"/tdx/certification/v4/tcb?fmspc=50806F000000") {
 		t.Fatalf("asked %q", asked)
+	}
+	if diff := cmp.Diff(c.Addresses(w.name()), asked, cmpopts.SortSlices(strings.Compare)); diff != "" {
+		t.Errorf("the announced addresses are not those asked (-announced +asked):\n%s", diff)
 	}
 	all := strings.Join(asked, "\n")
 	for _, want := range []string{

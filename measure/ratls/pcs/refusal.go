@@ -30,7 +30,7 @@ type RefusalError struct {
 // Error names the platform, what expired and when, what the sources said, and what to do.
 func (r *RefusalError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "getting collateral of %s: ", r.Platform)
+	fmt.Fprintf(&b, "collateral %s: ", r.Platform)
 	if r.Expired.IsZero() {
 		b.WriteString("none is held")
 	} else {
