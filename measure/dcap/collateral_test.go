@@ -117,6 +117,10 @@ func TestSignaturesOfCollateralAreChecked(t *testing.T) {
 		"root CRL": {signature, "root CA CRL is not signed", edits{
 			bundle(func(b *dcap.Bundle) { b.RootCACRL = flipHex(b.RootCACRL, -3) }),
 		}},
+		"CA's key usage": {signature, "does not allow to sign it", edits{
+			func(s *scene) { s.ca.KeyUsage = x509.KeyUsageCertSign },
+			func(s *scene) { s.root.KeyUsage = x509.KeyUsageCertSign },
+		}},
 		"CRL of another CA": {dcap.ClassCollateralMismatch, "is issued by", edits{
 			bundle(func(b *dcap.Bundle) { b.PCKCRL = b.RootCACRL }),
 			bundle(func(b *dcap.Bundle) { b.RootCACRL = b.PCKCRL }),

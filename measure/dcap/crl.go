@@ -78,6 +78,9 @@ func openCRL(name string, raw []byte, issuer certificate) (*crl, error) {
 	if !verifyDER(issuer.key, list.RawTBSRevocationList, list.Signature) {
 		return nil, fail(ClassCollateralSignature, "%s is not signed by the %q of its issuer chain", name, issuer.Subject.CommonName)
 	}
+	if issuer.KeyUsage&x509.KeyUsageCRLSign == 0 {
+		return nil, fail(ClassCollateralSignature, "%s: key usage of %q does not allow to sign it", name, issuer.Subject.CommonName)
+	}
 	c := &crl{window: window{name, list.ThisUpdate, list.NextUpdate}}
 	c.revoked = make(map[string]struct{}, len(list.RevokedCertificateEntries))
 	for _, entry := range list.RevokedCertificateEntries {

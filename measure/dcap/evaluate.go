@@ -3,6 +3,7 @@ package dcap
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"cocoon/measure/tdx"
@@ -76,7 +77,7 @@ func (t *tcbInfo) tdxModule(td *tdx.Body) (judgement, error) {
 		return judgement{}, t.module.check(td)
 	}
 	id := fmt.Sprintf("TDX_%02x", version)
-	at := slices.IndexFunc(t.modules, func(m moduleIdentity) bool { return m.id == id })
+	at := slices.IndexFunc(t.modules, func(m moduleIdentity) bool { return strings.EqualFold(m.id, id) })
 	if at < 0 {
 		return judgement{}, fail(ClassTCBStatus, "the TCB info describes no TDX module %s, which the TD runs under", id)
 	}

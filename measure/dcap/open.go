@@ -11,6 +11,9 @@ import (
 // Open verifies a bundle at a time: everything is signed by Intel's signers below one of the roots, in form, valid, and
 // fits together. Each body is decoded from exactly the bytes that were signed.
 func Open(b *Bundle, roots *Roots, now time.Time) (*Collateral, error) {
+	if b == nil {
+		return nil, fail(ClassCollateralMalformed, "opening collateral: there is none")
+	}
 	if err := b.checkComplete(); err != nil {
 		return nil, fail(ClassCollateralMalformed, "opening collateral: %w", err)
 	}

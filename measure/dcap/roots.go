@@ -48,7 +48,7 @@ func IntelRootID() RootID {
 //go:embed intel_sgx_root_ca.pem
 var intelRootPEM []byte
 
-// Roots is a set of trusted root certificates. It never changes after it was made.
+// Roots is a set of trusted root certificates. It never changes after it was made; nil is the empty set.
 type Roots struct {
 	certs []root
 }
@@ -100,6 +100,9 @@ func NewRoots(certs ...*x509.Certificate) (*Roots, error) {
 
 // Has reports whether a root of this id is in the set.
 func (r *Roots) Has(id RootID) bool {
+	if r == nil {
+		return false
+	}
 	for _, c := range r.certs {
 		if c.id == id {
 			return true
@@ -110,6 +113,9 @@ func (r *Roots) Has(id RootID) bool {
 
 // find is the root whose certificate is exactly der, or nil.
 func (r *Roots) find(der []byte) *root {
+	if r == nil {
+		return nil
+	}
 	for i := range r.certs {
 		if bytes.Equal(r.certs[i].Raw, der) {
 			return &r.certs[i]

@@ -162,6 +162,12 @@ func TestModulesAreIdentified(t *testing.T) {
 			s.tcbInfo = s.tcbInfo[:end] + "," + s.tcbInfo[at:end] + s.tcbInfo[end:]
 		}}},
 	})
+	hex := newScene(t, tdx.TDX)
+	hex.td.TEETCBSVN[1] = 0x1f
+	replaceTCB("TDX_01", "TDX_1F")(hex)
+	if r, err := hex.build(t).verify(); err != nil || r.ModuleStatus != dcap.UpToDate {
+		t.Errorf("module version 0x1f: %+v (%v)", r, err)
+	}
 	s := newScene(t, tdx.TDX)
 	s.td.SEAMAttributes[5] = 4
 	s.tcbInfo = strings.ReplaceAll(s.tcbInfo, "FFFFFFFFFFFFFFFF", "FFFFFFFFFF00FFFF")

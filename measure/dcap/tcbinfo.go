@@ -2,6 +2,7 @@ package dcap
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"cocoon/measure/tdx"
@@ -121,7 +122,7 @@ func (t *tcbInfo) readModules(f *fields) {
 	for i := range modules {
 		m := f.moduleIdentity(fmt.Sprintf("tdxModuleIdentities[%d]", i), &modules[i], true)
 		for _, other := range t.modules[:i] {
-			if other.id == m.id {
+			if strings.EqualFold(other.id, m.id) {
 				f.fail("tdxModuleIdentities", fmt.Errorf("%q appears twice", m.id))
 			}
 		}

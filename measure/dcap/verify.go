@@ -28,6 +28,9 @@ func (v *Verifier) Verify(quote []byte, c *Collateral, now time.Time) (*Result, 
 	if err != nil {
 		return nil, err
 	}
+	if c == nil {
+		return nil, fail(ClassCollateralMismatch, "verifying quote: there is no collateral to compare it with")
+	}
 	if err := c.CheckTime(now); err != nil {
 		return nil, err
 	}
