@@ -22,6 +22,7 @@ const (
 	offMRSEAM        = offTCBInfo + 24
 	offMRSignerSEAM  = offTCBInfo + 72
 	offSEAMAttribute = offTCBInfo + 120
+	offTCBSVN2       = offTCBInfo + 128 // TDX 1.5; zero before
 	offTDInfo        = 512
 	offTDXFAM        = offTDInfo + 8
 	offTDRegisters   = offTDInfo + 16
@@ -38,6 +39,9 @@ type Report struct {
 	CPUSVN [16]byte
 	// Body holds the fields a quote of this report has; Service is nil, its fields lie elsewhere in a report.
 	Body Body
+	// TEETCBSVN2 is the TDX module that runs now, TEETCBSVN in the body the one the TD was started under. Modules before
+	// 1.5 leave it zero.
+	TEETCBSVN2 [16]byte
 	// ServiceTDHash covers the service TDs bound to the TD; zero when none is.
 	ServiceTDHash Digest
 }
@@ -51,7 +55,7 @@ func ParseReport(data []byte) (*Report, error) {
 	if err := checkReport(data); err != nil {
 		return nil, fmt.Errorf("reading TDREPORT: %w", err)
 	}
-	r := &Report{CPUSVN: [16]byte(data[offCPUSVN:]), ServiceTDHash: Digest(data[offServiceHash:])}
+	r := &Report{CPUSVN: [16]byte(data[offCPUSVN:]), TEETCBSVN2: [16]byte(data[offTCBSVN2:]), ServiceTDHash: Digest(data[offServiceHash:])}
 	b := &r.Body
 	b.TEETCBSVN = [16]byte(data[offTCBSVN:])
 	b.MRSEAM = Digest(data[offMRSEAM:])

@@ -22,6 +22,7 @@ func report(edit func(r []byte)) []byte {
 	fill(280, 48, 5)    // MRSEAM
 	fill(328, 48, 6)    // MRSIGNERSEAM
 	fill(376, 8, 7)     // SEAM attributes
+	fill(384, 16, 0x0a) // TEE_TCB_SVN_2
 	fill(512, 8, 8)     // TD attributes
 	fill(520, 8, 9)     // XFAM
 	fill(528, 48, 0x10) // MRTD
@@ -55,7 +56,7 @@ func TestReportFieldsLieAtTheirOffsets(t *testing.T) {
 		"TDATTRIBUTES": {b.TDAttributes[:], 8}, "XFAM": {b.XFAM[:], 9}, "MRTD": {b.MRTD[:], 0x10},
 		"MRCONFIGID": {b.MRConfigID[:], 0x11}, "MROWNER": {b.MROwner[:], 0x12}, "MROWNERCONFIG": {b.MROwnerConfig[:], 0x13},
 		"RTMR0": {b.RTMR[0][:], 0x20}, "RTMR1": {b.RTMR[1][:], 0x21}, "RTMR2": {b.RTMR[2][:], 0x22}, "RTMR3": {b.RTMR[3][:], 0x23},
-		"SERVTD_HASH": {r.ServiceTDHash[:], 0x30},
+		"TEE_TCB_SVN_2": {r.TEETCBSVN2[:], 0x0a}, "SERVTD_HASH": {r.ServiceTDHash[:], 0x30},
 	} {
 		if !bytes.Equal(f.got, bytes.Repeat([]byte{f.want}, len(f.got))) {
 			t.Errorf("%s is %x, want 0x%02x repeated", name, f.got, f.want)
