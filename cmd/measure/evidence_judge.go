@@ -100,6 +100,14 @@ func (t *trust) terms(x *exhibit) (*policy.Policy, error) {
 	return p, nil
 }
 
+// anyImage reports that the verdict says nothing about what runs.
+func (t *trust) anyImage() bool {
+	if t.policy != nil {
+		return t.policy.ImageSource() == policy.Deferred
+	}
+	return len(t.images) == 0
+}
+
 // commits compares the report data with the certificate's key and with --report-data, whichever are there.
 func (t *trust) commits(x *exhibit, got [tdx.ReportDataSize]byte) bool {
 	return (x.claimed == nil || x.claimed.ReportData() == got) && (t.reportData == nil || *t.reportData == got)

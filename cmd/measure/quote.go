@@ -186,7 +186,7 @@ func (d *quoteDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 	switch {
 	case !v.OK:
 		d.Note = noteRefused
-	case t.policy == nil && len(t.images) == 0:
+	case t.anyImage():
 		d.Note = noteAnyImage
 	}
 	d.warnFake(x)

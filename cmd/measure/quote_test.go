@@ -165,6 +165,7 @@ func TestPoliciesAndImagesDecide(t *testing.T) {
 		"image too short":     {base, []string{"--image", "00"}, 2, []string{"reading --image"}},
 		"zero image":          {base, []string{"--image", zeros[:64]}, 2, []string{"without measurements"}},
 		"policy":              {base, []string{"--policy", file(`{"type":"tee","allowed_image_hash":"` + image + `"}`)}, 0, []string{"evaluation number 17"}},
+		"policy, any image":   {base, []string{"--policy", file(`{"type":"tee","image_source":"defer"}`)}, 0, []string{"accepted for any image"}},
 		"policy, floor":       {base, []string{"--policy", file(`{"type":"tee","image_source":"defer","tcb":{"min_evaluation_number":18}}`)}, 3, []string{"collateral_rollback"}},
 		"policy, nothing":     {base, []string{"--policy", file(`{"type":"tdx"}`)}, 3, []string{"policy_empty", "list the image"}},
 		"policy, chain":       {base, []string{"--policy", file(`{"type":"tdx","image_source":"chain"}`)}, 3, []string{"no access to the chain"}},
