@@ -2,6 +2,7 @@ package measuretest
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"time"
 
@@ -16,7 +17,9 @@ type Case struct {
 	Name   string
 	Quote  []byte
 	Bundle *dcap.Bundle
-	Roots  *dcap.Roots
+	// Roots is the set of the Trusted certificates.
+	Roots   *dcap.Roots
+	Trusted []*x509.Certificate
 	// Now is the verifier's clock.
 	Now time.Time
 	// ReportData is what the verifier expects the quote to be over.
@@ -150,7 +153,7 @@ func (k *kit) make(m *mutation, v variants) (*Case, error) {
 	if m.options != nil {
 		p = k.sibling(m.options)
 	}
-	c := &Case{Now: p.opts.Now.Add(m.clock), Want: m.want, SGX: v == v3, Combined: m.status, Roots: p.roots}
+	c := &Case{Now: p.opts.Now.Add(m.clock), Want: m.want, SGX: v == v3, Combined: m.status, Trusted: []*x509.Certificate{p.RootCertificate()}}
 	for i := range c.ReportData {
 		c.ReportData[i] = byte(i) ^ 0x5a
 	}
@@ -173,9 +176,10 @@ func (k *kit) make(m *mutation, v variants) (*Case, error) {
 		m.bundle(k, c.Bundle)
 	}
 	if m.trusted != nil {
-		if c.Roots, err = dcap.NewRoots(p.RootCertificate(), m.trusted(k).RootCertificate()); err != nil {
-			return nil, err
-		}
+		c.Trusted = append(c.Trusted, m.trusted(k).RootCertificate())
+	}
+	if c.Roots, err = dcap.NewRoots(c.Trusted...); err != nil {
+		return nil, err
 	}
 	c.settle()
 	return c, k.err
