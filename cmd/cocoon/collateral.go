@@ -34,6 +34,7 @@ type sourceFlags struct {
 	store, bundle, root string
 	pccs                []string
 	noIntel, early      bool
+	anyTLS              bool
 }
 
 // bundleFlag is what the flag with bundles is called by verbs about collateral; others call it by what it is.
@@ -42,6 +43,7 @@ const bundleFlag = "bundle"
 func (s *sourceFlags) add(f *pflag.FlagSet, bundle string) {
 	f.StringVar(&s.store, "store", "", "folder that keeps collateral between runs")
 	f.StringSliceVar(&s.pccs, "pccs", nil, "caching service to ask before Intel's, http(s)://HOST:PORT")
+	f.BoolVar(&s.anyTLS, "any-tls", false, "accept self-signed TLS certificates of caching services")
 	f.BoolVar(&s.noIntel, "no-intel", false, "do not ask Intel's service")
 	f.BoolVar(&s.early, "early", false, "ask for TCB evaluations before they are in force")
 	f.StringVar(&s.bundle, bundle, "", "bundle, or folder of them, for when no service answers")
@@ -59,7 +61,7 @@ func (s *sourceFlags) config(a *app) (collateral.Config, error) {
 		return collateral.Config{}, err
 	}
 	return collateral.Config{
-		Roots: roots, Now: a.now, StoreDir: s.store, PCCS: s.pccs, NoIntel: s.noIntel, Early: s.early, Bundle: s.bundle,
+		Roots: roots, Now: a.now, StoreDir: s.store, PCCS: s.pccs, AnyTLS: s.anyTLS, NoIntel: s.noIntel, Early: s.early, Bundle: s.bundle,
 	}, nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"cocoon/measure/dcap"
@@ -22,6 +21,8 @@ type Config struct {
 	StoreDir string
 	// PCCS are addresses of caching services, asked in order.
 	PCCS []string
+	// AnyTLS accepts every TLS certificate of the caching services, which usually have self-signed ones.
+	AnyTLS bool
 	// NoIntel leaves Intel's own service out.
 	NoIntel bool
 	// Early asks for TCB evaluations before they are in force.
@@ -50,12 +51,15 @@ func Open(cfg Config) (*pcs.Cache, *Store, error) {
 		}
 		out.Store = store
 	}
-	services := cfg.PCCS
-	if !cfg.NoIntel {
-		services = append(slices.Clip(services), pcs.IntelURL)
+	services := make([]pcs.ClientConfig, 0, len(cfg.PCCS)+1)
+	for _, url := range cfg.PCCS {
+		services = append(services, pcs.ClientConfig{URL: url, Early: cfg.Early, AnyTLS: cfg.AnyTLS, HTTP: cfg.HTTP})
 	}
-	for _, url := range services {
-		c, err := pcs.NewClient(pcs.ClientConfig{URL: url, Early: cfg.Early, HTTP: cfg.HTTP})
+	if !cfg.NoIntel {
+		services = append(services, pcs.ClientConfig{URL: pcs.IntelURL, Early: cfg.Early, HTTP: cfg.HTTP})
+	}
+	for _, service := range services {
+		c, err := pcs.NewClient(service)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -45,7 +45,8 @@ type Config struct {
 	Roots *dcap.Roots
 	// Sources are asked in order until one gives valid collateral that is newer than what is held.
 	Sources []Source
-	// Store is asked before all sources and gets everything that proved valid; nil keeps collateral in memory only.
+	// Store is asked before all sources, each time, and gets everything that proved valid; nil keeps collateral in memory
+	// only.
 	Store Store
 	Now   func() time.Time
 	// Log gets one line per source that failed and per renewal; nil is silent.

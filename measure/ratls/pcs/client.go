@@ -18,6 +18,9 @@ type ClientConfig struct {
 	RootCRL string
 	// Early asks for the TCB evaluation that Intel has published but not yet put into force.
 	Early bool
+	// AnyTLS accepts every TLS certificate. Caching services usually have self-signed ones, and what they say is not
+	// believed in any case. It has no effect together with HTTP.
+	AnyTLS bool
 	// HTTP makes the requests; nil means NewHTTPClient.
 	HTTP *http.Client
 }
@@ -42,7 +45,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		cfg.RootCRL = dcap.RootCRLURL
 	}
 	if cfg.HTTP == nil {
-		cfg.HTTP = NewHTTPClient()
+		cfg.HTTP = newHTTPClient(cfg.AnyTLS)
 	}
 	return &Client{base: base, rootCRL: cfg.RootCRL, early: cfg.Early, http: cfg.HTTP}, nil
 }

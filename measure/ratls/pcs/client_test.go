@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -269,6 +270,22 @@ func TestHTTPClientFollowsNoRedirect(t *testing.T) {
 	defer c.http.CloseIdleConnections()
 	if _, err := c.Bundle(t.Context(), unknown(1)); err == nil || !strings.Contains(err.Error(), "302") {
 		t.Errorf("got %v, want the status", err)
+	}
+}
+
+func TestASelfSignedServiceNeedsAnyTLS(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewUnstartedServer(w.service)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	for anyTLS, want := range map[bool]string{false: "certificate", true: ""} {
+		c := client(t, ClientConfig{URL: server.URL, AnyTLS: anyTLS})
+		_, err := c.Bundle(t.Context(), w.name())
+		c.http.CloseIdleConnections()
+		if (err == nil) != anyTLS || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("any TLS certificate %v: %v", anyTLS, err)
+		}
 	}
 }
 

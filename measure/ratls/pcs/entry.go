@@ -26,8 +26,6 @@ type entry struct {
 	platform dcap.Platform
 	held     *held // nil until something proved valid; stays when it expires, as the floor against older ones
 	flight   *flight
-	// loaded says that the store was asked.
-	loaded bool
 	// notBefore is when sources may be asked again; causes is what they said last.
 	notBefore time.Time
 	causes    []error

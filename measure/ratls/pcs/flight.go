@@ -25,7 +25,7 @@ type flight struct {
 func (c *Cache) launch(e *entry) {
 	f := &flight{done: make(chan struct{})}
 	e.flight = f
-	job := round{platform: e.platform, floor: e.held, load: !e.loaded && c.cfg.Store != nil}
+	job := round{platform: e.platform, floor: e.held}
 	c.flights.Go(func() {
 		ctx, cancel := context.WithTimeout(c.lifetime, time.Duration(len(c.cfg.Sources)+1)*fetchTimeout)
 		defer cancel()
@@ -38,14 +38,13 @@ func (c *Cache) launch(e *entry) {
 type round struct {
 	platform dcap.Platform
 	floor    *held
-	load     bool
 }
 
 // land publishes the outcome.
 func (c *Cache) land(e *entry, f *flight, job *round, got *held, causes []error) {
 	now := c.cfg.Now()
 	c.mu.Lock()
-	e.flight, e.loaded = nil, true
+	e.flight = nil
 	changed := got != nil && (e.held == nil || got.collateral.Generation() != e.held.collateral.Generation())
 	if got != nil {
 		e.succeed(got)
@@ -81,7 +80,7 @@ func (c *Cache) askGuarded(ctx context.Context, job *round) (got *held, causes [
 
 // ask goes through the store and the sources.
 func (c *Cache) ask(ctx context.Context, job *round) (*held, []error) {
-	if job.load {
+	if c.cfg.Store != nil {
 		if h := c.fromStore(job); h != nil {
 			return h, nil
 		}
@@ -109,7 +108,8 @@ func (c *Cache) ask(ctx context.Context, job *round) (*held, []error) {
 	return nil, causes
 }
 
-// fromStore gives valid stored collateral; expired one becomes the floor.
+// fromStore gives valid stored collateral that is newer than the floor, which another process may have put there.
+// Without a floor, expired collateral becomes it.
 func (c *Cache) fromStore(job *round) *held {
 	b, err := c.cfg.Store.Load(job.platform)
 	if err != nil {
@@ -118,13 +118,14 @@ func (c *Cache) fromStore(job *round) *held {
 		}
 		return nil
 	}
-	now := c.cfg.Now()
-	h, err := open(c.cfg.Roots, job.platform, b, now)
-	if err == nil {
+	h, err := open(c.cfg.Roots, job.platform, b, c.cfg.Now())
+	if err == nil && (job.floor == nil || Newer(job.floor.collateral, h.collateral) == nil) {
 		return h
 	}
-	if old, err := openAtIssue(c.cfg.Roots, job.platform, b); err == nil {
-		job.floor = old
+	if job.floor == nil {
+		if old, err := openAtIssue(c.cfg.Roots, job.platform, b); err == nil {
+			job.floor = old
+		}
 	}
 	return nil
 }

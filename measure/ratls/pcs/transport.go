@@ -2,6 +2,7 @@ package pcs
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,9 @@ var ErrNotFound = errors.New("not found")
 
 // NewHTTPClient is the HTTP client that a Client uses by default: it follows no redirect, so that a source cannot point
 // it elsewhere, keeps few connections and bounds headers. Requests bound their own time. Its transport may be adapted.
-func NewHTTPClient() *http.Client {
+func NewHTTPClient() *http.Client { return newHTTPClient(false) }
+
+func newHTTPClient(anyTLS bool) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
@@ -55,6 +58,7 @@ func NewHTTPClient() *http.Client {
 			MaxIdleConnsPerHost:    4,
 			MaxResponseHeaderBytes: maxHeader,
 			ForceAttemptHTTP2:      true,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: anyTLS}, //nolint:gosec // see ClientConfig.AnyTLS
 		},
 	}
 }
