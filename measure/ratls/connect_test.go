@@ -446,3 +446,69 @@ func TestWithoutVerifyNobodyIsAdmitted(t *testing.T) {
 		_ = client.Close()
 	}
 }
+
+// TestTLSIsOfTodayOnly tries clients of all kinds against a server's configuration.
+func TestTLSIsOfTodayOnly(t *testing.T) {
+	w := newWorld(t)
+	id := w.identity()
+	own, err := id.Certificate(V1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := ServerConfig(TLSOptions{Credentials: id, Verify: func(tls.ConnectionState) error { return nil }})
+	for name, c := range map[string]struct {
+		edit func(*tls.Config)
+		want tls.CurveID // 0 is a refusal
+	}{
+		"hybrid":             {func(*tls.Config) {}, tls.X25519MLKEM768},
+		"X25519":             {func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519} }, tls.X25519},
+		"X25519 and P-256":   {func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256, tls.X25519} }, tls.X25519},
+		"P-256":              {func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256} }, tls.CurveP256},
+		"P-384":              {func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP384} }, 0},
+		"TLS 1.2":            {func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS12, tls.VersionTLS12 }, 0},
+		"without a key pair": {func(c *tls.Config) { c.Certificates = nil }, 0},
+		"other protocols":    {func(c *tls.Config) { c.NextProtos = []string{"h2", "http/1.1"} }, tls.X25519MLKEM768},
+	} {
+		cache := &sessionCache{}
+		config := &tls.Config{
+			Certificates: []tls.Certificate{*own}, InsecureSkipVerify: true, ClientSessionCache: cache, ServerName: "peer",
+		}
+		c.edit(config)
+		l := listenTCP(t)
+		served := make(chan error, 1)
+		go func() {
+			raw, err := l.Accept()
+			if err != nil {
+				served <- err
+				return
+			}
+			defer raw.Close() //nolint:errcheck // test
+			secured := tls.Server(raw, server)
+			if err = secured.HandshakeContext(t.Context()); err == nil {
+				_, err = secured.Write([]byte("x"))
+			}
+			served <- err
+		}()
+		raw, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		secured := tls.Client(raw, config)
+		_, err = secured.Read(make([]byte, 1))
+		if refused := <-served; (refused == nil) != (c.want != 0) || (err == nil) != (c.want != 0) {
+			t.Errorf("%s: client %v, server %v", name, err, refused)
+		}
+		if state := secured.ConnectionState(); c.want != 0 && (state.CurveID != c.want || state.NegotiatedProtocol != "") {
+			t.Errorf("%s: group %s, protocol %q; want %s", name, state.CurveID, state.NegotiatedProtocol, c.want)
+		}
+		if cache.tickets > 0 {
+			t.Errorf("%s: the server gave a ticket", name)
+		}
+		_ = raw.Close()
+	}
+}
+
+type sessionCache struct{ tickets int }
+
+func (s *sessionCache) Get(string) (*tls.ClientSessionState, bool) { return nil, false }
+func (s *sessionCache) Put(string, *tls.ClientSessionState)        { s.tickets++ }

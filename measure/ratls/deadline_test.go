@@ -74,7 +74,7 @@ func TestSlowPeersAreCutAtEveryStage(t *testing.T) {
 		"server, hello and no more": {peer: func(c net.Conn) {
 			if solved(c) {
 				half := &halfDeaf{Conn: c}
-				_ = tls.Client(half, &tls.Config{InsecureSkipVerify: true}).Handshake() //nolint:gosec // test
+				_ = tls.Client(half, &tls.Config{InsecureSkipVerify: true}).Handshake()
 			}
 		}, stage: StageTLS, within: DefaultServerTLS},
 		"client, nothing comes":      {client: true, peer: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }, stage: StagePoW, within: DefaultPoWTimeout},

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/policy"
@@ -21,8 +19,6 @@ import (
 	"cocoon/measure/ratls/pow"
 	"cocoon/measure/tdx"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noon is the time of day in these tests.
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)

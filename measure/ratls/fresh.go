@@ -24,7 +24,7 @@ const (
 // Frame of a fresh quote: u32 length of what follows, u32 constructor, TL bytes.
 const (
 	freshTag      = 0xbc194463
-	freshHead     = 4 + 4
+	freshHead     = 4 + 4                     // length, constructor
 	maxFreshFrame = 4 + 4 + cert.MaxQuote + 3 // without the length
 	minFreshFrame = 4 + 4
 	tlLong        = 0xfe // a three-byte length follows
@@ -38,14 +38,15 @@ func exporterLabel(sender cert.Purpose) string {
 	return exporterClient
 }
 
-// appendFresh writes the frame of a fresh quote.
-func appendFresh(dst, quote []byte) []byte {
+// frameFresh writes the frame of a fresh quote.
+func frameFresh(quote []byte) []byte {
 	le := binary.LittleEndian
 	head := 1
 	if len(quote) >= tlLong {
 		head = 4
 	}
 	padding := -(head + len(quote)) & (tlAlign - 1)
+	dst := make([]byte, 0, freshHead+head+len(quote)+padding)
 	dst = le.AppendUint32(dst, uint32(4+head+len(quote)+padding)) //nolint:gosec // at most maxFreshFrame
 	dst = le.AppendUint32(dst, freshTag)
 	if head == 1 {
@@ -92,7 +93,7 @@ func parseFresh(frame []byte) ([]byte, error) {
 		rest, length = frame[8:], int(le.Uint32(frame[4:])>>8)
 	}
 	// The shortest form is the only one, and nothing but zeroes up to the next multiple of four may follow.
-	if again := appendFresh(nil, rest[:min(length, len(rest))]); string(again[4:]) != string(frame) {
+	if again := frameFresh(rest[:min(length, len(rest))]); string(again[4:]) != string(frame) {
 		return nil, errors.New("the quote's length, form or padding is not TL's")
 	}
 	return rest[:length], nil
@@ -123,7 +124,7 @@ func (a *attempt) swap(ctx context.Context, c *Conn) error {
 	if len(quote) == 0 || len(quote) > cert.MaxQuote {
 		return fmt.Errorf("getting fresh quote: %d bytes, want 1..%d", len(quote), cert.MaxQuote)
 	}
-	if _, err := c.Write(appendFresh(nil, quote)); err != nil {
+	if _, err := c.Write(frameFresh(quote)); err != nil {
 		return fmt.Errorf("sending fresh quote: %w", err)
 	}
 	if quote, err = readFresh(c); err != nil {

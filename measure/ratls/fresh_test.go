@@ -92,7 +92,7 @@ func TestStaleAndForeignQuotesAreNotFresh(t *testing.T) {
 			return q, err
 		}, policy.OK},
 		"of another TD that is allowed": {other.Quote, CodeFresh},
-		"of nobody":                     {func(ctx context.Context, _ [64]byte) ([]byte, error) { return make([]byte, 2000), nil }, "quote_type"},
+		"of nobody":                     {func(context.Context, [64]byte) ([]byte, error) { return make([]byte, 2000), nil }, "quote_type"},
 		"over something else": {func(ctx context.Context, data [64]byte) ([]byte, error) {
 			data[0]++
 			return w.platform.Quote(ctx, data)
@@ -161,7 +161,7 @@ func TestAnAttackerInTheMiddleCannotRelayFreshQuotes(t *testing.T) {
 	}
 	defer raw.Close() //nolint:errcheck // test
 	c := middle(t, raw, outward.Credentials, cert.Client)
-	if _, err := c.Write(appendFresh(nil, <-relay)); err != nil {
+	if _, err := c.Write(frameFresh(<-relay)); err != nil {
 		t.Error(err)
 	}
 	_, _ = io.Copy(io.Discard, c)
@@ -194,7 +194,7 @@ func TestAQuoteCannotBeSentBack(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		_, _ = c.Write(appendFresh(nil, quote))
+		_, _ = c.Write(frameFresh(quote))
 		_, _ = io.Copy(io.Discard, c)
 	})
 	_, err := d.Dial(t.Context(), front.Addr().String())
@@ -241,9 +241,9 @@ func listenTCP(t *testing.T) net.Listener {
 
 func TestWithoutAnExporterThereIsNoBinding(t *testing.T) {
 	near, far := net.Pipe()
-	defer near.Close()                                                        //nolint:errcheck // test
-	defer far.Close()                                                         //nolint:errcheck // test
-	c := &Conn{Conn: tls.Client(near, &tls.Config{InsecureSkipVerify: true})} //nolint:gosec // test
+	defer near.Close() //nolint:errcheck // test
+	defer far.Close()  //nolint:errcheck // test
+	c := &Conn{Conn: tls.Client(near, &tls.Config{InsecureSkipVerify: true})}
 	if data, err := freshBinding(c, cert.Client, cert.Key{}); err == nil {
 		t.Errorf("a connection without keys gives the binding %x", data)
 	}
@@ -325,12 +325,12 @@ func TestFreshFrames(t *testing.T) {
 		} `json:"ratls_v2"`
 	}
 	golden.JSON(t, "attestation/wire_vectors.json", &v)
-	if got := hex.EncodeToString(appendFresh(nil, nil)[4:8]); got != v.V2.ID {
+	if got := hex.EncodeToString(frameFresh(nil)[4:8]); got != v.V2.ID {
 		t.Errorf("constructor is %s, want %s", got, v.V2.ID)
 	}
 	for _, n := range []int{0, 1, 2, 3, 253, 254, 255, 256, 4999, cert.MaxQuote} {
 		quote := bytes.Repeat([]byte{7}, n)
-		frame := appendFresh(nil, quote)
+		frame := frameFresh(quote)
 		got, err := readFresh(bytes.NewReader(append(frame, 'x')))
 		if err != nil || !bytes.Equal(got, quote) {
 			t.Errorf("%d bytes come back as %d (%v)", n, len(got), err)
@@ -339,7 +339,7 @@ func TestFreshFrames(t *testing.T) {
 			t.Errorf("frame of %d bytes", len(frame))
 		}
 	}
-	good := appendFresh(nil, make([]byte, 300))
+	good := frameFresh(make([]byte, 300))
 	edit := func(at int, b ...byte) []byte {
 		out := bytes.Clone(good)
 		copy(out[at:], b)
@@ -357,7 +357,7 @@ func TestFreshFrames(t *testing.T) {
 		"another constructor":   {edit(4, 0), "constructor is"},
 		"length beyond":         {edit(9, 0x2d), "not TL's"},
 		"length below":          {edit(9, 0x20), "not TL's"},
-		"padding is not zero":   {append(appendFresh(nil, []byte{1})[:10], 1, 0), "not TL's"},
+		"padding is not zero":   {append(frameFresh([]byte{1})[:10], 1, 0), "not TL's"},
 		"long form of a short":  {append([]byte{12, 0, 0, 0}, good[4], good[5], good[6], good[7], 0xfe, 1, 0, 0, 9, 0, 0, 0), "not TL's"},
 		"length byte of 255":    {append([]byte{8, 0, 0, 0}, good[4], good[5], good[6], good[7], 0xff, 0, 0, 0), "not TL's"},
 		"word behind the quote": {append([]byte{12, 0, 0, 0}, good[4], good[5], good[6], good[7], 3, 1, 2, 3, 0, 0, 0, 0), "not TL's"},
@@ -371,13 +371,13 @@ func TestFreshFrames(t *testing.T) {
 
 func FuzzFresh(f *testing.F) {
 	for _, n := range []int{0, 1, 253, 254, 700} {
-		f.Add(appendFresh(nil, bytes.Repeat([]byte{3}, n))[4:])
+		f.Add(frameFresh(bytes.Repeat([]byte{3}, n))[4:])
 	}
 	f.Add([]byte{0x63, 0x44, 0x19, 0xbc, 0xfe, 0xff, 0xff, 0xff})
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		quote, err := parseFresh(frame)
-		if err == nil && !bytes.Equal(appendFresh(nil, quote)[4:], frame) {
-			t.Errorf("frame %x is written %x", frame, appendFresh(nil, quote)[4:])
+		if err == nil && !bytes.Equal(frameFresh(quote)[4:], frame) {
+			t.Errorf("frame %x is written %x", frame, frameFresh(quote)[4:])
 		}
 	})
 }

@@ -156,6 +156,8 @@ type exhibit struct {
 	claims   *policy.Claims
 	lifetime time.Duration
 	holder   holder
+	// known says that others may use it already: nothing in it changes any more.
+	known bool
 	// quote is cut to what is signed; digest and platform are its own. Set once located.
 	quote    []byte
 	digest   [sha256.Size]byte
@@ -223,7 +225,8 @@ func (j *Judge) weighQuote(ctx context.Context, x *exhibit, ev policy.Evidence, 
 	switch {
 	case err == nil:
 		ev.Quote, ev.ReportDataOK = res, commits(res, x.evidence.ReportData())
-		if ev.ReportDataOK && x.quote != nil {
+		if ev.ReportDataOK && !x.known {
+			x.known = true
 			j.known.put(x.holder, x, len(x.raw)+exhibitOverhead, res.CollateralExpires)
 		}
 	case dcap.ClassOf(err) != "":

@@ -118,6 +118,7 @@ func TestOpenSSLClientAsTheReferenceConfiguresIt(t *testing.T) {
 	_, s := w.pair()
 	s.PoW = pow.Schedule{Base: 8}
 	for name, client := range map[string]*Identity{"attested": w.identity(), "fake": w.identity(plain, func(c *IdentityConfig) { c.Fake = true })} {
+		s.Terms = Fixed(w.terms())
 		if name == "fake" {
 			s.Terms = Fixed(anybody())
 		}
@@ -327,6 +328,7 @@ func TestOpenSSLTools(t *testing.T) {
 
 // proveFor accepts one connection, connects to addr, does the proof of work there and passes bytes on.
 func proveFor(t *testing.T, l net.Listener, addr string) {
+	t.Helper()
 	client, err := l.Accept()
 	if err != nil {
 		return
