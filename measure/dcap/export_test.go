@@ -1,6 +1,10 @@
 package dcap
 
-import "cocoon/measure/tdx"
+import (
+	"crypto/x509"
+
+	"cocoon/measure/tdx"
+)
 
 // What the tests in package dcap_test see of the parsers.
 
@@ -12,6 +16,44 @@ func ParsePCKExtension(data []byte) (fmspc FMSPC, components [16]byte, pceSVN ui
 	}
 	return e.fmspc, e.components, e.pceSVN, e.hasPIID, nil
 }
+
+// EvaluateTCB judges a platform with given SVNs, without any quote.
+func EvaluateTCB(text string, components [16]byte, pceSVN uint16, teeTCBSVN [16]byte) (Status, []string, error) {
+	t, err := parseTCBInfo(text)
+	if err != nil {
+		return NoStatus, nil, err
+	}
+	var td *tdx.Body
+	if t.tee == tdx.TDX {
+		td = &tdx.Body{TEETCBSVN: teeTCBSVN}
+	}
+	j := t.platform(&pckExtension{components: components, pceSVN: pceSVN}, td)
+	return j.level.status, j.level.advisories, nil
+}
+
+// SVNsOf reads the SVNs that a quote's PCK certificate states, without verifying anything.
+func SVNsOf(quote []byte) (components [16]byte, pceSVN uint16, err error) {
+	p, err := tdx.Split(quote)
+	if err != nil {
+		return components, 0, err
+	}
+	raw, err := pemChain(p.Signature.PCKChain, 3)
+	if err != nil {
+		return components, 0, err
+	}
+	cert, err := x509.ParseCertificate(raw[0])
+	if err != nil {
+		return components, 0, err
+	}
+	e, err := sgxExtension(cert)
+	if err != nil {
+		return components, 0, err
+	}
+	return e.components, e.pceSVN, nil
+}
+
+// Revoked counts the entries of a collateral's revocation lists.
+func (c *Collateral) Revoked() (pck, root int) { return len(c.pckCRL.revoked), len(c.rootCRL.revoked) }
 
 // ParseTCBInfo reads TCB info and gives its platform.
 func ParseTCBInfo(text string) (Platform, error) {
