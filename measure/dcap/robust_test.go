@@ -30,7 +30,7 @@ func opened(tb testing.TB, bundle, clock string) (*dcap.Verifier, *dcap.Collater
 	return dcap.NewVerifier(dcap.IntelRoots(), 16), c
 }
 
-// A verifier that has seen the good quote must still refuse every altered one. By default one bit of every byte is
+// A verifier that has seen the good quote must still refuse every altered one. By default a bit of every third byte is
 // flipped, another one in each; with COCOON_TEST=vectors all are.
 func TestEveryFlippedBitIsRefused(t *testing.T) {
 	for name, tc := range map[string]struct{ quote, bundle, clock string }{
@@ -49,7 +49,10 @@ func TestEveryFlippedBitIsRefused(t *testing.T) {
 			bits := []int{0, 1, 2, 3, 4, 5, 6, 7}
 			for i := range good.Quote.Signed {
 				if !group("vectors") {
-					bits = []int{i % 8}
+					if i%3 != 0 && i >= 64 {
+						continue
+					}
+					bits = []int{i / 3 % 8}
 				}
 				for _, bit := range bits {
 					quote[i] ^= 1 << bit
