@@ -154,11 +154,7 @@ func showCollateral(path string, roots *dcap.Roots, now time.Time) (collateralSh
 		return out, fmt.Errorf("reading collateral: %w", err)
 	}
 	for _, name := range files {
-		b, err := collateral.ReadFile(name)
-		if err != nil {
-			return out, fmt.Errorf("reading collateral: %w", err)
-		}
-		d, err := collateral.Describe(b, roots, now)
+		d, err := collateral.DescribeFile(name, roots, now)
 		if err != nil {
 			return out, err
 		}

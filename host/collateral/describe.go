@@ -77,15 +77,37 @@ type Module struct {
 // ExpiresAt is when the first part expires; zero unless genuine.
 func (d *Description) ExpiresAt() time.Time { return d.expires }
 
+// DescribeFile describes a file. One that is no bundle is described as malformed; the error is kept for trouble with the
+// file itself.
+func DescribeFile(name string, roots *dcap.Roots, now time.Time) (*Description, error) {
+	b, err := ReadFile(name)
+	if err == nil {
+		return Describe(b, roots, now)
+	}
+	if dcap.ClassOf(err) == "" {
+		return nil, fmt.Errorf("reading collateral: %w", err)
+	}
+	return refusedDescription(err), nil
+}
+
+func refusedDescription(err error) *Description {
+	d := newDescription()
+	d.Class, d.Error = string(dcap.ClassOf(err)), err.Error()
+	return d
+}
+
+func newDescription() *Description {
+	return &Description{Parts: []PartDescription{}, Levels: []Level{}, Modules: []Module{}, Enclave: []Level{}}
+}
+
 // Describe verifies a bundle and says what is in it. A bundle that is not genuine or has expired is described as such;
 // the error is kept for one that verified and then could not be read.
 func Describe(b *dcap.Bundle, roots *dcap.Roots, now time.Time) (*Description, error) {
-	d := &Description{Parts: []PartDescription{}, Levels: []Level{}, Modules: []Module{}, Enclave: []Level{}}
 	col, err := pcs.OpenAtIssue(b, roots)
 	if err != nil {
-		d.Class, d.Error = string(dcap.ClassOf(err)), err.Error()
-		return d, nil
+		return refusedDescription(err), nil
 	}
+	d := newDescription()
 	generation, root := col.Generation(), col.Root()
 	p := col.Platform()
 	d.Genuine, d.Valid = true, true

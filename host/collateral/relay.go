@@ -98,7 +98,7 @@ func (r *Relay) serve(answer func(*http.Request) (*part, error)) http.HandlerFun
 			return
 		}
 		if p.header != "" {
-			w.Header().Set(p.header, p.chain)
+			w.Header()[p.header] = []string{p.chain} // in Intel's spelling: its libraries look for it letter by letter
 		}
 		w.Header().Set("Content-Type", p.contentType)
 		w.Header().Set("Content-Length", strconv.Itoa(len(p.body)))

@@ -108,6 +108,32 @@ func TestTheRelaysAnswersAreIntelsByteForByte(t *testing.T) {
 	}
 }
 
+func TestChainHeadersKeepIntelsSpelling(t *testing.T) {
+	cache, now := offline(t, "tdx_quote_collateral")
+	r, err := NewRelay(RelayConfig{Cache: cache, Now: now.read})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cache.Bundle(t.Context(), tdxQuotePlatform()); err != nil {
+		t.Fatal(err)
+	}
+	for path, header := range map[string]string{
+		"/tdx/certification/v4/tcb?fmspc=B0C06F000000": "TCB-Info-Issuer-Chain",
+		"/tdx/certification/v4/qe/identity":            "SGX-Enclave-Identity-Issuer-Chain",
+		"/sgx/certification/v4/pckcrl?ca=platform":     "SGX-PCK-CRL-Issuer-Chain",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w recorder
+		r.ServeHTTP(&w, req)
+		if len(w.Header()[header]) != 1 {
+			t.Errorf("%s: headers %v, want %s in this spelling", path, w.Header(), header)
+		}
+	}
+}
+
 func TestARevocationListComesInTheEncodingAskedFor(t *testing.T) {
 	b := vector(t, "tdx_quote_collateral")
 	cache, now := offline(t, "tdx_quote_collateral")
