@@ -91,6 +91,8 @@ func judgeVerification(s *subject, words []byte) ([]byte, outcome) {
 	switch {
 	case s.ev.Err != nil && !s.malformed():
 		return appendReason(words, s.ev.Err), fail
+	case s.ev.Err == nil && s.ev.Quote != nil && s.quote == nil:
+		return append(words, "a result without a quote"...), fail
 	case s.quote == nil:
 		return append(words, unverified...), skip
 	}

@@ -91,7 +91,10 @@ func ofEnclave(judge func(*Rules, *tdx.SGXBody, []byte) ([]byte, outcome)) func(
 // appendReason repeats an error without what it may contain of a peer's bytes: it ends up on terminals and in logs.
 func appendReason(words []byte, err error) []byte {
 	text := err.Error()
-	if len(text) > maxReason {
+	switch {
+	case text == "":
+		text = "an error without words"
+	case len(text) > maxReason:
 		text = text[:maxReason] + "..."
 	}
 	for _, r := range text {
