@@ -110,7 +110,9 @@ func (c *Config) platform() (*measuretest.Platform, *measuretest.Service, error)
 	}
 	o := measuretest.Options{Seed: c.Seed, Machine: c.Machine, Now: c.Now}
 	if c.Prediction != nil {
-		o.TD = c.Prediction.td()
+		if o.TD, err = c.Prediction.td(); err != nil {
+			return nil, nil, err
+		}
 	}
 	service := measuretest.NewService()
 	measuretest.Inject(&o, service, faults)

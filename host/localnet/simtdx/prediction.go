@@ -91,23 +91,21 @@ func pick(predictions []Prediction, shape string) (*Prediction, error) {
 }
 
 // td is a TD that has booted as predicted; the launch checks that the events replay to the registers.
-func (p *Prediction) td() measuretest.TDOptions {
+func (p *Prediction) td() (measuretest.TDOptions, error) {
+	r, err := newRecorder()
+	if err != nil {
+		return measuretest.TDOptions{}, err
+	}
 	o := measuretest.TDOptions{Measurements: tdx.Measurements{MRTD: p.MRTD, RTMR: [4]tdx.Digest{p.RTMR0, p.RTMR1, p.RTMR2}}}
 	for _, e := range p.Events {
 		if e.Register == tdx.MRTD {
 			continue // measured by the TDX module, not logged
 		}
-		o.Events = append(o.Events, measuretest.Event{Register: e.Register, Type: e.Type, Digest: e.Digest, Data: logged(e.Description, e.Digest)})
+		data, err := r.logged(e.Type, e.Description, e.Digest)
+		if err != nil {
+			return measuretest.TDOptions{}, err
+		}
+		o.Events = append(o.Events, measuretest.Event{Register: e.Register, Type: e.Type, Digest: e.Digest, Data: data})
 	}
-	return o
-}
-
-// logged is what the log keeps of an event. A prediction has names and digests, so where the log would keep the measured
-// bytes it keeps them only if they can be told: those of separators, and of actions, which are their names. Of
-// variables it keeps the name, so a check of their digests against the log's data fails.
-func logged(description string, digest tdx.Digest) []byte {
-	if separator := make([]byte, 4); tdx.Sum(separator) == digest {
-		return separator
-	}
-	return []byte(description)
+	return o, nil
 }

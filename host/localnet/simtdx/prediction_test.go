@@ -7,12 +7,24 @@ import (
 	"testing"
 
 	"cocoon/host/localnet/simtdx"
+	"cocoon/measure/launch/vars"
 	"cocoon/measure/tdx"
 )
 
 // document is a prediction of two machines as measure writes it, cut to what is read and with a member that is not.
 func document(t *testing.T, edit func(doc map[string]any)) []byte {
 	t.Helper()
+	variable := func(vendor, name string, content []byte) []byte {
+		data, err := vars.Data(vendor, name, content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	disk, err := vars.Disk(1, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
 	one := func(shape string) map[string]any {
 		var registers [4]tdx.Digest
 		var events []map[string]any
@@ -23,10 +35,16 @@ func document(t *testing.T, edit func(doc map[string]any)) []byte {
 			data     []byte
 		}{
 			{tdx.MRTD, "0x00000000", "firmware", []byte("firmware")},
-			{tdx.RTMR0, "EFI_VARIABLE_DRIVER_CONFIG", "SecureBoot", []byte("a variable")},
+			{tdx.RTMR0, "EFI_HANDOFF_TABLES2", "TD HOB", []byte("HOB")},
+			{tdx.RTMR0, "EFI_VARIABLE_DRIVER_CONFIG", "SecureBoot", variable(vars.GlobalVariable, "SecureBoot", []byte{0})},
+			{tdx.RTMR0, "EFI_VARIABLE_DRIVER_CONFIG", "dbx", variable(vars.ImageSecurity, "dbx", nil)},
 			{tdx.RTMR0, "SEPARATOR", "separator", make([]byte, 4)},
+			{tdx.RTMR0, "EFI_VARIABLE_BOOT", "BootOrder", vars.BootOrder([]uint16{0, 1})},
+			{tdx.RTMR0, "EFI_VARIABLE_BOOT", "Boot0001 disk boot", disk},
+			{tdx.RTMR1, "EFI_BOOT_SERVICES_APPLICATION", "UKI", []byte("image")},
 			{tdx.RTMR1, "EFI_ACTION", "Calling EFI Application from Boot Option", []byte("Calling EFI Application from Boot Option")},
 			{tdx.RTMR2, "IPL", "kernel", []byte(shape)},
+			{tdx.RTMR2, "EVENT_TAG", "Linux initrd", []byte("initrd")},
 		} {
 			digest := tdx.Sum(e.data)
 			if e.register != tdx.MRTD {
@@ -43,7 +61,8 @@ func document(t *testing.T, edit func(doc map[string]any)) []byte {
 	if edit != nil {
 		edit(doc)
 	}
-	data, err := json.Marshal(doc)
+	var data []byte
+	data, err = json.Marshal(doc)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +79,7 @@ func prediction(t *testing.T) *simtdx.Prediction {
 }
 
 func TestAMachineIsPickedByItsShape(t *testing.T) {
-	if p := prediction(t); p.Shape != "small" || len(p.Events) != 5 || p.ImageHash == nil || p.MRTD != tdx.Sum([]byte("firmware")) {
+	if p := prediction(t); p.Shape != "small" || len(p.Events) != 11 || p.ImageHash == nil || p.MRTD != tdx.Sum([]byte("firmware")) {
 		t.Errorf("read %+v", p)
 	}
 	single := document(t, func(doc map[string]any) {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,11 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"cocoon/host/localnet/simtdx"
 	"cocoon/measure/dcap"
 	"cocoon/measure/eventlog"
+	"cocoon/measure/launch/vars"
 	"cocoon/measure/simtd"
 	"cocoon/measure/tdx"
 )
@@ -194,6 +197,17 @@ func TestFaultsReachTheServedPlatform(t *testing.T) {
 	}
 }
 
+func bytesOf(t *testing.T) func([]byte, error) []byte {
+	t.Helper()
+	return func(b []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+}
+
 func must(t *testing.T) func(*tdx.Quote, error) *tdx.Quote {
 	t.Helper()
 	return func(q *tdx.Quote, err error) *tdx.Quote {
@@ -313,5 +327,47 @@ func TestTheLogOfAPredictedMachineReplays(t *testing.T) {
 		if !r.OK() {
 			t.Error(r)
 		}
+	}
+	if bad := log.Recompute(); len(bad) != 0 {
+		t.Errorf("digests that do not follow from their data: %+v", bad)
+	}
+	var texts []string
+	for i := range log.Events {
+		texts = append(texts, log.Events[i].Describe())
+	}
+	want := []string{
+		"TD HOB", "SecureBoot (global), 1 bytes", "dbx (image security), 0 bytes", "separator", "BootOrder (global), 4 bytes",
+		fmt.Sprintf("Boot0001 (global), %d bytes", len(bytesOf(t)(vars.Disk(1, 3)))), "image of 0 bytes, UKI",
+		"Calling EFI Application from Boot Option", "kernel", "Linux initrd",
+	}
+	if diff := cmp.Diff(want, texts); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// What cannot be told from a prediction is logged by its name, and then the log says so itself.
+func TestAnUnknownVariableIsNotMadeUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	c := config(simtd.Address{Network: simtd.Unix, Path: path})
+	c.Prediction = prediction(t)
+	c.Prediction.Events[2].Digest = tdx.Sum([]byte("a store with keys"))
+	var rtmr0 tdx.Digest
+	for _, e := range c.Prediction.Events {
+		if e.Register == tdx.RTMR0 {
+			rtmr0 = rtmr0.Extend(e.Digest)
+		}
+	}
+	c.Prediction.RTMR0 = rtmr0
+	start(t, c)
+	raw, err := ask(t, "unix", path).Call(simtd.Request{Method: simtd.EventLog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := eventlog.Parse(raw, eventlog.TD)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bad := log.Recompute(); len(bad) != 1 || bad[0].Event != 1 {
+		t.Errorf("got %+v", bad)
 	}
 }
