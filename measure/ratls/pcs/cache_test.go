@@ -416,3 +416,29 @@ func isRefusal(err error) bool {
 	_, ok := errors.AsType[*RefusalError](err)
 	return ok
 }
+
+// BenchmarkCollateralFromMemory is what every judgement of a quote pays.
+func BenchmarkCollateralFromMemory(b *testing.B) {
+	p, err := measuretest.NewPlatform(measuretest.Options{Seed: [measuretest.SeedSize]byte{1}, Now: start()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	bundle, err := p.Bundle()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err := NewCache(Config{Roots: p.Roots(), Sources: []Source{&answers{name: "pccs", bundle: bundle}}, Now: start})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	col, err := OpenAtIssue(bundle, p.Roots())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := c.Collateral(b.Context(), col.Platform()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
