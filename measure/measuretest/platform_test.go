@@ -2,6 +2,7 @@ package measuretest_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-eventlog/register"
+	"github.com/google/go-eventlog/tcg"
 	"go.uber.org/goleak"
 
 	"cocoon/measure/dcap"
@@ -201,6 +204,16 @@ func TestTDsOfOnePlatformAreApart(t *testing.T) {
 	}
 }
 
+// mr presents a register to the other implementation.
+type mr struct {
+	index int
+	value tdx.Digest
+}
+
+func (m mr) Idx() int             { return m.index }
+func (m mr) Dgst() []byte         { return m.value[:] }
+func (m mr) DgstAlg() crypto.Hash { return crypto.SHA384 }
+
 func TestTheEventLogReplaysToTheRegisters(t *testing.T) {
 	p := platform(t)
 	log := must[*eventlog.Log](t)(eventlog.Parse(must[[]byte](t)(p.EventLog()), eventlog.TD))
@@ -215,6 +228,13 @@ func TestTheEventLogReplaysToTheRegisters(t *testing.T) {
 	}
 	if bad := log.Recompute(); len(bad) != 0 {
 		t.Errorf("digests that do not follow from their data: %+v", bad)
+	}
+	var mrs []register.MR
+	for i, value := range p.Measurements().RTMR {
+		mrs = append(mrs, mr{i + 1, value})
+	}
+	if events, err := tcg.ParseAndReplay(must[[]byte](t)(p.EventLog()), mrs, tcg.ParseOpts{AllowPadding: true}); err != nil || len(events) < 9 {
+		t.Errorf("the other implementation replays %d events: %v", len(events), err)
 	}
 	table, err := eventlog.ParseTable(p.CCELTable())
 	if err != nil || table.LogLength != 64<<10 {
