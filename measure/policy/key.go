@@ -27,7 +27,7 @@ func keyTable() []key {
 func imageKeys() []key {
 	return []key{
 		{"allowed_image_hashes", tdxType, readImages, func(r *Rules) any { return texts(r.AllowedImages, tdx.Hash.String) }},
-		{"allowed_image_hash", tdxType, readImages, func(*Rules) any { return nil }}, // the reference's older name
+		{"allowed_image_hash", tdxType, readImage, func(*Rules) any { return nil }}, // the reference's older name
 		{
 			"allowed_mrtd", tdxType,
 			into(readList, readHex[tdx.Digest], func(r *Rules) *[]tdx.Digest { return &r.AllowedMRTD }),
@@ -144,12 +144,17 @@ func into[T any](
 	return one(func(path string, v json.RawMessage) ([]T, error) { return list(path, v, item) }, field)
 }
 
-// readImages takes one hash or a list of them; the two keys it serves add up.
+// readImage takes one hash; it adds to those of the other key.
+func readImage(path string, v json.RawMessage, r *Rules) error {
+	h, err := readHex[tdx.Hash](path, v)
+	r.AllowedImages = append(r.AllowedImages, h)
+	return err
+}
+
+// readImages takes one hash or a list of them.
 func readImages(path string, v json.RawMessage, r *Rules) error {
 	if strictjson.Kind(v) == "a string" {
-		h, err := readHex[tdx.Hash](path, v)
-		r.AllowedImages = append(r.AllowedImages, h)
-		return err
+		return readImage(path, v, r)
 	}
 	hashes, err := readList(path, v, readHex[tdx.Hash])
 	r.AllowedImages = append(r.AllowedImages, hashes...)

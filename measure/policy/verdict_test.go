@@ -208,18 +208,3 @@ func TestChecksAllocateLittle(t *testing.T) {
 		t.Errorf("%.0f allocations, want at most 12", n)
 	}
 }
-
-// BenchmarkCheck is the price of judging a verified quote again; the target is 5 us.
-func BenchmarkCheck(b *testing.B) {
-	p := newPeer(policy.TDX)
-	made, err := policy.New(p.rules)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if v := made.Check(p.ev, p.env); !v.OK {
-			b.Fatal(v.Err())
-		}
-	}
-}
