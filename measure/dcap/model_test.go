@@ -110,7 +110,7 @@ func TestVectorsHaveTheirValues(t *testing.T) {
 			t.Errorf("%s: platform %s, want %s (%v)", name, p, tc.fmspc, err)
 		}
 		components, pceSVN, err := dcap.SVNsOf(raw)
-		if got := strings.Trim(fmt.Sprint(components[:8]), "[]"); err != nil || got != tc.components || pceSVN != tc.pceSVN {
+		if got := strings.Trim(fmt.Sprintf("%d", components[:8]), "[]"); err != nil || got != tc.components || pceSVN != tc.pceSVN {
 			t.Errorf("%s: components %s and PCESVN %d, want %s and %d (%v)", name, got, pceSVN, tc.components, tc.pceSVN, err)
 		}
 		q, err := tdx.ParseQuote(raw)

@@ -189,3 +189,69 @@ func TestFlippedBitsOfReportsAreSeen(t *testing.T) {
 		}
 	}
 }
+
+// The image hash covers MRTD to RTMR3 and nothing else: that is why policies look at the other fields themselves.
+func TestTheImageHashCoversTheMeasurementsAlone(t *testing.T) {
+	raw := ramp(648, 1)
+	hash := func() tdx.Hash {
+		b, err := tdx.ParseBody(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tdx.ImageHash(&b.Measurements)
+	}
+	good := hash()
+	want := sha256.Sum256(append(bytes.Clone(raw[136:520]), make([]byte, 64)...))
+	if good != tdx.Hash(want) {
+		t.Errorf("image hash %s, want %x", good, want)
+	}
+	for i := range raw {
+		raw[i] ^= 0x10
+		if covered := i >= 136 && i < 520; (hash() != good) != covered {
+			t.Errorf("byte %d: covered %t", i, !covered)
+		}
+		raw[i] ^= 0x10
+	}
+}
+
+// Every byte of a body is in one field: encoding what was read gives the input, and no two inputs read alike.
+func TestBodiesSurviveTheirEncoding(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		size := rapid.SampledFrom([]int{584, 648}).Draw(r, "size")
+		raw := rapid.SliceOfN(rapid.Byte(), size, size).Draw(r, "body")
+		b, err := tdx.ParseBody(raw)
+		if err != nil || !bytes.Equal(b.Encode(), raw) {
+			r.Fatalf("the body changed (%v)", err)
+		}
+		// An enclave's body has reserved bytes, which read as nothing.
+		enclave, err := tdx.ParseSGXBody(raw[:384])
+		if err != nil {
+			r.Fatal(err)
+		}
+		back, err := tdx.ParseSGXBody(enclave.Encode())
+		if err != nil || *back != *enclave {
+			r.Fatalf("the enclave's body changed (%v)", err)
+		}
+	})
+}
+
+func FuzzSignaturePart(f *testing.F) {
+	for _, version := range []int{3, 4, 5} {
+		part := signaturePart(version, "auth", "chain")
+		f.Add(uint16(version), part)
+		f.Add(uint16(version), part[:len(part)-1])
+		f.Add(uint16(version), append(part, 0))
+	}
+	f.Add(uint16(4), signaturePart(3, "", ""))
+	f.Add(uint16(3), []byte{})
+	f.Fuzz(func(t *testing.T, version uint16, data []byte) {
+		s, err := tdx.ParseSignature(version, data)
+		if err != nil || len(data) > tdx.MaxQuote {
+			return
+		}
+		back, err := s.Encode(version)
+		if err != nil || !bytes.Equal(back, data) {
+			t.Errorf("the signature part does not encode to its own bytes: %v", err)
+		}
+	})
+}
