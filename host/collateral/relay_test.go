@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
@@ -282,5 +283,47 @@ func TestManyGuestsCostOneFetch(t *testing.T) {
 func TestARelayNeedsItsParts(t *testing.T) {
 	if _, err := NewRelay(RelayConfig{}); err == nil {
 		t.Error("a relay without a cache was made")
+	}
+}
+
+func TestPartsThatPlatformsShareAreTheYoungest(t *testing.T) {
+	now := &clock{now: start().Add(day)}
+	fixed := pcs.NewFixed("two models")
+	var names []dcap.Platform
+	var youngest *dcap.Bundle
+	for i, after := range []int{0, 3, 1} {
+		p, err := measuretest.NewPlatform(measuretest.Options{
+			Seed: [measuretest.SeedSize]byte{4, 5, 6}, Now: start(), FMSPC: [6]byte{0x50, byte(i)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bundle(t, p, measuretest.CollateralSpec{Now: start().Add(time.Duration(after) * time.Hour)})
+		if err := fixed.Add(b, p.Roots()); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, nameOf(t, b, p.Roots()))
+		if after == 3 {
+			youngest = b
+		}
+	}
+	cache, err := pcs.NewCache(pcs.Config{Roots: platform(t).Roots(), Sources: []pcs.Source{fixed}, Now: now.read})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cache.Close)
+	for _, p := range names {
+		if _, err := cache.Collateral(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	for path, want := range map[string]string{
+		"/sgx/certification/v4/pckcrl?ca=platform": youngest.PCKCRL, "/rootcacrl": youngest.RootCACRL,
+		"/tdx/certification/v4/qe/identity": string(identityPart(youngest).body),
+	} {
+		if code, _, body := get(t, url+path); code != http.StatusOK || body != want {
+			t.Errorf("%s: status %d, and not the youngest", path, code)
+		}
 	}
 }

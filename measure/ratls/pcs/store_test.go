@@ -127,3 +127,22 @@ func TestNewerCollateralThatAnotherProcessStoredIsPickedUp(t *testing.T) {
 		t.Errorf("the stored one is not used: %v", err)
 	}
 }
+
+func TestPlatformsThatAreBeingAskedForAreNotForgotten(t *testing.T) {
+	w := newWorld(t)
+	src := &answers{name: "slow", gate: make(chan struct{})}
+	c := w.cache(Config{Sources: []Source{src}})
+	for n := range maxPlatforms {
+		w.at(time.Duration(n) * 3 * time.Second) // slowly, so that the limit on strangers lets them through
+		if _, _, err := c.begin(unknown(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.at(maxPlatforms * 3 * time.Second)
+	if _, _, err := c.begin(unknown(maxPlatforms)); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v, want ErrBusy: all places are taken by requests under way", err)
+	}
+	if n := len(c.entries); n != maxPlatforms {
+		t.Errorf("%d entries, want %d", n, maxPlatforms)
+	}
+}
