@@ -60,7 +60,7 @@ var errNotInBuild = errors.New("not in this build")
 func commands() []command {
 	missing := func(context.Context, []string) (int, error) { return exitError, errNotInBuild }
 	return []command{
-		{"router", "accept RA-TLS connections and pipe them to a service", missing},
+		{"router", "accept RA-TLS connections and pipe them to a service", runRouter},
 		{"proxy", "serve clients and schedule workers", missing},
 		{"worker", "run queries on the engine", missing},
 		{"seal", "derive sealed keys", missing},

@@ -28,9 +28,9 @@ func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
 		code int
 		want string
 	}{
-		"by argument":          {[]string{"/init", "router"}, exitError, "error: init router: not in this build"},
+		"by argument":          {[]string{"/init", "router"}, exitUsage, "error: init router: no listener is configured"},
 		"by argv[0]":           {[]string{"/usr/bin/proxy", "-x"}, exitError, "error: init proxy: not in this build"},
-		"by argument, renamed": {[]string{"/proc/self/fd/4", "router"}, exitError, "error: init router: not in this build"},
+		"by argument, renamed": {[]string{"/proc/self/fd/4", "seal"}, exitError, "error: init seal: not in this build"},
 		"unknown argument":     {[]string{"/init", "shell"}, exitUsage, `"shell" is no command`},
 		"init outside of PID":  {[]string{"/init"}, exitUsage, "only as PID 1"},
 		"no arguments at all":  {nil, exitUsage, "only as PID 1"},

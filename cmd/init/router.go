@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"cocoon/guest/klog"
+	"cocoon/guest/router"
+	"cocoon/measure/bootfiles"
+)
+
+const (
+	// imageFile says what image this is; there is none where the binary runs outside of one.
+	imageFile = "/" + bootfiles.ImagePath
+	// maxRouterFile bounds what is read of a configuration file; the parser's own bound is below it.
+	maxRouterFile = 8 << 20
+	// debugVerbosity is the reference's -v from which connections are logged one by one.
+	debugVerbosity = 4
+	// routerGCPercent trades processor time for memory: most of a router's memory is idle connections, which the
+	// collector would otherwise double.
+	routerGCPercent = 50
+)
+
+// runRouter is `init router`: the reference's router by its own command line.
+func runRouter(ctx context.Context, args []string) (int, error) {
+	cfg, err := router.Parse(args, readRouterFile)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		router.Usage(os.Stdout)
+		return 0, nil
+	case errors.Is(err, router.ErrExample):
+		_, err := io.WriteString(os.Stdout, router.Example)
+		return exitError, err
+	case err != nil:
+		return exitUsage, err
+	case len(cfg.Ports) == 0:
+		return exitUsage, errors.New("no listener is configured: give -S, -F or -R, or -c with ports; -h lists the flags")
+	}
+	local, err := mayBeLocal(imageFile)
+	if err != nil {
+		return exitError, err
+	}
+	level := new(slog.LevelVar)
+	if cfg.Verbosity >= debugVerbosity {
+		level.Set(slog.LevelDebug)
+	}
+	if cfg.Threads > 0 {
+		runtime.GOMAXPROCS(cfg.Threads)
+	}
+	debug.SetGCPercent(routerGCPercent)
+	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
+	defer cancel()
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+	defer signal.Stop(reload)
+	p := &routerProcess{
+		cfg: cfg, log: slog.New(klog.New(klog.Options{Console: os.Stderr, Level: level})), now: time.Now, allowLocal: local,
+		openQuotes: openHardwareQuotes, reload: reload,
+		reparse: func() (*router.Config, error) { return router.Parse(args, readRouterFile) },
+	}
+	return exitError, p.run(stop)
+}
+
+// readRouterFile reads a configuration file once, so that what is parsed is what was read.
+func readRouterFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read side
+	data, err := io.ReadAll(io.LimitReader(f, maxRouterFile+1))
+	if err == nil && len(data) > maxRouterFile {
+		err = fmt.Errorf("%s: over %d bytes", path, maxRouterFile)
+	}
+	return data, err
+}
+
+// mayBeLocal tells whether the configuration may be a local network's. Within an image only the test variant's may,
+// because a local network's router admits evidence that proves nothing (attestation.md section 16.4).
+func mayBeLocal(path string) (bool, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the image's description: %w", err)
+	}
+	image, err := bootfiles.ParseImage(data)
+	if err != nil {
+		return false, fmt.Errorf("reading the image's description: %w", err)
+	}
+	return image.Variant == bootfiles.Test, nil
+}
+
+// run serves until ctx ends or something it needs breaks.
+func (p *routerProcess) run(ctx context.Context) error {
+	r, err := p.build(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return r.Run(ctx) })
+	for _, background := range p.background {
+		group.Go(func() error { return background(ctx) })
+	}
+	group.Go(func() error { return p.reloads(ctx, r) })
+	return group.Wait()
+}
+
+// reloads replaces the policies at SIGHUP. A configuration that is no good changes nothing.
+func (p *routerProcess) reloads(ctx context.Context, r *router.Router) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.reload:
+		}
+		cfg, err := p.reparse()
+		if err == nil {
+			err = r.Reload(cfg)
+		}
+		if err != nil {
+			p.log.Error("Policies not reloaded", slog.Any("err", err))
+		}
+	}
+}
