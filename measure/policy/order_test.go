@@ -106,6 +106,9 @@ func TestNothingIsAdmittedByNothing(t *testing.T) {
 	if v := policy.Builtin(policy.TDX).Check(empty, good.env); v.OK || v.Quote != nil {
 		t.Errorf("a result without a quote: %s", v.Code)
 	}
+	if v := new(policy.Policy).Check(good.ev, good.env); v.OK || v.Code != policy.PolicyEmpty || v.Err() == nil {
+		t.Errorf("the zero policy: %s, %v", v.Code, v.Err())
+	}
 	if (policy.Verdict{}).Err() == nil {
 		t.Error("the zero verdict admits")
 	}

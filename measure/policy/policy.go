@@ -113,7 +113,11 @@ func (v *Verdict) settle(s *subject) {
 		start = end
 		skipped = skipped || v.Findings[i].Skipped
 	}
-	if v.Code == OK && skipped {
+	switch {
+	case v.Code != OK:
+	case len(v.Findings) == 0:
+		v.Code = PolicyEmpty // a Policy that no constructor made
+	case skipped:
 		v.Code = NoQuote // a rule that could not be judged does not admit anybody
 	}
 	v.OK = v.Code == OK
