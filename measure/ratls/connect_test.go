@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -307,14 +308,28 @@ func TestV2CertificatesNeedV2(t *testing.T) {
 func TestAServerThatAsksForTheWrongCertificate(t *testing.T) {
 	w := newWorld(t)
 	d, s := w.pair()
-	raw := &tricky{options: TLSOptions{Credentials: s.Credentials, Verify: func(tls.ConnectionState) error { return nil }}}
-	m := raw.meet(t, d)
-	if CodeOf(m) != CodeProfile {
-		t.Errorf("client says %v, want %s", m, CodeProfile)
+	err := (&tricky{TLSOptions{Credentials: s.Credentials}, func(c *tls.Config) { c.NextProtos = nil }}).meet(t, d)
+	if CodeOf(err) != CodeProfile {
+		t.Errorf("client says %v, want %s", err, CodeProfile)
 	}
 }
 
-type tricky struct{ options TLSOptions }
+// TestAServerThatAsksForNoCertificateIsNoRouter: some web server, for example.
+func TestAServerThatAsksForNoCertificateIsNoRouter(t *testing.T) {
+	w := newWorld(t)
+	d, s := w.pair()
+	d.Terms = Fixed(anybody())
+	err := (&tricky{TLSOptions{Credentials: s.Credentials}, func(c *tls.Config) { c.ClientAuth, c.NextProtos = tls.NoClientCert, nil }}).meet(t, d)
+	if CodeOf(err) != CodeTLS || !strings.Contains(err.Error(), "did not ask for our certificate") {
+		t.Errorf("client says %v", err)
+	}
+}
+
+// tricky is a server whose configuration is bent.
+type tricky struct {
+	options TLSOptions
+	bend    func(*tls.Config)
+}
 
 func (r *tricky) meet(t *testing.T, d *Dialer) error {
 	t.Helper()
@@ -330,7 +345,8 @@ func (r *tricky) meet(t *testing.T, d *Dialer) error {
 			return
 		}
 		own, _ := r.options.Credentials.Certificate(V1)
-		config.NextProtos, config.Certificates = nil, []tls.Certificate{*own}
+		config.Certificates = []tls.Certificate{*own}
+		r.bend(config)
 		config.VerifyConnection = func(tls.ConnectionState) error { return nil }
 		_ = tls.Server(server, config).HandshakeContext(t.Context())
 	}()

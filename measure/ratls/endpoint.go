@@ -19,8 +19,8 @@ type Endpoint struct {
 	Judge *Judge
 	Terms func() Terms
 	Mode  Mode
-	// Fresh makes quotes for the exchange that follows the handshake where both sides want it; nil never does that.
-	// FreshRequired refuses peers without.
+	// Fresh makes quotes for the exchange that follows the handshake where both sides want it; nil never does that. Share
+	// one LimitQuoter between endpoints. FreshRequired refuses peers without.
 	Fresh         Quoter
 	FreshRequired bool
 	// Sessions gets the connections that come about; nil does not track them. Label tells them apart there.
@@ -148,12 +148,15 @@ func (a *attempt) handshake(ctx context.Context, raw net.Conn) (*tls.Conn, error
 		}
 		secured = tls.Client(raw, config)
 	}
+	a.own = nil // looking whether there is a certificate is not showing it
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return nil, err
 	}
 	switch {
 	case a.peer == nil:
 		return nil, coded(CodeInternal, errors.New("the handshake ended without a verdict"))
+	case a.own == nil:
+		return nil, errors.New("the peer did not ask for our certificate: it admits anybody, or is no router")
 	case a.ownProfile != a.profile:
 		return nil, coded(CodeProfile, fmt.Errorf("profile v%d was negotiated, but the peer asked for our certificate of v%d", a.profile, a.ownProfile))
 	}

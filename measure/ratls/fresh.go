@@ -174,23 +174,21 @@ const freshInterval = time.Second
 // LimitQuoter makes a quoter that many connections may ask: one quote is made at a time, and at most one a second.
 // Who waits does so within its context.
 func LimitQuoter(q Quoter) Quoter {
-	return &limitedQuoter{inner: q, turn: make(chan struct{}, 1), pace: rate.NewLimiter(rate.Every(freshInterval), 1)}
+	return &limitedQuoter{inner: q, turn: newTurn(), pace: rate.NewLimiter(rate.Every(freshInterval), 1)}
 }
 
 type limitedQuoter struct {
 	inner Quoter
-	turn  chan struct{}
+	turn  turn
 	pace  *rate.Limiter
 }
 
 // Quote waits for its turn.
 func (l *limitedQuoter) Quote(ctx context.Context, reportData [64]byte) ([]byte, error) {
-	select {
-	case l.turn <- struct{}{}:
-		defer func() { <-l.turn }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("waiting for the quoting service: %w", context.Cause(ctx))
+	if err := l.turn.take(ctx); err != nil {
+		return nil, fmt.Errorf("waiting for the quoting service: %w", err)
 	}
+	defer l.turn.give()
 	if err := l.pace.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("waiting for the quoting service: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +84,7 @@ type Identity struct {
 	cfg     IdentityConfig
 	current atomic.Pointer[certificates]
 	// making lets one refresh happen at a time.
-	making sync.Mutex
+	making turn
 }
 
 // certificates are those in use; v2 is nil without claims.
@@ -105,7 +104,7 @@ func NewIdentity(cfg IdentityConfig) (*Identity, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Identity{cfg: cfg}, nil
+	return &Identity{cfg: cfg, making: newTurn()}, nil
 }
 
 // Certificate is the one to show. A certificate with less than MinLeft to its end is not shown.
@@ -138,8 +137,10 @@ func (i *Identity) Expires() time.Time {
 // Refresh makes new certificates with new keys and quotes, checks them and puts them in the place of the old ones. If
 // anything fails the old ones stay.
 func (i *Identity) Refresh(ctx context.Context) error {
-	i.making.Lock()
-	defer i.making.Unlock()
+	if err := i.making.take(ctx); err != nil {
+		return fmt.Errorf("waiting for another renewal of own certificate: %w", err)
+	}
+	defer i.making.give()
 	start := i.cfg.Now()
 	err := i.refresh(ctx)
 	if i.cfg.Refreshed != nil {

@@ -114,7 +114,8 @@ func addressOf(a net.Addr) netip.Addr {
 }
 
 // Serve accepts connections until ctx ends and hands those of admitted peers to handle, each in a goroutine of its own.
-// It closes the listener, and the connections when their handler returns, and returns after the last one.
+// It closes the listener, and the connections when their handler returns, and returns after the last one: handlers have
+// to end when their context does.
 func (s *Server) Serve(ctx context.Context, l net.Listener, handle func(context.Context, *Conn)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var open sync.WaitGroup

@@ -50,7 +50,7 @@ type Sessions struct {
 	changes atomic.Uint64
 	wake    chan struct{}
 	// round lets one judgement of all sessions happen at a time.
-	round sync.Mutex
+	round turn
 
 	mu     sync.Mutex
 	reason string
@@ -65,7 +65,7 @@ func NewSessions(now func() time.Time, evicted func(Eviction)) (*Sessions, error
 	}
 	return &Sessions{
 		now: now, evicted: evicted, pace: rate.NewLimiter(closesPerSecond, 1), wake: make(chan struct{}, 1),
-		live: make(map[*session]struct{}),
+		round: newTurn(), live: make(map[*session]struct{}),
 	}, nil
 }
 
@@ -214,8 +214,10 @@ func (s *Sessions) Reevaluate(ctx context.Context, reason string) (closed int, e
 
 // sweep closes the sessions that check has an error for.
 func (s *Sessions) sweep(ctx context.Context, reason string, check func(*session) error) (closed int, err error) {
-	s.round.Lock()
-	defer s.round.Unlock()
+	if err := s.round.take(ctx); err != nil {
+		return 0, err
+	}
+	defer s.round.give()
 	for _, e := range s.snapshot() {
 		wrong := check(e)
 		if ctx.Err() != nil {
