@@ -62,6 +62,7 @@ type Server struct {
 
 	frozen atomic.Uint32          // masterchain block that is the newest for clients, 0 for the real one
 	wrong  atomic.Pointer[string] // whose answers get wrong proofs: a type's name, or "*"
+	hide   atomic.Bool            // accounts are said to be absent, with proofs that do not reach them
 
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
@@ -189,6 +190,10 @@ func (s *Server) Freeze(on bool) {
 // WrongProofs changes a bit in every proof of answers of one type (such as AccountState or PartialBlockProof), of all
 // answers for "*", or of none for "".
 func (s *Server) WrongProofs(answer string) { s.wrong.Store(&answer) }
+
+// Hide says of every account that it is absent, with a proof that is right as far as it goes but ends before the
+// account.
+func (s *Server) Hide(on bool) { s.hide.Store(on) }
 
 func (s *Server) connected(c *liteclient.ServerClient) error {
 	s.mu.Lock()

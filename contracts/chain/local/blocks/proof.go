@@ -392,3 +392,15 @@ func ShardDescription(state *cell.Cell) (*cell.Cell, error) {
 	}
 	return leaf.ToCell()
 }
+
+// BlindProof proves a state down to its accounts, but none of them: what a server would send that hides one.
+func BlindProof(state *cell.Cell) (*cell.Cell, error) {
+	return prove("nothing about accounts", state, func(r *cell.Cell) error {
+		st, err := ParseState(r)
+		if err != nil {
+			return err
+		}
+		_, err = st.Accounts.BeginParse()
+		return err
+	})
+}
