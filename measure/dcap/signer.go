@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
-	"encoding/binary"
 
 	"cocoon/measure/tdx"
 )
@@ -19,10 +18,10 @@ type signer struct {
 
 // signer finds who signed a quote. Chains that were seen before are not verified again, nor are attestation keys.
 func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
-	// The other fields have fixed sizes, but for the last.
+	chainKey := sha256.Sum256(s.PCKChain)
+	// All fields but the last have fixed sizes, so the hashed bytes can be read in one way only.
 	sum := sha256.New()
-	sum.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(s.QEAuth))))
-	for _, field := range [][]byte{s.Key, s.QEReport, s.QESignature, s.QEAuth, s.PCKChain} {
+	for _, field := range [][]byte{chainKey[:], s.Key, s.QEReport, s.QESignature, s.QEAuth} {
 		sum.Write(field)
 	}
 	var key [sha256.Size]byte
@@ -30,9 +29,13 @@ func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
 	if known := v.signers.get(key); known != nil {
 		return known, nil
 	}
-	chain, err := v.chain(s.PCKChain, c)
-	if err != nil {
-		return nil, err
+	chain := v.chains.get(chainKey)
+	if chain == nil {
+		var err error
+		if chain, err = readChain(s.PCKChain, v.roots, c); err != nil {
+			return nil, err
+		}
+		v.chains.put(chainKey, chain)
 	}
 	found, err := readSigner(s, chain)
 	if err != nil {
@@ -40,20 +43,6 @@ func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
 	}
 	v.signers.put(key, found)
 	return found, nil
-}
-
-// chain is the checked PCK chain of a PEM area.
-func (v *Verifier) chain(area []byte, c *Collateral) (*pckChain, error) {
-	key := sha256.Sum256(area)
-	if known := v.chains.get(key); known != nil {
-		return known, nil
-	}
-	chain, err := readChain(area, v.roots, c)
-	if err != nil {
-		return nil, err
-	}
-	v.chains.put(key, chain)
-	return chain, nil
 }
 
 // readSigner follows the signatures from the PCK key to the attestation key: the PCK key signs the quoting enclave's
