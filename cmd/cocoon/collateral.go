@@ -65,6 +65,15 @@ func (s *sourceFlags) config(a *app) (collateral.Config, error) {
 	}, nil
 }
 
+// openSources opens what the flags name.
+func openSources(cfg collateral.Config) (*pcs.Cache, *collateral.Store, error) {
+	cache, store, err := collateral.Open(cfg)
+	if dcap.ClassOf(err) == dcap.ClassRoot {
+		err = cli.Tag(cli.KindError, err, "a simulated platform's root is named with --trust-root FILE")
+	}
+	return cache, store, err
+}
+
 // trustedRoots is Intel's root, or the one in a file.
 func trustedRoots(file string) (*dcap.Roots, error) {
 	if file == "" {

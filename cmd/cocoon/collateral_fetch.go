@@ -70,7 +70,7 @@ func newCollateralFetchCmd(a *app) *cobra.Command {
 			if a.dryRun {
 				return a.announceFetch(cfg, platform)
 			}
-			cache, _, err := collateral.Open(cfg)
+			cache, _, err := openSources(cfg)
 			if err != nil {
 				return err
 			}

@@ -93,7 +93,7 @@ func (a *app) serveCollateral(ctx context.Context, s *sourceFlags, listen string
 		return err
 	}
 	cfg.Log = a.logger()
-	cache, store, err := collateral.Open(cfg)
+	cache, store, err := openSources(cfg)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"cocoon/cmd/internal/cli"
-	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
@@ -79,7 +78,7 @@ func (a *app) inspectPeer(ctx context.Context, p *peerFlags, addr string) error 
 	if err != nil {
 		return err
 	}
-	cache, _, err := collateral.Open(cfg)
+	cache, _, err := openSources(cfg)
 	if err != nil {
 		return err
 	}

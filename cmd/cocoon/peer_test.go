@@ -149,6 +149,7 @@ func TestInspectSaysWhyThereIsNoConnection(t *testing.T) {
 		"not a router":        {[]string{strings.TrimPrefix(sim.url, "http://")}, simTime(), cli.ExitTimeout, "is this the port of a router?"},
 		"too hard":            {[]string{attested, "--max-difficulty", "2"}, simTime(), cli.ExitError, "--max-difficulty"},
 		"expired certificate": {[]string{attested}, simTime().Add(26 * time.Hour), cli.ExitDifference, "cert_expired"},
+		"bundle of another":   {[]string{attested, "--collateral", sim.bundleFile(t)}, simTime(), cli.ExitError, "--trust-root FILE"},
 		"no port":             {[]string{"localhost"}, simTime(), cli.ExitUsage, "HOST:PORT"},
 		"bad image":           {[]string{attested, "--image", "xyz"}, simTime(), cli.ExitUsage, "--image"},
 		"image and policy":    {[]string{attested, "--image", "xyz", "--policy", "x"}, simTime(), cli.ExitUsage, "choose one"},
