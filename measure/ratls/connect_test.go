@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -367,6 +368,9 @@ func TestProofOfWorkIsDemanded(t *testing.T) {
 		t.Errorf("too hard: client %v, server %v", m.clientErr, m.serverErr)
 	}
 	d.Effort.Accepted = 12
+	meet(t, d, s).admitted(t)
+	d.Effort.Accepted = 0
+	s.PoW.Exempt = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	meet(t, d, s).admitted(t)
 	for name, answer := range map[string][]byte{
 		"wrong nonce":  pow.AppendResponse(nil, -1),
