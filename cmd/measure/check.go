@@ -115,11 +115,14 @@ func (d *checkDoc) report(e *env, denied error) error {
 	return denied
 }
 
+// noteCompared says how the two halves of the document belong together.
+const noteCompared = "the verdict is about platform and attributes; the registers are compared above"
+
 // trust fills in what the quote is worth.
 func (d *checkDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 	d.At = dateText(t.now)
 	if !t.judges() {
-		d.Signature, d.Note = t.verifySignatures(x), noteUnverified
+		d.Signature, d.Note = t.verifySignatures(x), t.noted(noteUnverified)
 		return firstOf(d.Signature.err(), t.checkCertificate(x)), nil
 	}
 	v, _, err := t.judge(x)
@@ -127,7 +130,7 @@ func (d *checkDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 		return nil, err
 	}
 	verdict := v.Document()
-	d.Verdict = &verdict
+	d.Verdict, d.Note = &verdict, t.noted(noteCompared)
 	return firstOf(verdictErr(&v), t.checkCertificate(x)), nil
 }
 
@@ -187,6 +190,8 @@ func (d *checkDoc) Text(w io.Writer) error {
 		}
 	}
 	switch {
+	case d.Verdict != nil:
+		fmt.Fprintf(&out, "quote, at %s\n  %s\n  %s\n\n", d.At, strings.Join(verdictRow(d.Verdict), "  "), d.Note)
 	case d.Signature == nil:
 	case d.Signature.OK:
 		fmt.Fprintf(&out, "quote, at %s\n  signatures verify, up to the trusted root\n  %s\n", d.At, d.Note)
@@ -194,9 +199,6 @@ func (d *checkDoc) Text(w io.Writer) error {
 		fmt.Fprintf(&out, "quote, at %s\n  signatures do not verify: %s\n", d.At, d.Signature.Reason)
 	}
 	if _, err := io.WriteString(w, out.String()); err != nil || d.Verdict == nil {
-		return err
-	}
-	if err := cli.Table(w, [][]string{{"quote, at " + d.At}, verdictRow(d.Verdict)}); err != nil {
 		return err
 	}
 	return findingsText(w, d.Verdict)

@@ -30,7 +30,7 @@ func TestCheckJoinsMeasurementsAndVerdict(t *testing.T) {
 		verdict policy.Code
 		words   []string
 	}{
-		"accepted":             {e.quote, trusted, 0, "ok", []string{"RTMR3  equal", "accepted", "PASS"}},
+		"accepted":             {e.quote, trusted, 0, "ok", []string{"RTMR3  equal", "accepted", "PASS", "a SIMULATED platform"}},
 		"without collateral":   {e.quote, trusted[:2], 0, "", []string{"signatures verify", "these fields are a claim"}},
 		"without the root":     {e.quote, trusted[2:], 3, "root", []string{"RTMR0  equal", "refused: root"}},
 		"unsigned":             {e.quote, nil, 3, "", []string{"RTMR0  equal", "signatures do not verify", "--root FILE"}},

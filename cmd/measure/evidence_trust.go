@@ -53,6 +53,17 @@ type trust struct {
 	reportData *[tdx.ReportDataSize]byte
 }
 
+// noteSimulated is what can be said of a platform below another root than Intel's.
+const noteSimulated = "; a SIMULATED platform, which proves nothing about hardware"
+
+// noted adds to a note what the root takes away from it.
+func (t *trust) noted(note string) string {
+	if t.simulated != nil {
+		return note + noteSimulated
+	}
+	return note
+}
+
 // judges reports that a verdict is asked for.
 func (t *trust) judges() bool { return t.bundle != nil }
 

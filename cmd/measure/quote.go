@@ -172,6 +172,7 @@ func (d *quoteDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 			d.Note = noteForged
 		}
 		d.warnFake(x)
+		d.Note = t.noted(d.Note)
 		return firstOf(d.Signature.err(), t.checkCertificate(x)), nil
 	}
 	v, collateral, err := t.judge(x)
@@ -190,6 +191,7 @@ func (d *quoteDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 		d.Note = noteAnyImage
 	}
 	d.warnFake(x)
+	d.Note = t.noted(d.Note)
 	return firstOf(verdictErr(&v), t.checkCertificate(x)), nil
 }
 

@@ -200,7 +200,7 @@ func TestSimulatedPlatformsNeedTheirRoot(t *testing.T) {
 	measure(t, "quote", path).want(t, cli.ExitDifference, "--root FILE")
 	measure(t, "quote", path, "--collateral", p.bundle).want(t, cli.ExitDifference, "refused: root", "--root FILE")
 	measure(t, "quote", path, "--root", p.root).want(t, cli.ExitOK)
-	measure(t, "quote", path, "--root", p.root, "--collateral", p.bundle).want(t, cli.ExitOK, "a simulated platform")
+	measure(t, "quote", path, "--root", p.root, "--collateral", p.bundle).want(t, cli.ExitOK, "a simulated platform", "a SIMULATED platform, which proves nothing")
 	debug := p.with(t, measuretest.Spec{TD: func(b *tdx.Body) { b.TDAttributes[0] = 1 }})
 	measure(t, "quote", debug, "--root", p.root, "--collateral", p.bundle).want(t, cli.ExitDifference, "refused: td_debug", "DEBUG SEPT_VE_DISABLE")
 	strict := filepath.Join(t.TempDir(), "strict.json")
