@@ -54,7 +54,9 @@ func runPID1() {
 	g := guest{stages: boot.Stages(), state: st, machine: linuxMachine{}, reaper: reap.New(), fatal: make(chan error, 1)}
 	g.services = newServices(st.Log, g.reaper, &supervise.Cgroups{Root: cgroupRoot}, g.fatal)
 	network(deps, st.Log, g.services.background)
-	deps.Hooks = boot.Hooks{Engine: g.services.startEngine}
+	evidence := newEvidence()
+	deps.Simulated = evidence.findSimulation
+	deps.Hooks = boot.Hooks{Engine: g.services.startEngine, Identity: evidence.identify, Service: g.services.startService}
 	deps.DebugShell = debugshell.Shell{
 		Log: st.Log, Processes: g.reaper, Now: time.Now, Restart: debugshell.DefaultRestart(),
 		Console: func() (*os.File, error) { return debugshell.OpenConsole("/") },

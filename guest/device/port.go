@@ -38,3 +38,12 @@ func portNode(root, path string) (string, error) {
 	}
 	return "", fmt.Errorf("looking for serial port %s: %w among the %d of this machine", filepath.Base(path), fs.ErrNotExist, len(ports))
 }
+
+// HasPort reports whether this machine has the virtio-serial port with the name.
+func HasPort(name string) (bool, error) {
+	_, err := portNode("/", filepath.Join(simtd.PortDir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -51,3 +51,9 @@ func TestPortsAreFoundByTheirName(t *testing.T) {
 		t.Errorf("a machine without ports: %v", err)
 	}
 }
+
+func TestAMachineWithoutThePortSaysSo(t *testing.T) {
+	if has, err := HasPort("org.cocoon.no-such-port"); has || err != nil {
+		t.Errorf("%v, %v", has, err)
+	}
+}
