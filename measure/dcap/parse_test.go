@@ -198,6 +198,8 @@ func TestPEMIsReadInOneFormOnly(t *testing.T) {
 		"no line feed at it": "-----BEGIN CERTIFICATE-----\nAAAA-----END CERTIFICATE-----\n",
 		"bits after the end": "-----BEGIN CERTIFICATE-----\nAAB=\n-----END CERTIFICATE-----\n",
 		"no padding":         "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n",
+		"padding inside":     "-----BEGIN CERTIFICATE-----\n" + strings.Repeat("A", 62) + "==\nAAAA\n-----END CERTIFICATE-----\n",
+		"carriage return":    "-----BEGIN CERTIFICATE-----\nAAAA\r\n-----END CERTIFICATE-----\n",
 		"other alphabet":     "-----BEGIN CERTIFICATE-----\nAA-_\n-----END CERTIFICATE-----\n",
 		"too large":          "-----BEGIN CERTIFICATE-----\n" + strings.Repeat(strings.Repeat("A", 64)+"\n", 260) + "-----END CERTIFICATE-----\n",
 	} {

@@ -21,18 +21,12 @@ const (
 // or both: quoting services and caches differ there. Any other freedom would let one quote have many texts.
 func pemChain(text []byte, want int) ([][]byte, error) {
 	out := make([][]byte, 0, want)
-	strict := base64.StdEncoding.Strict()
 	for i := range want {
-		body, rest, err := pemBlock(text)
+		cert, rest, err := pemBlock(text)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d of %d: %w", i+1, want, err)
 		}
-		cert := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-		n, err := strict.Decode(cert, body) // passes over line feeds, which pemBlock has counted
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d of %d: %w", i+1, want, err)
-		}
-		out = append(out, cert[:n:n])
+		out = append(out, cert)
 		last := i == want-1
 		next, terminated := bytes.CutPrefix(rest, []byte("\n"))
 		if !last && !terminated {
@@ -46,26 +40,44 @@ func pemChain(text []byte, want int) ([][]byte, error) {
 	return out, nil
 }
 
-// pemBlock cuts one block off the front of text: its lines, each ended by a line feed, and what follows the block.
-func pemBlock(text []byte) (body, rest []byte, err error) {
+// pemBlock cuts one block off the front of text and decodes it.
+func pemBlock(text []byte) (cert, rest []byte, err error) {
 	text, ok := bytes.CutPrefix(text, []byte(pemBegin))
 	if !ok {
 		return nil, nil, errors.New("no BEGIN CERTIFICATE line")
 	}
-	body, rest, ok = bytes.Cut(text, []byte(pemEnd))
+	body, rest, ok := bytes.Cut(text, []byte(pemEnd))
 	switch {
 	case !ok:
 		return nil, nil, errors.New("no END CERTIFICATE line")
 	case len(body) == 0 || len(body) > 2*maxCertificate:
 		return nil, nil, fmt.Errorf("%d bytes of text", len(body))
-	case bytes.IndexByte(body, '\r') >= 0:
+	case bytes.IndexByte(body, '\r') >= 0: // which the decoder would pass over
 		return nil, nil, errors.New("a carriage return")
 	}
-	for at := 0; at < len(body); at += pemLine + 1 {
-		end := min(at+pemLine, len(body)-1)
-		if end == at || bytes.IndexByte(body[at:], '\n') != end-at {
-			return nil, nil, fmt.Errorf("lines are not of %d characters", pemLine)
+	cert, err = pemBody(body)
+	return cert, rest, err
+}
+
+// pemBody decodes lines, all full but the last, and each ended by a line feed.
+func pemBody(body []byte) ([]byte, error) {
+	strict := base64.StdEncoding.Strict()
+	cert := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
+	size := 0
+	for len(body) > 0 {
+		line, rest, ended := bytes.Cut(body, []byte("\n"))
+		if !ended || len(line) == 0 || len(line) > pemLine || (len(line) < pemLine && len(rest) > 0) {
+			return nil, fmt.Errorf("lines are not of %d characters", pemLine)
 		}
+		n, err := strict.Decode(cert[size:], line)
+		if err != nil {
+			return nil, err
+		}
+		if n < pemLine/4*3 && len(rest) > 0 {
+			return nil, errors.New("padding inside the text")
+		}
+		size += n
+		body = rest
 	}
-	return body, rest, nil
+	return cert[:size:size], nil
 }
