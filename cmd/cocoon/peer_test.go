@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"cocoon/cmd/internal/cli"
+	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
@@ -166,5 +168,71 @@ func TestInspectSaysWhyThereIsNoConnection(t *testing.T) {
 			got.check(t, tc.code, tc.want)
 			got.schema(t, "cocoon.error/1")
 		})
+	}
+}
+
+func TestInspectJudgesByThePolicyGiven(t *testing.T) {
+	sim := simulate(t)
+	plain := router(t, sim, false, anyPeer())
+	file := filepath.Join(t.TempDir(), "any.json")
+	if err := os.WriteFile(file, []byte(`{"type":"any"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command(simTime(), "peer", "inspect", plain, "--no-intel", "--policy", file).check(t, 0, "evidence     none", "\nadmitted\n")
+	got := command(simTime(), "peer", "inspect", plain, "--no-intel", "--policy", file, "-o", "json")
+	got.check(t, 0, `"type": "any"`)
+	got.schema(t, "cocoon.peer.inspect/1")
+}
+
+// A server judges its client last, so that even one that wants attested peers has shown itself by then.
+func TestInspectSeesARouterThatWantsAttestedPeers(t *testing.T) {
+	sim := simulate(t)
+	demanding := router(t, sim, true, ratls.Terms{Policy: simPolicy(t, sim)})
+	command(simTime(), append([]string{"peer", "inspect", demanding}, sim.sources()...)...).check(t, 0, simImage(sim), "\nadmitted\n")
+}
+
+func TestInspectReportsThatEvidenceCannotBeSaved(t *testing.T) {
+	sim := simulate(t)
+	addr := router(t, sim, true, anyPeer())
+	args := append([]string{"peer", "inspect", addr, "--save", filepath.Join(sim.root, "below-a-file")}, sim.sources()...)
+	command(simTime(), args...).check(t, cli.ExitError, "saving the peer's evidence")
+}
+
+func TestWhatAQuoteClaimsIsReadWithoutTrust(t *testing.T) {
+	sim := simulate(t)
+	quote, err := sim.platform.Quote(t.Context(), [64]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	padded := append(append([]byte{}, quote...), make([]byte, 100)...)
+	whole := newQuoteResult(padded)
+	if whole.SizeBytes != len(padded) || whole.Version != 4 || whole.ImageHash != simImage(sim) || whole.FMSPC != strings.ToUpper(fmspc) || whole.Error != "" {
+		t.Errorf("%+v", whole)
+	}
+	cut := newQuoteResult(quote[:100])
+	if cut.SizeBytes != 100 || cut.Error == "" || cut.ImageHash != "" {
+		t.Errorf("%+v", cut)
+	}
+}
+
+func TestTextsOfCollateralAndPeersReportAClosedOutput(t *testing.T) {
+	for name, doc := range map[string]cli.Document{
+		"fetch": collateralFetchResult{File: "f"}, "dry run": collateralFetchResult{}, "serve": collateralServeResult{},
+		"show": collateralShowResult{Bundles: []describedBundle{{"f", &collateral.Description{}}}}, "inspect": &peerInspectResult{},
+	} {
+		if err := doc.Text(closed{}); !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s: got %v, want the output's error", name, err)
+		}
+	}
+}
+
+func TestRefusedPeersGetAHintWhereOneHelps(t *testing.T) {
+	for code, want := range map[policy.Code]string{
+		ratls.CodeCollateral: "--pccs URL", policy.CollateralExpired: "--collateral FILE", policy.Root: "--trust-root FILE",
+		policy.NoQuote: "no quote", policy.Image: "",
+	} {
+		if got := strings.Join(peerHints(code), " "); !strings.Contains(got, want) || (want == "") != (got == "") {
+			t.Errorf("%s: %q, want %q", code, got, want)
+		}
 	}
 }

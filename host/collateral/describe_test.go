@@ -1,6 +1,8 @@
 package collateral
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -72,5 +74,47 @@ func TestDescriptionTellsExpiredFromForged(t *testing.T) {
 	simulated, err := Describe(issued(t, platform(t), 0), dcap.IntelRoots(), start())
 	if err != nil || simulated.Genuine || simulated.Class != string(dcap.ClassRoot) {
 		t.Errorf("%+v, %v", simulated, err)
+	}
+}
+
+func TestAFileIsDescribedEvenIfItIsNoBundle(t *testing.T) {
+	dir := t.TempDir()
+	for name, tc := range map[string]struct {
+		data  string
+		class dcap.Class
+	}{
+		"empty":     {"", dcap.ClassCollateralMalformed},
+		"cut":       {string(vector(t, "tdx_quote_collateral").Encode()[:500]), dcap.ClassCollateralMalformed},
+		"no object": {"[]", dcap.ClassCollateralMalformed},
+		"whole":     {string(vector(t, "tdx_quote_collateral").Encode()), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(dir, name+".json")
+			if err := os.WriteFile(file, []byte(tc.data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			d, err := DescribeFile(file, dcap.IntelRoots(), realTime())
+			if err != nil || d.Class != string(tc.class) || d.Genuine != (tc.class == "") {
+				t.Errorf("%+v, %v", d, err)
+			}
+			if tc.class != "" && !strings.Contains(d.Error, file) {
+				t.Errorf("the file is not named: %s", d.Error)
+			}
+		})
+	}
+	_, err := DescribeFile(filepath.Join(dir, "missing"), dcap.IntelRoots(), realTime())
+	contains(t, err, "missing")
+}
+
+func TestNeedsAreShort(t *testing.T) {
+	n := 7
+	for want, l := range map[string]Level{
+		"SGX 1 2, TDX 0, PCE 7": {SGX: []int{1, 2, 0, 0}, TDX: []int{0, 0}, PCESVN: &n},
+		"SVN 7":                 {SVN: &n},
+		"":                      {},
+	} {
+		if got := l.Needs(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

@@ -327,3 +327,33 @@ func TestPartsThatPlatformsShareAreTheYoungest(t *testing.T) {
 		}
 	}
 }
+
+func TestStrangersAreToldToComeBack(t *testing.T) {
+	cache, now := offline(t, "tdx_quote_collateral")
+	url := relay(t, RelayConfig{Cache: cache, Now: now.read}) + "/tdx/certification/v4/tcb?fmspc="
+	if code, _, body := get(t, url+"b0c06f000000"); code != http.StatusOK {
+		t.Fatalf("status %d: %s", code, body)
+	}
+	busy := 0
+	for n := range 64 {
+		code, header, _ := get(t, url+hex.EncodeToString([]byte{0xff, 0, 0, 0, 0, byte(n)}))
+		if code == http.StatusServiceUnavailable && header.Get("Retry-After") != "" {
+			busy++
+		}
+	}
+	if busy < 16 {
+		t.Errorf("%d of 64 requests for unknown platforms were turned away, want most", busy)
+	}
+	if code, _, _ := get(t, url+"b0c06f000000"); code != http.StatusOK {
+		t.Errorf("the known platform suffers: status %d", code)
+	}
+}
+
+func TestStatusOfAnEmptyRelay(t *testing.T) {
+	cache, now := offline(t)
+	code, header, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.read})+"/status")
+	want := "{\n  \"schema\": \"cocoon.collateral.status/1\",\n  \"time\": \"2025-06-20T00:00:00Z\",\n  \"platforms\": []\n}\n"
+	if code != http.StatusOK || header.Get("Content-Type") != jsonType || body != want {
+		t.Errorf("status %d, %s", code, body)
+	}
+}
