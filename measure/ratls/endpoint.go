@@ -158,7 +158,8 @@ func (a *attempt) handshake(ctx context.Context, raw net.Conn) (*tls.Conn, error
 	case a.own == nil:
 		return nil, errors.New("the peer did not ask for our certificate: it admits anybody, or is no router")
 	case a.ownProfile != a.profile:
-		return nil, coded(CodeProfile, fmt.Errorf("profile v%d was negotiated, but the peer asked for our certificate of v%d", a.profile, a.ownProfile))
+		return nil, coded(CodeProfile, fmt.Errorf("profile v%d was negotiated, but the peer asked for our certificate of v%d",
+			a.profile, a.ownProfile))
 	}
 	return secured, nil
 }

@@ -177,7 +177,8 @@ func publish(base string, files []file) error {
 		return err
 	}
 	for _, f := range files {
-		if err := renameio.WriteFile(filepath.Join(home, folder, filepath.Base(base)+f.suffix), f.data, f.mode, renameio.IgnoreUmask()); err != nil {
+		name := filepath.Join(home, folder, filepath.Base(base)+f.suffix)
+		if err := renameio.WriteFile(name, f.data, f.mode, renameio.IgnoreUmask()); err != nil {
 			return err
 		}
 	}

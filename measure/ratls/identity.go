@@ -72,9 +72,11 @@ func (c *IdentityConfig) Validate() error {
 	case c.Quoter != nil && (c.Judge == nil || c.Terms == nil):
 		return errors.New("checking identity: certificates with quotes need a judge and terms to be checked with")
 	case c.Lifetime <= MinLeft || c.Lifetime > cert.MaxLifetime:
-		return fmt.Errorf("checking identity: certificates live for %s, want more than %s and at most %s", c.Lifetime, MinLeft, cert.MaxLifetime)
+		return fmt.Errorf("checking identity: certificates live for %s, want more than %s and at most %s",
+			c.Lifetime, MinLeft, cert.MaxLifetime)
 	case c.Refresh+c.Jitter > c.Lifetime-MinLeft:
-		return fmt.Errorf("checking identity: a new certificate every %s is too late for certificates that live for %s", c.Refresh+c.Jitter, c.Lifetime)
+		return fmt.Errorf("checking identity: a new certificate every %s is too late for certificates that live for %s",
+			c.Refresh+c.Jitter, c.Lifetime)
 	}
 	return nil
 }
@@ -177,7 +179,10 @@ func (i *Identity) make(ctx context.Context, claims *cert.Claims) (*tls.Certific
 	if _, err := io.ReadFull(i.cfg.Random, seed); err != nil {
 		return nil, fmt.Errorf("making key: %w", err)
 	}
-	spec := cert.Spec{Key: ed25519.NewKeyFromSeed(seed), NotBefore: i.cfg.Now(), Lifetime: i.cfg.Lifetime, Claims: claims, Random: i.cfg.Random}
+	spec := cert.Spec{
+		Key: ed25519.NewKeyFromSeed(seed), NotBefore: i.cfg.Now(), Lifetime: i.cfg.Lifetime,
+		Claims: claims, Random: i.cfg.Random,
+	}
 	if claims != nil {
 		claims.NotBefore = spec.NotBefore.Unix()
 		claims.NotAfter = claims.NotBefore + int64(spec.Lifetime/time.Second)

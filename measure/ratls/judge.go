@@ -253,5 +253,5 @@ func (j *Judge) verify(ctx context.Context, x *exhibit, now time.Time) (*dcap.Re
 		}
 		x.quote, x.digest = quote, sha256.Sum256(quote)
 	}
-	return j.quotes.verify(ctx, x.quote, x.digest, x.platform, now)
+	return j.quotes.verify(ctx, x, now)
 }

@@ -104,14 +104,14 @@ func locate(data []byte) ([]byte, error) {
 	return nil, &dcap.Error{Class: dcap.ClassQuoteParse, Err: err}
 }
 
-// verify gives the result for a located quote. An error with a class is a refusal, any other one means that it could
+// verify gives the result for an exhibit whose quote is located. An error with a class is a refusal, any other one means that it could
 // not be found out.
-func (v *verifications) verify(ctx context.Context, quote []byte, digest [sha256.Size]byte, p dcap.Platform, now time.Time) (*dcap.Result, error) {
-	collateral, err := v.collateral(ctx, p)
+func (v *verifications) verify(ctx context.Context, x *exhibit, now time.Time) (*dcap.Result, error) {
+	collateral, err := v.collateral(ctx, x.platform)
 	if err != nil {
 		return nil, err
 	}
-	key := verified{digest, collateral.Generation(), collateral.Root()}
+	key := verified{x.digest, collateral.Generation(), collateral.Root()}
 	if res, ok := v.good.get(key, now); ok {
 		v.hits.Add(1)
 		return res, nil
@@ -120,7 +120,7 @@ func (v *verifications) verify(ctx context.Context, quote []byte, digest [sha256
 		v.hits.Add(1)
 		return nil, err
 	}
-	return v.fly(ctx, key, quote, collateral)
+	return v.fly(ctx, key, x.quote, collateral)
 }
 
 func (v *verifications) collateral(ctx context.Context, p dcap.Platform) (*dcap.Collateral, error) {
