@@ -79,11 +79,9 @@ func (r rule) check(cert *x509.Certificate, issuer certificate) error {
 	switch {
 	case !slices.Contains(r.names, cert.Subject.CommonName):
 		return fmt.Errorf("want the name %q", r.names)
-	case cert.Version != 3:
-		return fmt.Errorf("version %d, want 3", cert.Version)
 	case cert.SignatureAlgorithm != x509.ECDSAWithSHA256:
 		return fmt.Errorf("signed with %s, want ECDSA with SHA-256", cert.SignatureAlgorithm)
-	case !cert.BasicConstraintsValid || cert.IsCA != r.ca:
+	case !cert.BasicConstraintsValid || cert.IsCA != r.ca: // which also says that it is of version 3
 		return fmt.Errorf("CA flag is %t, want %t", cert.IsCA, r.ca)
 	case cert.KeyUsage&usage == 0:
 		return errors.New("key usage does not allow what the key is used for")

@@ -125,8 +125,8 @@ func (r *Roots) find(der []byte) *root {
 }
 
 func checkRoot(cert *x509.Certificate) error {
-	if !cert.IsCA || !cert.BasicConstraintsValid || cert.Version != 3 {
-		return errors.New("not a CA certificate of version 3")
+	if !cert.IsCA || !cert.BasicConstraintsValid {
+		return errors.New("not a CA certificate")
 	}
 	if err := cert.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature); err != nil {
 		return fmt.Errorf("not self-signed: %w", err)

@@ -255,3 +255,24 @@ func FuzzSignaturePart(f *testing.F) {
 		}
 	})
 }
+
+// Quotes are bounded with what follows them: one byte more is too much, however good the quote.
+func TestQuotesAreBounded(t *testing.T) {
+	for name, raw := range map[string][]byte{"v3": pattern(3, 384), "v4": pattern(4, 584), "v5": pattern(5, 648)} {
+		size := len(quote(t, raw).Signed)
+		padded := append(bytes.Clone(raw[:size]), make([]byte, tdx.MaxQuote-size)...)
+		if got := quote(t, padded); len(got.Signed) != size || cap(got.Signed) != size {
+			t.Errorf("%s: %d bytes of %d are signed", name, len(got.Signed), size)
+		}
+		if _, err := tdx.Split(append(padded, 0)); err == nil || !strings.Contains(err.Error(), "at most 32768") {
+			t.Errorf("%s: %d bytes: %v", name, len(padded)+1, err)
+		}
+	}
+	s := tdx.Signature{
+		Quote: make([]byte, 64), Key: make([]byte, 64), QEReport: make([]byte, 384), QESignature: make([]byte, 64),
+		PCKChain: make([]byte, tdx.MaxQuote+1),
+	}
+	if _, err := s.Encode(4); err == nil {
+		t.Error("a PCK chain larger than a quote was written")
+	}
+}
