@@ -113,3 +113,32 @@ func TestNothingIsAdmittedByNothing(t *testing.T) {
 		t.Error("the zero verdict admits")
 	}
 }
+
+// TestWhatCannotBeJudgedDoesNotPass: a rule whose object is missing, or whose list is empty, is skipped and not passed;
+// people read findings one by one.
+func TestWhatCannotBeJudgedDoesNotPass(t *testing.T) {
+	empty, unlisted, exchanged := newPeer(policy.TDX), newPeer(policy.SGX), newPeer(policy.SGX)
+	empty.rules.AllowedImages = nil
+	unlisted.rules.AllowedEnclaves = nil
+	exchanged.ev.Quote.Quote = result().Quote
+	nothing := newPeer(policy.TDX)
+	nothing.ev = policy.Evidence{}
+	for name, tc := range map[string]struct {
+		peer  *peer
+		rules []string
+	}{
+		"empty list":          {empty, []string{"allowed_image_hashes"}},
+		"empty enclave list":  {unlisted, []string{"allowed_mrenclave"}},
+		"TD for an enclave":   {exchanged, []string{"enclave_debug", "enclave_init", "allowed_mrenclave"}},
+		"no evidence":         {nothing, []string{"quote_format", "report_data", "verification", "tcb.accepted", "td_debug", "fmspc", "allowed_image_hashes"}},
+		"no evidence at all ": {&peer{rules: nothing.rules}, []string{"allowed_collateral_root_hashes", "allow_simulated", "mr_service_td"}},
+	} {
+		v := tc.peer.check(t)
+		for _, rule := range tc.rules {
+			i := slices.IndexFunc(v.Findings, func(f policy.Finding) bool { return f.Rule == rule })
+			if i < 0 || v.Findings[i].Result() != "skip" || v.Findings[i].OK {
+				t.Errorf("%s: rule %s: %+v", name, rule, v.Findings[max(i, 0)])
+			}
+		}
+	}
+}
