@@ -55,13 +55,15 @@ type Tick struct {
 	Shard  *Produced
 }
 
-// Produced is a block with the state after it.
+// Produced is a block with the state after it. Use it by pointer.
 type Produced struct {
 	*blocks.Block
 	// State after the block; nil when only the block was asked for.
 	State *cell.Cell
 	// Signatures of a masterchain block, as EncodeSignatures writes them.
 	Signatures []byte
+
+	stateProof, shardsProof proofOnce
 }
 
 // lasting is what production carries from tick to tick besides the states.

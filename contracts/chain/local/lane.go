@@ -33,9 +33,8 @@ type lane struct {
 	stats    map[account]*cell.Cell // storage statistics, carried from block to block
 
 	touched map[account]*touched
-	in      *tlb.InMsgDescrAugDict
-	out     *tlb.OutMsgDescrAugDict
-	fresh   messages // created in this block, not yet run
+	in, out map[chain.Hash]*cell.Cell // records of messages
+	fresh   messages                  // created in this block, not yet run
 	txs     []txRecord
 }
 
@@ -101,6 +100,7 @@ func newLane(workchain int32, state *cell.Cell, ctx *tvm.BlockContext, startLT u
 	l := &lane{
 		vm: tvm.NewTVM(), workchain: workchain, block: ctx, startLT: startLT, lt: startLT,
 		tree: cell.NewCellUsageTree(), touched: map[account]*touched{},
+		in: map[chain.Hash]*cell.Cell{}, out: map[chain.Hash]*cell.Cell{},
 	}
 	var err error
 	if l.old, err = blocks.ParseState(state.WithTrace(l.tree.RootTrace())); err != nil {
@@ -121,11 +121,7 @@ func newLane(workchain int32, state *cell.Cell, ctx *tvm.BlockContext, startLT u
 	if err := l.queue.LoadFromCell(s); err != nil {
 		return nil, fmt.Errorf("reading the message queue: %w", err)
 	}
-	if l.in, err = tlb.NewInMsgDescrAugDict(); err != nil {
-		return nil, err
-	}
-	l.out, err = tlb.NewOutMsgDescrAugDict()
-	return l, err
+	return l, nil
 }
 
 // load returns an account's state in this block.
@@ -229,9 +225,7 @@ func (l *lane) emit(res *tvm.TransactionExecutionResult) error {
 			if err != nil {
 				return err
 			}
-			if err := describe(l.out.AugmentedDictionary, o.Cell.Hash(), rec); err != nil {
-				return err
-			}
+			l.out[chain.Hash(o.Cell.Hash())] = rec
 			continue
 		}
 		m := o.Msg.AsInternal()
@@ -239,18 +233,6 @@ func (l *lane) emit(res *tvm.TransactionExecutionResult) error {
 			Envelope: blocks.Envelope{Message: o.Cell, Dst: m.DstAddr, Fee: m.FwdFee.Nano(), LT: m.CreatedLT},
 			from:     res.TransactionCell,
 		})
-	}
-	return nil
-}
-
-// describe puts a record into a message descriptor.
-func describe(d *cell.AugmentedDictionary, hash []byte, rec *cell.Cell) error {
-	k, err := hashKey(chain.Hash(hash))
-	if err != nil {
-		return err
-	}
-	if err := d.Set(k, rec); err != nil {
-		return fmt.Errorf("describing message %x: %w", hash, err)
 	}
 	return nil
 }
@@ -265,7 +247,8 @@ func (l *lane) external(addr *address.Address, msg *cell.Cell) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return true, describe(l.in.AugmentedDictionary, msg.Hash(), rec)
+	l.in[chain.Hash(msg.Hash())] = rec
+	return true, nil
 }
 
 // deliver runs a message that another block queued; own tells that it was this workchain's.
@@ -281,9 +264,7 @@ func (l *lane) deliver(e blocks.Envelope, own bool) error {
 	if err != nil {
 		return err
 	}
-	if err := describe(l.in.AugmentedDictionary, e.Message.Hash(), rec); err != nil {
-		return err
-	}
+	l.in[e.Hash()] = rec
 	if !own {
 		return nil
 	}
@@ -291,7 +272,8 @@ func (l *lane) deliver(e blocks.Envelope, own bool) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(describe(l.out.AugmentedDictionary, e.Message.Hash(), gone), l.dequeue(e))
+	l.out[e.Hash()] = gone
+	return l.dequeue(e)
 }
 
 // settle runs the messages that this block created while they fit; the rest is queued.
@@ -330,7 +312,8 @@ func (l *lane) immediate(m message) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(describe(l.in.AugmentedDictionary, m.Message.Hash(), rec), describe(l.out.AugmentedDictionary, m.Message.Hash(), sent))
+	l.in[m.Hash()], l.out[m.Hash()] = rec, sent
+	return nil
 }
 
 func (l *lane) enqueue(m message) error {
@@ -349,7 +332,8 @@ func (l *lane) enqueue(m message) error {
 	if err := l.queue.Set(key, v); err != nil {
 		return fmt.Errorf("queueing message: %w", err)
 	}
-	return describe(l.out.AugmentedDictionary, m.Message.Hash(), rec)
+	l.out[m.Hash()] = rec
+	return nil
 }
 
 // delivered removes a message that the other workchain imported in a block that ended at importLT.
@@ -358,7 +342,8 @@ func (l *lane) delivered(e blocks.Envelope, importLT uint64) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(describe(l.out.AugmentedDictionary, e.Message.Hash(), rec), l.dequeue(e))
+	l.out[e.Hash()] = rec
+	return l.dequeue(e)
 }
 
 func (l *lane) dequeue(e blocks.Envelope) error {

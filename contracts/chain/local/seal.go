@@ -27,18 +27,14 @@ func (l *lane) seal(feesImported *big.Int) (*sealed, error) {
 	if err != nil {
 		return nil, err
 	}
-	txFees, err := l.closeAccounts()
-	if err != nil {
-		return nil, err
-	}
 	s := &sealed{}
-	if s.accountBlocks, err = txFees.ToCell(); err != nil {
+	if s.accountBlocks, err = l.closeAccounts(); err != nil {
 		return nil, err
 	}
-	if s.in, err = l.in.ToCell(); err != nil {
+	if s.in, err = blocks.BuildAug(tlb.AugInMsgDescr{}, itemsOf(l.in)); err != nil {
 		return nil, err
 	}
-	if s.out, err = l.out.ToCell(); err != nil {
+	if s.out, err = blocks.BuildAug(tlb.AugOutMsgDescr{}, itemsOf(l.out)); err != nil {
 		return nil, err
 	}
 	if s.accounts, err = l.accounts.ToCell(); err != nil {
@@ -51,67 +47,99 @@ func (l *lane) seal(feesImported *big.Int) (*sealed, error) {
 		return nil, err
 	}
 	s.flow = blocks.Flow{From: before, To: s.balance, FeesImported: feesImported}
-	return s, l.countFlow(&s.flow, txFees.AugmentedDictionary)
+	return s, s.countFlow()
 }
 
-// countFlow reads the sums that the dictionaries keep at their roots.
-func (l *lane) countFlow(f *blocks.Flow, txFees *cell.AugmentedDictionary) error {
-	in, err := l.in.LoadRootExtra()
+func itemsOf(m map[chain.Hash]*cell.Cell) []blocks.Item {
+	out := make([]blocks.Item, 0, len(m))
+	for k, v := range m {
+		out = append(out, blocks.Item{Key: k, Value: v}) // BuildAug sorts them
+	}
+	return out
+}
+
+// countFlow reads the sums that the dictionaries keep at their roots: ImportFees, and twice CurrencyCollection.
+func (s *sealed) countFlow() error {
+	in, err := rootExtra(s.in)
 	if err != nil {
-		return fmt.Errorf("counting imported money: %w", err)
+		return err
 	}
 	importFees, err := in.LoadBigCoins()
 	if err != nil {
 		return fmt.Errorf("counting imported money: %w", err)
 	}
-	if f.Imported, err = blocks.Coins(in); err != nil {
+	if s.flow.Imported, err = blocks.Coins(in); err != nil {
 		return err
 	}
-	if f.Exported, err = rootCoins(l.out.AugmentedDictionary); err != nil {
-		return err
-	}
-	fees, err := rootCoins(txFees)
+	out, err := rootExtra(s.out)
 	if err != nil {
 		return err
 	}
-	f.Fees = fees.Add(fees, importFees).Add(fees, f.FeesImported)
+	if s.flow.Exported, err = blocks.Coins(out); err != nil {
+		return err
+	}
+	txs, err := rootExtra(s.accountBlocks)
+	if err != nil {
+		return err
+	}
+	fees, err := blocks.Coins(txs)
+	if err != nil {
+		return err
+	}
+	s.flow.Fees = fees.Add(fees, importFees).Add(fees, s.flow.FeesImported)
 	return nil
 }
 
-// closeAccounts writes the touched accounts into the state and returns the block's record of them.
-func (l *lane) closeAccounts() (*tlb.ShardAccountBlocksAugDict, error) {
-	records, err := tlb.NewShardAccountBlocksAugDict()
+// rootExtra is the extra of a packed HashmapAugE.
+func rootExtra(dict *cell.Cell) (*cell.Slice, error) {
+	s, err := dict.BeginParse()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("counting money: %w", err)
 	}
+	full, err := s.LoadBoolBit()
+	if err == nil && full {
+		_, err = s.LoadRefCell()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("counting money: %w", err)
+	}
+	return s, nil
+}
+
+// closeAccounts writes the touched accounts into the state and returns the block's record of them.
+func (l *lane) closeAccounts() (*cell.Cell, error) {
 	keys := make([]account, 0, len(l.touched))
 	for k := range l.touched {
 		keys = append(keys, k)
 	}
 	slices.SortFunc(keys, func(a, b account) int { return slices.Compare(a[:], b[:]) })
+	records := make([]blocks.Item, 0, len(keys))
 	for _, k := range keys {
-		t := l.touched[k]
-		if err := l.closeAccount(records, k, t); err != nil {
+		rec, err := l.closeAccount(k, l.touched[k])
+		if err != nil {
 			return nil, fmt.Errorf("closing account %x: %w", k, err)
 		}
+		records = append(records, blocks.Item{Key: k, Value: rec})
 	}
-	return records, nil
+	return blocks.BuildAug(tlb.AugShardAccountBlocks{}, records)
 }
 
-func (l *lane) closeAccount(records *tlb.ShardAccountBlocksAugDict, k account, t *touched) error {
-	key, err := hashKey(k)
-	if err != nil {
-		return err
-	}
+// closeAccount writes one account into the state and returns the block's record of it.
+func (l *lane) closeAccount(k account, t *touched) (*cell.Cell, error) {
 	inline, err := t.txs.InlineCell()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rec, err := blocks.AccountBlock(k[:], inline, t.before, t.state.ShardAccount().Account.Hash())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := records.Set(key, rec); err != nil {
+	return rec, l.store(k, t)
+}
+
+func (l *lane) store(k account, t *touched) error {
+	key, err := hashKey(k)
+	if err != nil {
 		return err
 	}
 	if t.state.State().Status == tlb.AccountStatusNonExist || !t.state.State().IsValid {
@@ -149,15 +177,6 @@ func accountsBalance(d *tlb.ShardAccountsAugDict) (*big.Int, error) {
 	}
 	if _, err := s.LoadUInt(5); err != nil {
 		return nil, fmt.Errorf("counting balances: %w", err)
-	}
-	return blocks.Coins(s)
-}
-
-// rootCoins reads a CurrencyCollection at a dictionary's root.
-func rootCoins(d *cell.AugmentedDictionary) (*big.Int, error) {
-	s, err := d.LoadRootExtra()
-	if err != nil {
-		return nil, fmt.Errorf("counting money: %w", err)
 	}
 	return blocks.Coins(s)
 }

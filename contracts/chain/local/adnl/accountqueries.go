@@ -44,7 +44,7 @@ func (s *Server) prove(id *ton.BlockIDExt, a ton.AccountID) (*proven, error) {
 		if err != nil {
 			return nil, err
 		}
-		if out.shardProof, err = masterProof(t.Master, blocks.ShardsProof); err != nil {
+		if out.shardProof, err = shardsProof(t.Master); err != nil {
 			return nil, err
 		}
 		if p = t.Shard; p.Ref.Seqno == 0 {
@@ -63,11 +63,7 @@ func (o *proven) lookup(p *local.Produced, account []byte) error {
 	if p.BOC == nil {
 		return refuse(codeNotReady, "the zero state has no block to prove it by")
 	}
-	root, err := p.Root()
-	if err != nil {
-		return err
-	}
-	state, err := blocks.StateProof(root)
+	state, err := p.StateProof()
 	if err != nil {
 		return err
 	}

@@ -147,7 +147,7 @@ func (s *Server) allShards(q ton.GetAllShardsInfo) (tl.Serializable, error) {
 	if err != nil {
 		return nil, err
 	}
-	proof, err := masterProof(t.Master, blocks.ShardsProof)
+	proof, err := shardsProof(t.Master)
 	if err != nil {
 		return nil, err
 	}
@@ -176,11 +176,7 @@ func shardHashes(t local.Tick) (*cell.Cell, error) {
 
 // masterProof proves a block's state and something in it.
 func masterProof(p *local.Produced, inside func(*cell.Cell) (*cell.Cell, error)) ([]*cell.Cell, error) {
-	root, err := p.Root()
-	if err != nil {
-		return nil, err
-	}
-	state, err := blocks.StateProof(root)
+	state, err := p.StateProof()
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +187,11 @@ func masterProof(p *local.Produced, inside func(*cell.Cell) (*cell.Cell, error))
 	return []*cell.Cell{state, what}, nil
 }
 
+// shardsProof proves a block's state and the shards that it knows.
+func shardsProof(p *local.Produced) ([]*cell.Cell, error) {
+	return masterProof(p, func(*cell.Cell) (*cell.Cell, error) { return p.ShardsProof() })
+}
+
 func (s *Server) shardInfo(q ton.GetShardInfo) (tl.Serializable, error) {
 	t, err := s.tick(q.ID)
 	if err != nil {
@@ -199,7 +200,7 @@ func (s *Server) shardInfo(q ton.GetShardInfo) (tl.Serializable, error) {
 	if q.Workchain != blocks.Basechain || t.Shard.Ref.Seqno == 0 {
 		return nil, refuse(codeBad, "no such shard")
 	}
-	proof, err := masterProof(t.Master, blocks.ShardsProof)
+	proof, err := shardsProof(t.Master)
 	if err != nil {
 		return nil, err
 	}

@@ -108,10 +108,7 @@ func (w *walk) back(to *local.Produced) error {
 	if err != nil {
 		return err
 	}
-	if root, err = w.at.Root(); err != nil {
-		return err
-	}
-	proof, err := blocks.StateProof(root)
+	proof, err := w.at.StateProof()
 	if err != nil {
 		return err
 	}

@@ -53,11 +53,7 @@ func (s *Server) librariesWithProof(q ton.GetLibrariesWithProof) (tl.Serializabl
 	if err != nil {
 		return nil, err
 	}
-	root, err := t.Master.Root()
-	if err != nil {
-		return nil, err
-	}
-	state, err := blocks.StateProof(root)
+	state, err := t.Master.StateProof()
 	if err != nil {
 		return nil, err
 	}
