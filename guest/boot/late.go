@@ -5,6 +5,7 @@ import (
 
 	"cocoon/guest/config"
 	"cocoon/guest/netcfg"
+	"cocoon/measure/spec"
 )
 
 func runNetwork(ctx context.Context, st *State) error {
@@ -65,10 +66,18 @@ func hook(stage string, pick func(Hooks) Hook) func(context.Context, *State) err
 	}
 }
 
-func sealHook(h Hooks) Hook     { return h.Seal }
-func storageHook(h Hooks) Hook  { return h.Storage }
-func identityHook(h Hooks) Hook { return h.Identity }
-func serviceHook(h Hooks) Hook  { return h.Service }
+func sealHook(h Hooks) Hook    { return h.Seal }
+func storageHook(h Hooks) Hook { return h.Storage }
+func serviceHook(h Hooks) Hook { return h.Service }
+
+// runIdentity ends the sequence of RTMR3 before anything is quoted: sealed keys cannot be had afterwards, and every
+// certificate says so (attestation.md section 13).
+func runIdentity(ctx context.Context, st *State) error {
+	if _, err := st.Extend(spec.InitedMessage); err != nil {
+		return err
+	}
+	return hook(StageIdentity, func(h Hooks) Hook { return h.Identity })(ctx, st)
+}
 
 // runReady publishes readiness; it is the last thing a boot does.
 func runReady(_ context.Context, st *State) error {

@@ -22,7 +22,7 @@ func Stages() []Stage {
 		{StageStorage, hook(StageStorage, storageHook), 5 * time.Minute, Later},
 		{StageModel, runModel, time.Minute, Required},
 		{StageEngine, runEngine, 20 * time.Minute, Later},
-		{StageIdentity, hook(StageIdentity, identityHook), time.Minute, Later},
+		{StageIdentity, runIdentity, time.Minute, Later},
 		{StageService, hook(StageService, serviceHook), 2 * time.Minute, Later},
 		{StageReady, runReady, 5 * time.Second, Required},
 	}

@@ -166,14 +166,14 @@ func (s *subject) start() *Run {
 	return run
 }
 
-// rtmr3 is the predicted value of a production or test image after its spec was measured.
-func (s *subject) rtmr3() string {
+// rtmr3 are the predicted values of a production or test image after its spec was measured, and at the end.
+func (s *subject) rtmr3() spec.RTMR3 {
 	s.t.Helper()
 	tree, err := spec.TreeHash(s.files)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return spec.PredictRTMR3(tree, false).Seal.String()
+	return spec.PredictRTMR3(tree, false)
 }
 
 // withModel attaches the scripted test model and names it in the spec.
@@ -306,7 +306,7 @@ func (s *subject) checkReady(run *Run) {
 		}
 	}
 	t.Logf("the stages that took time: %s", strings.Join(slow, ", "))
-	if got, want := detail(t, run, boot.StageConfig, "rtmr3"), s.rtmr3(); got != want {
+	if got, want := detail(t, run, boot.StageConfig, "rtmr3"), s.rtmr3().Seal.String(); got != want {
 		t.Errorf("RTMR3 with the spec is %v, predicted is %s", got, want)
 	}
 	if detail(t, run, boot.StageTD, "software") != true {

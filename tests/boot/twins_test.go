@@ -302,7 +302,7 @@ func TestSpecDecidesRTMR3(t *testing.T) {
 		s.machine.Until = boot.StageConfig
 		run := s.start()
 		got, _ := detail(t, run, boot.StageConfig, "rtmr3").(string)
-		if want := s.rtmr3(); got != want {
+		if want := s.rtmr3().Seal.String(); got != want {
 			t.Errorf("note %s: RTMR3 is %s, predicted is %s", label, got, want)
 		}
 		seen = append(seen, got)
@@ -333,8 +333,8 @@ func TestConfigDiskIsReadOnce(t *testing.T) {
 	if !rewritten {
 		t.Fatalf("the disk was not rewritten during the boot; the stages are %v", names(run))
 	}
-	if got := detail(t, run, boot.StageReady, "rtmr3"); got != s.rtmr3() {
-		t.Errorf("RTMR3 is %v at the end, predicted for the first disk is %s", got, s.rtmr3())
+	if got := detail(t, run, boot.StageReady, "rtmr3"); got != s.rtmr3().Final.String() {
+		t.Errorf("RTMR3 is %v at the end, predicted for the first disk is %s", got, s.rtmr3().Final)
 	}
 	if got := detail(t, run, boot.StageNetwork, "mode"); got != config.NoNetwork {
 		t.Errorf("the network's mode is %v, the first disk says %s", got, config.NoNetwork)
