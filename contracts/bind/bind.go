@@ -12,6 +12,7 @@ package bind
 import (
 	"errors"
 	"fmt"
+	"math/big"
 
 	"github.com/xssnick/tonutils-go/address"
 	"github.com/xssnick/tonutils-go/tvm/cell"
@@ -26,6 +27,9 @@ const (
 
 // Hash is a representation hash, a key or any other 256-bit string.
 type Hash [32]byte
+
+// Big is the hash as a number, as get methods take it.
+func (h Hash) Big() *big.Int { return new(big.Int).SetBytes(h[:]) }
 
 // Nano is an amount in nanoTON, below 2^63.
 type Nano uint64

@@ -1,7 +1,6 @@
 package contractstest_test
 
 import (
-	"math/big"
 	"math/rand/v2"
 	"testing"
 
@@ -271,4 +270,3 @@ func TestUnknownStructVersion(t *testing.T) {
 	}
 }
 
-func number(v uint64) *big.Int { return new(big.Int).SetUint64(v) }
