@@ -78,7 +78,7 @@ func judgeReportData(s *subject, words []byte) ([]byte, outcome) {
 	case s.ev.Detached && !s.ev.Fake:
 		return append(words, "no certificate to compare with"...), pass
 	case s.ev.ReportDataOK:
-		return append(words, "it"...), pass
+		return append(words, "as expected"...), pass
 	}
 	return append(words, "something else"...), fail
 }

@@ -58,7 +58,7 @@ func quoteCases() map[string]ruleCase {
 		"TD quote under sgx": {rule: "quote_format", typ: policy.SGX, change: quoted(func(q *dcap.Result) {
 			q.Quote = result().Quote
 		}), code: policy.QuoteType, got: "TDX quote, version 5"},
-		"report data": {rule: "report_data", change: none, code: policy.OK, got: "it"},
+		"report data": {rule: "report_data", change: none, code: policy.OK, got: "as expected"},
 		"no key to commit to": {
 			rule: "report_data",
 			change: func(p *peer) {
