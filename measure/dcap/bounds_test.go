@@ -1,6 +1,7 @@
 package dcap_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -59,4 +60,66 @@ func TestForeignExtensionsAreIgnored(t *testing.T) {
 	if r, err := s.build(t).verify(); err != nil || r.Combined != dcap.UpToDate {
 		t.Errorf("got %+v (%v)", r, err)
 	}
+}
+
+// A verifier may trust several roots, but one bundle goes back to one.
+func TestRootsAreNotMixed(t *testing.T) {
+	one, other := newScene(t, tdx.TDX), newScene(t, tdx.TDX)
+	other.rekey(t, "other keys")
+	a, b := one.build(t), other.build(t)
+	roots, err := dcap.NewRoots(one.rootCert, other.rootCert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, good := range []*built{a, b} {
+		good.roots = roots
+		if _, err := good.verify(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mixes := map[string]func(to, from *dcap.Bundle){
+		"TCB info": func(to, from *dcap.Bundle) {
+			to.TCBInfo, to.TCBInfoSignature, to.TCBInfoIssuerChain = from.TCBInfo, from.TCBInfoSignature, from.TCBInfoIssuerChain
+		},
+		"QE identity": func(to, from *dcap.Bundle) {
+			to.QEIdentity, to.QEIdentitySignature, to.QEIdentityIssuerChain = from.QEIdentity, from.QEIdentitySignature, from.QEIdentityIssuerChain
+		},
+		"PCK CRL": func(to, from *dcap.Bundle) { to.PCKCRL, to.PCKCRLIssuerChain = from.PCKCRL, from.PCKCRLIssuerChain },
+	}
+	for name, mix := range mixes {
+		bundle := *a.bundle
+		mix(&bundle, b.bundle)
+		if _, err := dcap.Open(&bundle, roots, a.now); dcap.ClassOf(err) != dcap.ClassCollateralMismatch && dcap.ClassOf(err) != dcap.ClassCollateralSignature {
+			t.Errorf("%s of another root: %q: %v", name, dcap.ClassOf(err), err)
+		}
+	}
+}
+
+// A list that says not when the next one comes would hold for ever.
+func TestListsSayWhenTheNextOneComes(t *testing.T) {
+	s := newScene(t, tdx.TDX)
+	s.rootCRL.RevokedCertificateEntries = nil
+	raw := hexBytes(t, s.build(t).bundle.RootCACRL)
+	if _, err := dcap.ParseCRL(raw); err != nil {
+		t.Fatal(err)
+	}
+	outer := split(t, raw[1+lengthBytes(raw):]) // to be signed, algorithm, signature
+	list := split(t, outer[0][1+lengthBytes(outer[0]):])
+	const nextUpdate = 4 // after version, algorithm, issuer and thisUpdate
+	if list[nextUpdate][0] != 0x17 {
+		t.Fatalf("element %d is no time: %x", nextUpdate, list[nextUpdate])
+	}
+	without := append(append([][]byte(nil), list[:nextUpdate]...), list[nextUpdate+1:]...)
+	outer[0] = tlv(0x30, bytes.Join(without, nil))
+	if _, err := dcap.ParseCRL(tlv(0x30, bytes.Join(outer, nil))); err == nil || !strings.Contains(err.Error(), "no next update") {
+		t.Errorf("a list without next update: %v", err)
+	}
+}
+
+// lengthBytes is how many bytes the length of a DER element has.
+func lengthBytes(element []byte) int {
+	if element[1] < 0x80 {
+		return 1
+	}
+	return 1 + int(element[1]&0x7f)
 }

@@ -296,7 +296,7 @@ func TestRememberedChainsAreJudgedAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := v.Verify(good.quote, foreign, good.now); dcap.ClassOf(err) != dcap.ClassCollateralMismatch {
+	if _, err := v.Verify(good.quote, foreign, good.now); dcap.ClassOf(err) != dcap.ClassCollateralMismatch || !strings.Contains(err.Error(), "goes back to root") {
 		t.Errorf("collateral below another root: %v", err)
 	}
 	if _, err := dcap.NewVerifier(other.roots, 8).Verify(good.quote, c, good.now); dcap.ClassOf(err) != dcap.ClassRoot {

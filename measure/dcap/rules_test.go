@@ -195,6 +195,32 @@ func TestRevokedPlatformsAreRefused(t *testing.T) {
 	})
 }
 
+// A CA may have two certificates for one key. Each is revoked by itself: the collateral's, and the quote's.
+func TestEveryCertificateOfACAIsRevokedByItself(t *testing.T) {
+	s := newScene(t, tdx.TDX)
+	s.ca.SerialNumber = big.NewInt(200)
+	quote := s.build(t).quote
+	s.ca.SerialNumber = big.NewInt(201)
+	s.rootCRL.RevokedCertificateEntries[0].SerialNumber = big.NewInt(200)
+	b := s.build(t)
+	c, err := dcap.Open(b.bundle, b.roots, b.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := dcap.NewVerifier(b.roots, 4)
+	if _, err := v.Verify(b.quote, c, b.now); err != nil {
+		t.Errorf("the certificate that is not revoked: %v", err)
+	}
+	if _, err := v.Verify(quote, c, b.now); dcap.ClassOf(err) != dcap.ClassRevoked {
+		t.Errorf("the quote's is revoked: %v", err)
+	}
+	s.rootCRL.RevokedCertificateEntries[0].SerialNumber = big.NewInt(201)
+	revoked := s.build(t)
+	if _, err := dcap.Open(revoked.bundle, revoked.roots, revoked.now); dcap.ClassOf(err) != dcap.ClassRevoked {
+		t.Errorf("the collateral's is revoked: %v", err)
+	}
+}
+
 func TestSignaturesOfQuotesAreChecked(t *testing.T) {
 	refused(t, tdx.TDX, map[string]change{
 		"quote signature": {dcap.ClassQuoteSignature, "not signed by its attestation key", edits{
