@@ -1,7 +1,8 @@
 # One line per verb; the logic is in cmd/cocoon and in the tests (image/README.md, tests/).
 COCOON = go run ./cmd/cocoon
 VARIANT ?= cpu
-CONCURRENT = ./guest/... ./host/... ./cmd/... \
+CONCURRENT = ./guest/... ./host/... ./cmd/... ./contracts/chain/... ./contracts/wire/... \
+	./measure/dcap ./measure/policy ./measure/ratls/... ./measure/measuretest \
 	./image/deb ./image/disk ./image/fetch ./image/fs ./image/model ./image/pipeline ./image/verity ./image/wheel
 # go-nvml calls deprecated functions by design; its 35 warnings would hide ours.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
