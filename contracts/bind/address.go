@@ -2,6 +2,8 @@ package bind
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -33,6 +35,18 @@ func Address(code, data *cell.Cell) (*address.Address, error) {
 		return nil, err
 	}
 	return address.NewAddress(0, 0, init.Hash()), nil
+}
+
+// AddressOf is Address by hashes and depths alone, which is all that a cell's hash needs of its children: for code that is
+// not at hand.
+func AddressOf(codeHash Hash, codeDepth uint16, dataHash Hash, dataDepth uint16) *address.Address {
+	// Representation of a cell: two descriptors, data with completion bit, depths and hashes of the references.
+	repr := []byte{2, 1, stateInitBits<<3 | 1<<2}
+	repr = binary.BigEndian.AppendUint16(repr, codeDepth)
+	repr = binary.BigEndian.AppendUint16(repr, dataDepth)
+	repr = append(append(repr, codeHash[:]...), dataHash[:]...)
+	sum := sha256.Sum256(repr)
+	return address.NewAddress(0, 0, sum[:])
 }
 
 // Instance is a contract before its deployment: its code, initial data and the address that follows from them.

@@ -184,7 +184,7 @@ type RootChangeKeyManager struct {
 	QueryID   uint64
 	PublicKey Hash
 	ImageHash Hash
-	Addr      NetAddr
+	Addr      NetAddr // at most 50 bytes fit into the body
 }
 
 // Op is the operation code.
