@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cocoon/measure/policy"
 	"cocoon/measure/tdx"
 )
@@ -70,7 +72,17 @@ func TestVerdictsNameTheListTheyUsed(t *testing.T) {
 	}
 }
 
-// BenchmarkCheck is the price of judging a verified quote again; the target is 5 us.
+// processorTime is what this process has used, which other processes of a busy machine do not add to.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkCheck is the price of judging a verified quote again; the target is 5 us of processor time.
 func BenchmarkCheck(b *testing.B) {
 	mine := tdx.ImageHash(&td().Measurements)
 	for name, tc := range map[string]struct {
@@ -91,11 +103,13 @@ func BenchmarkCheck(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.ReportAllocs()
+			start := processorTime(b)
 			for b.Loop() {
 				if v := made.Check(p.ev, p.env); v.Code != tc.code {
 					b.Fatal(v.Err())
 				}
 			}
+			b.ReportMetric(float64(processorTime(b)-start)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

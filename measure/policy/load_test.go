@@ -297,6 +297,7 @@ func TestLoadErrors(t *testing.T) {
 			tdxWith(`"xfam":{"may_one":7}`),
 			"xfam.may_one: a number, want a string",
 		},
+		"must without may, TD": {tdxWith(`"td_attributes":{"must_one":"0x30000000"}`), "td_attributes: must_one has bits that may_one lacks"},
 		"must without may": {
 			tdxWith(`"xfam":{"must_one":"0x18"}`),
 			"xfam: must_one has bits that may_one lacks",
