@@ -12,6 +12,6 @@ func newLocalnetCmd(a *app) *cobra.Command {
 		Short:   "Run parts of a network on this machine, with simulated TDX",
 		GroupID: groupNetwork,
 	}
-	cmd.AddCommand(newLocalnetSimTDXCmd(a))
+	cmd.AddCommand(newLocalnetSimTDXCmd(a), newLocalnetChainCmd(a))
 	return cmd
 }

@@ -159,3 +159,15 @@ func indexed(p *Produced) (blockRecord, error) {
 	}
 	return recordOf(p, ^uint32(0), txs), nil
 }
+
+// GlobalID marks every local network.
+const GlobalID = blocks.GlobalID
+
+// RootHash of a masterchain block; of the zero state for 0.
+func (c *Chain) RootHash(seqno uint32) (chain.Hash, error) {
+	p, err := c.BlockAt(blocks.Masterchain, seqno, false)
+	if err != nil {
+		return chain.Hash{}, err
+	}
+	return p.Ref.RootHash, nil
+}

@@ -179,11 +179,11 @@ func (s *Server) configAt(p *proven) (*chain.Config, error) {
 	if p.header.Workchain != blocks.Masterchain {
 		master = p.header.Master.Seqno
 	}
-	t, err := s.chain.At(master)
+	t, err := s.current().At(master)
 	if err != nil {
 		return nil, err
 	}
-	return s.chain.Config(context.Background(), chain.Block{Seqno: master, RootHash: t.Master.Ref.RootHash})
+	return s.current().Config(context.Background(), chain.Block{Seqno: master, RootHash: t.Master.Ref.RootHash})
 }
 
 func arguments(boc []byte) ([]any, error) {
@@ -220,7 +220,7 @@ func (s *Server) sendMessage(q ton.SendMessage) (tl.Serializable, error) {
 	if err != nil {
 		return nil, refuse(codeRefused, "cannot deserialize external message boc: %v", err)
 	}
-	err = s.chain.Send(context.Background(), msg)
+	err = s.current().Send(context.Background(), msg)
 	switch {
 	case errors.Is(err, chain.ErrBusy):
 		return nil, refuse(codeBusy, "%v", err)

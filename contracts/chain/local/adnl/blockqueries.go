@@ -12,11 +12,11 @@ import (
 func (s *Server) now() uint32 { return uint32(s.opts.Now().Unix()) } //nolint:gosec // TON's times are 32 bits wide
 
 func (s *Server) head() (*local.Produced, *ton.ZeroStateIDExt, error) {
-	t, err := s.chain.At(s.newest())
+	t, err := s.current().At(s.newest())
 	if err != nil {
 		return nil, nil, err
 	}
-	zero, err := s.chain.BlockAt(blocks.Masterchain, 0, false)
+	zero, err := s.current().BlockAt(blocks.Masterchain, 0, false)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,7 +115,7 @@ func (s *Server) lookupBlock(q ton.LookupBlock) (tl.Serializable, error) {
 	if err := s.visible(q.ID.Workchain, seqno); err != nil || seqno == 0 {
 		return nil, refuse(codeNotReady, "block not found")
 	}
-	p, err := s.chain.BlockAt(q.ID.Workchain, seqno, false)
+	p, err := s.current().BlockAt(q.ID.Workchain, seqno, false)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (s *Server) lookup(q ton.LookupBlock) (uint32, error) {
 	last := s.newest()
 	if q.ID.Workchain == blocks.Basechain {
 		var err error
-		if last, err = s.chain.ShardAt(last); err != nil {
+		if last, err = s.current().ShardAt(last); err != nil {
 			return 0, err
 		}
 	}
@@ -134,9 +134,9 @@ func (s *Server) lookup(q ton.LookupBlock) (uint32, error) {
 	case bySeqno:
 		return uint32(q.ID.Seqno), nil //nolint:gosec // two's complement on the wire
 	case byLT: // the block whose end is the first not before
-		return s.chain.Search(q.ID.Workchain, last, func(h blocks.Header) bool { return h.EndLT >= q.LT })
+		return s.current().Search(q.ID.Workchain, last, func(h blocks.Header) bool { return h.EndLT >= q.LT })
 	case byTime: // the last block not after
-		next, err := s.chain.Search(q.ID.Workchain, last, func(h blocks.Header) bool { return h.Time > q.UTime })
+		next, err := s.current().Search(q.ID.Workchain, last, func(h blocks.Header) bool { return h.Time > q.UTime })
 		return next - 1, err
 	}
 	return 0, refuse(codeBad, "look a block up by number, logical time or time")
@@ -221,7 +221,7 @@ func (s *Server) shardBlockProof(q ton.GetShardBlockProof) (tl.Serializable, err
 	if q.ID.Workchain != blocks.Basechain || p.Header.Master == nil {
 		return nil, refuse(codeBad, "want a block of the basechain")
 	}
-	master, err := s.chain.BlockAt(blocks.Masterchain, p.Header.Master.Seqno+1, false)
+	master, err := s.current().BlockAt(blocks.Masterchain, p.Header.Master.Seqno+1, false)
 	if err != nil {
 		return nil, err
 	}

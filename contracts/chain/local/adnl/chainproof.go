@@ -77,7 +77,7 @@ func (w *walk) toKey() error {
 	if w.at.Ref.Seqno == 0 {
 		return refuse(codeBad, "the zero state is no key block with a proof: begin with block 1")
 	}
-	key, err := w.server.chain.BlockAt(blocks.Masterchain, w.at.Header.PrevKey, true)
+	key, err := w.server.current().BlockAt(blocks.Masterchain, w.at.Header.PrevKey, true)
 	if err != nil {
 		return err
 	}
@@ -87,13 +87,13 @@ func (w *walk) toKey() error {
 // next is the key block after this one, or the target when none comes before.
 func (w *walk) next() (*local.Produced, error) {
 	here := w.at.Ref.Seqno
-	first, err := w.server.chain.Search(blocks.Masterchain, w.to.Ref.Seqno, func(h blocks.Header) bool {
+	first, err := w.server.current().Search(blocks.Masterchain, w.to.Ref.Seqno, func(h blocks.Header) bool {
 		return h.Seqno > here && (h.Key || h.PrevKey > here)
 	})
 	if err != nil || first >= w.to.Ref.Seqno {
 		return w.to, err
 	}
-	return w.server.chain.BlockAt(blocks.Masterchain, first, true)
+	return w.server.current().BlockAt(blocks.Masterchain, first, true)
 }
 
 func (w *walk) back(to *local.Produced) error {

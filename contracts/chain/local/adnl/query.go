@@ -100,9 +100,9 @@ func handlers() []handler {
 // newest is the newest block that clients may see.
 func (s *Server) newest() uint32 {
 	if f := s.frozen.Load(); f != 0 {
-		return min(f, s.chain.Newest())
+		return min(f, s.current().Newest())
 	}
-	return s.chain.Newest()
+	return s.current().Newest()
 }
 
 // await waits for a masterchain block, as long as the client wants and the server allows.
@@ -113,7 +113,7 @@ func (s *Server) await(w ton.WaitMasterchainSeqno) error {
 	for w.Seqno > 0 && int64(s.newest()) < int64(w.Seqno) {
 		if s.frozen.Load() != 0 {
 			<-ctx.Done()
-		} else if err := s.chain.Wait(ctx, s.chain.Newest()); err == nil {
+		} else if err := s.current().Wait(ctx, s.current().Newest()); err == nil {
 			continue
 		}
 		return refuse(codeTimeout, "timeout: block %d is not there yet", w.Seqno)
@@ -129,7 +129,7 @@ func (s *Server) find(id *ton.BlockIDExt, withState bool) (*local.Produced, erro
 	if err := s.visible(id.Workchain, id.SeqNo); err != nil {
 		return nil, err
 	}
-	p, err := s.chain.BlockAt(id.Workchain, id.SeqNo, withState)
+	p, err := s.current().BlockAt(id.Workchain, id.SeqNo, withState)
 	if errors.Is(err, chain.ErrUnknownBlock) {
 		return nil, refuse(codeNotReady, "block is not in db")
 	}
@@ -146,7 +146,7 @@ func (s *Server) visible(workchain int32, seqno uint32) error {
 	last := s.newest()
 	if workchain == blocks.Basechain {
 		var err error
-		if last, err = s.chain.ShardAt(last); err != nil {
+		if last, err = s.current().ShardAt(last); err != nil {
 			return err
 		}
 	}
@@ -165,5 +165,5 @@ func (s *Server) tick(id *ton.BlockIDExt) (local.Tick, error) {
 	if id.Workchain != blocks.Masterchain || p.Ref.Seqno == 0 {
 		return local.Tick{}, refuse(codeBad, "want a masterchain block after the zero state")
 	}
-	return s.chain.At(p.Ref.Seqno)
+	return s.current().At(p.Ref.Seqno)
 }

@@ -54,7 +54,7 @@ type Options struct {
 
 // Server answers lite queries. Make one with Start.
 type Server struct {
-	chain *local.Chain
+	chain atomic.Pointer[local.Chain]
 	opts  Options
 	key   ed25519.PrivateKey
 	addr  netip.AddrPort
@@ -92,9 +92,10 @@ func Start(ctx context.Context, c *local.Chain, o Options) (*Server, error) {
 	key := sha256.Sum256(append([]byte("cocoon localnet liteserver "), o.Seed[:]...))
 	for range startAttempts {
 		s := &Server{
-			chain: c, opts: o, key: ed25519.NewKeyFromSeed(key[:]), slots: make(chan struct{}, maxQueries),
+			opts: o, key: ed25519.NewKeyFromSeed(key[:]), slots: make(chan struct{}, maxQueries),
 			serving: make(chan struct{}), clients: map[*liteclient.ServerClient]bool{},
 		}
+		s.chain.Store(c)
 		s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 		if err = s.listen(ctx, want); err == nil {
 			return s, nil
@@ -181,7 +182,7 @@ func (s *Server) Key() ed25519.PublicKey {
 // Freeze shows clients today's newest block as the newest from now on, or the real one again.
 func (s *Server) Freeze(on bool) {
 	if on {
-		s.frozen.Store(s.chain.Newest())
+		s.frozen.Store(s.current().Newest())
 		return
 	}
 	s.frozen.Store(0)
@@ -190,6 +191,12 @@ func (s *Server) Freeze(on bool) {
 // WrongProofs changes a bit in every proof of answers of one type (such as AccountState or PartialBlockProof), of all
 // answers for "*", or of none for "".
 func (s *Server) WrongProofs(answer string) { s.wrong.Store(&answer) }
+
+// Switch answers from another chain from now on: the other half of a split brain, or the same half again. The chain
+// before must stay open until Close or until its answers are out.
+func (s *Server) Switch(c *local.Chain) { s.chain.Store(c) }
+
+func (s *Server) current() *local.Chain { return s.chain.Load() }
 
 // Hide says of every account that it is absent, with a proof that is right as far as it goes but ends before the
 // account.

@@ -88,7 +88,7 @@ func findLibraries(p *local.Produced, list [][]byte) (*cell.Cell, []*ton.Library
 const queueLimit = 8000
 
 func (s *Server) queueSizes(q ton.GetOutMsgQueueSizes) (tl.Serializable, error) {
-	t, err := s.chain.At(s.newest())
+	t, err := s.current().At(s.newest())
 	if err != nil {
 		return nil, err
 	}

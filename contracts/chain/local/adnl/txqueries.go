@@ -31,7 +31,7 @@ func (s *Server) transactions(q ton.GetTransactions) (tl.Serializable, error) {
 	out := ton.TransactionList{}
 	var cells []*cell.Cell
 	for len(cells) < int(min(q.Limit, maxTransactions)) && at.LT != 0 {
-		c, block, err := s.chain.TransactionAt(addr, at)
+		c, block, err := s.current().TransactionAt(addr, at)
 		if errors.Is(err, chain.ErrMissing) {
 			return nil, refuse(codeNoData, "cannot compute block with specified transaction: lt not in db")
 		}

@@ -101,14 +101,14 @@ func commonBits(a, b chain.Hash) int {
 // implementation chooses: hml_same$11 for equal bits when shorter, hml_long$10 when its length field pays, else
 // hml_short$0.
 func (p *packer) label(key chain.Hash, from, to int) *packer {
-	n, width := to-from, bits.Len(uint(keyBits-from)) //nolint:gosec // from is at most keyBits
+	n, width := to-from, bits.Len(uint(keyBits-from))
 	same := n > 0
 	for i := from + 1; i < to && same; i++ {
 		same = bitAt(key, i) == bitAt(key, from)
 	}
 	switch {
 	case same && n > 1 && width < 2*n-1:
-		return p.uint(0b11, 2).uint(uint64(bitAt(key, from)), 1).uint(uint64(n), uint(width)) //nolint:gosec // not negative
+		return p.uint(0b11, 2).uint(uint64(bitAt(key, from)), 1).uint(uint64(n), uint(width))
 	case width < n:
 		p.uint(0b10, 2).uint(uint64(n), uint(width)) //nolint:gosec // not negative
 	default:
@@ -132,7 +132,7 @@ func (p *packer) keyBits(key chain.Hash, from, to int) *packer {
 		from += whole * 8
 	}
 	if rest := to - from; rest > 0 {
-		p.uint(uint64(key[from/8]>>(8-rest)), uint(rest)) //nolint:gosec // below 8
+		p.uint(uint64(key[from/8]>>(8-rest)), uint(rest))
 	}
 	return p
 }
