@@ -153,6 +153,9 @@ func TestRefusalsNameTheRule(t *testing.T) {
 		"no quote":           {w.identity(plain), w.terms(), policy.NoQuote},
 		"fake quote":         {w.identity(plain, func(c *IdentityConfig) { c.Fake = true }), w.terms(), policy.QuoteType},
 		"fake where allowed": {w.identity(plain, func(c *IdentityConfig) { c.Fake = true }), Terms{Policy: policy.Builtin(policy.FakeTDX)}, policy.OK},
+		"fake of another key": {w.identity(unchecked, func(c *IdentityConfig) {
+			c.Quoter = quoterFunc(func(context.Context, [64]byte) ([]byte, error) { return make([]byte, 64), nil })
+		}), Terms{Policy: policy.Builtin(policy.FakeTDX)}, policy.ReportData},
 		"quote of another key": {w.identity(unchecked, func(c *IdentityConfig) {
 			c.Quoter = quoterFunc(func(ctx context.Context, _ [64]byte) ([]byte, error) { return w.platform.Quote(ctx, [64]byte{1}) })
 		}), w.terms(), policy.ReportData},

@@ -152,7 +152,11 @@ func TestCallersContextEndsEveryStage(t *testing.T) {
 				cancel()
 				_, _ = io.Copy(io.Discard, far)
 			}()
+			start := time.Now()
 			_, err := s.Handshake(ctx, near)
+			if took := time.Since(start); took != 3*time.Second {
+				t.Errorf("%s: it took %s to notice", stage, took)
+			}
 			if CodeOf(err) != CodeCanceled || !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: error %v, want the context's end", stage, err)
 			}

@@ -76,9 +76,24 @@ func TestAnotherCertificateOfTheSameQuoteIsCheckedAnew(t *testing.T) {
 	if s := w.judge.Stats(); s.Misses != before.Misses {
 		t.Errorf("%+v after %+v: the quote was looked at", s, before)
 	}
-	// The purpose counts too.
-	if _, err := w.judge.Judge(t.Context(), c.Leaf, cert.Client, w.terms()); err != nil {
+	// The purpose counts too: what is a good client need not be a server.
+	client := &x509.Certificate{
+		SerialNumber: c.Leaf.SerialNumber, RawSubject: c.Leaf.RawSubject, NotBefore: c.Leaf.NotBefore, NotAfter: c.Leaf.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		ExtraExtensions: c.Leaf.Extensions[:2],
+	}
+	der, err := x509.CreateCertificate(bytes.NewReader(randomBytes(t, 64)), client, client, c.Leaf.PublicKey, c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if client, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.judge.Judge(t.Context(), client, cert.Client, w.terms()); err != nil {
 		t.Error(err)
+	}
+	if got := w.ask(client, w.terms()); got != policy.Code(cert.CodeUsage) {
+		t.Errorf("a client's certificate as a server's: %s", got)
 	}
 }
 
