@@ -33,8 +33,8 @@ func anyAddr(seed byte) *address.Address {
 func anyCell(v uint64) *cell.Cell { return cell.BeginCell().MustStoreUInt(v, 64).EndCell() }
 
 // fill sets every field of a struct to something random that its layout can hold.
-func fill(t testing.TB, rng *rand.Rand, v reflect.Value) {
-	t.Helper()
+func fill(tb testing.TB, rng *rand.Rand, v reflect.Value) {
+	tb.Helper()
 	switch x := v.Addr().Interface().(type) {
 	case **address.Address:
 		*x = anyAddr(byte(rng.Uint32()))
@@ -52,7 +52,7 @@ func fill(t testing.TB, rng *rand.Rand, v reflect.Value) {
 		*x = NetAddr(strings.Repeat("a", rng.IntN(maxNetAddr+1)))
 		return
 	case *Params:
-		fillFields(t, rng, v)
+		fillFields(tb, rng, v)
 		x.StructVersion = uint8(3 + rng.IntN(3))
 		return
 	case *Op:
@@ -63,10 +63,10 @@ func fill(t testing.TB, rng *rand.Rand, v reflect.Value) {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		fillFields(t, rng, v)
+		fillFields(tb, rng, v)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(t, rng, v.Elem())
+		fill(tb, rng, v.Elem())
 	case reflect.Array:
 		for i := range v.Len() {
 			v.Index(i).SetUint(rng.Uint64() & 0xff)
@@ -80,14 +80,14 @@ func fill(t testing.TB, rng *rand.Rand, v reflect.Value) {
 	case reflect.Uint8, reflect.Uint16:
 		v.SetUint(rng.Uint64() & 0xff)
 	default:
-		t.Fatalf("no random value for %s", v.Type())
+		tb.Fatalf("no random value for %s", v.Type())
 	}
 }
 
-func fillFields(t testing.TB, rng *rand.Rand, v reflect.Value) {
-	t.Helper()
-	for i := range v.NumField() {
-		fill(t, rng, v.Field(i))
+func fillFields(tb testing.TB, rng *rand.Rand, v reflect.Value) {
+	tb.Helper()
+	for _, field := range v.Fields() {
+		fill(tb, rng, field)
 	}
 }
 
@@ -101,7 +101,7 @@ func families(c Contract) []Contract {
 
 // TestMessagesRoundTrip: every message reads back as it was written, by its contract, and a bit more or less is refused.
 func TestMessagesRoundTrip(t *testing.T) {
-	rng := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(1, 2))
 	for _, row := range Operations() {
 		if row.New == nil {
 			continue
@@ -145,7 +145,7 @@ func TestMessagesRoundTrip(t *testing.T) {
 
 // TestStorageRoundTrip: every storage reads back as it was written, with and without what ours appends.
 func TestStorageRoundTrip(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(3, 4))
 	for range 100 {
 		var p ProxyStorage
 		fill(t, rng, reflect.ValueOf(&p).Elem())
@@ -171,10 +171,10 @@ func TestStorageRoundTrip(t *testing.T) {
 }
 
 // anyRoot is a root of any structure version.
-func anyRoot(t testing.TB, rng *rand.Rand) RootStorage {
-	t.Helper()
+func anyRoot(tb testing.TB, rng *rand.Rand) RootStorage {
+	tb.Helper()
 	r := RootStorage{Owner: anyAddr(9), Version: rng.Uint32(), LastSeqno: rng.Uint32()}
-	fill(t, rng, reflect.ValueOf(&r.Params).Elem())
+	fill(tb, rng, reflect.ValueOf(&r.Params).Elem())
 	r.Params.StructVersion = uint8(rng.IntN(maxStructVersion + 1))
 	if v := r.Params.StructVersion; v < 3 {
 		r.Params.PromptMultiplier, r.Params.CompletionMultiplier = unit, unit
@@ -303,7 +303,7 @@ func TestUnwritable(t *testing.T) {
 			t.Errorf("%s is written", name)
 		}
 	}
-	root := anyRoot(t, rand.New(rand.NewPCG(1, 1))) //nolint:gosec // a seed, not a secret
+	root := anyRoot(t, rand.New(rand.NewPCG(1, 1)))
 	root.Params.StructVersion, root.KeyManager = 3, &KeyManager{}
 	if _, err := root.Cell(); err == nil {
 		t.Error("a root of version 3 is written with a key manager")

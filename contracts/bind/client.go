@@ -301,8 +301,8 @@ func ParseClientData(result []any) (ClientData, error) {
 	var d ClientData
 	s := stack{values: result}
 	d.Owner, d.Proxy, d.ProxyKey = s.addr(), s.addr(), s.hash()
-	d.State = State(s.small(2))
-	d.Balance, d.Stake, d.TokensUsed = s.amount(), s.amount(), s.small(63)
-	d.UnlockAt, d.SecretHash = uint32(s.small(32)), s.hash()
+	d.State = s.state()
+	d.Balance, d.Stake, d.TokensUsed = s.amount(), s.amount(), s.counter()
+	d.UnlockAt, d.SecretHash = s.word(), s.hash()
 	return d, s.end("get_cocoon_client_data")
 }

@@ -66,7 +66,7 @@ func decodeMessage(to Contract, from *cell.Cell) (Message, error) {
 		return nil, fmt.Errorf("op: %w", err)
 	}
 	for _, row := range Operations() {
-		if row.Op == Op(op) && row.New != nil && (row.Contract == to || row.Contract == ContractAny || (row.Op == OpText && to == ContractWallet)) {
+		if uint64(row.Op) == op && row.New != nil && (row.Contract == to || row.Contract == ContractAny || (row.Op == OpText && to == ContractWallet)) {
 			m := row.New()
 			body{m}.fields(c)
 			if err := c.end(); err != nil {

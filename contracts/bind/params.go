@@ -28,8 +28,6 @@ const (
 	defaultStake Nano = 1e9
 	// maxStructVersion is the newest root layout known (contracts.md section 1.2).
 	maxStructVersion = 5
-	// minContractVersion is the oldest that the contracts themselves accept; older ones exist in readers only.
-	minContractVersion = 3
 )
 
 // Params are the parameters that all contracts of one root share. Any change of them gives every proxy, client and worker

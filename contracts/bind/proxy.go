@@ -234,11 +234,11 @@ func ParseProxyData(result []any) (ProxyData, error) {
 	var d ProxyData
 	s := stack{values: result}
 	d.Owner, d.ProxyKey, d.Root = s.addr(), s.hash(), s.addr()
-	d.State = State(s.small(2))
-	d.Balance, d.Stake, d.UnlockAt = s.amount(), s.amount(), uint32(s.small(32))
+	d.State = s.state()
+	d.Balance, d.Stake, d.UnlockAt = s.amount(), s.amount(), s.word()
 	d.PricePerToken, d.WorkerFee = s.amount(), s.amount()
 	d.MinProxyStake, d.MinClientStake = s.amount(), s.amount()
-	d.ParamsVersion = uint32(s.small(32))
+	d.ParamsVersion = s.word()
 	return d, s.end("get_cocoon_proxy_data")
 }
 
@@ -253,8 +253,8 @@ func ParseAmount(method string, result []any) (Nano, error) {
 func ParseCommitTip(result []any) (CommitTip, error) {
 	var t CommitTip
 	s := stack{values: result}
-	t.Seqno, t.Hash = uint32(s.small(32)), s.hash()
+	t.Seqno, t.Hash = s.word(), s.hash()
 	t.SessionHash, t.ReputationRoot = s.hash(), s.hash()
-	t.CommittedAt = uint32(s.small(32))
+	t.CommittedAt = s.word()
 	return t, s.end("get_commit_tip")
 }

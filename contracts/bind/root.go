@@ -210,8 +210,8 @@ func readDict[T any, P interface {
 		return nil, err
 	}
 	slices.SortFunc(all, func(a, b cell.DictKV) int {
-		_, x, _ := a.Key.Copy().RestBits() //nolint:errcheck // keys of keyBits bits, LoadAll made them
-		_, y, _ := b.Key.Copy().RestBits() //nolint:errcheck // as above
+		_, x, _ := a.Key.Copy().RestBits()
+		_, y, _ := b.Key.Copy().RestBits()
 		return bytes.Compare(x, y)
 	})
 	rows := make([]T, len(all))

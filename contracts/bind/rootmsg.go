@@ -249,8 +249,8 @@ type RootData struct {
 func ParseRootData(result []any) (RootData, error) {
 	var d RootData
 	s := stack{values: result}
-	d.Version, d.LastSeqno = uint32(s.small(32)), uint32(s.small(32))
-	d.ParamsVersion, d.UniqueID = uint32(s.small(32)), uint32(s.small(32))
+	d.Version, d.LastSeqno = s.word(), s.word()
+	d.ParamsVersion, d.UniqueID = s.word(), s.word()
 	d.IsTest = s.truth()
 	d.PricePerToken, d.WorkerFee = s.amount(), s.amount()
 	d.MinProxyStake, d.MinClientStake = s.amount(), s.amount()
@@ -273,11 +273,11 @@ type RootParams struct {
 func ParseRootParams(result []any) (RootParams, error) {
 	var p RootParams
 	s := stack{values: result}
-	p.ParamsVersion, p.UniqueID = uint32(s.small(32)), uint32(s.small(32))
+	p.ParamsVersion, p.UniqueID = s.word(), s.word()
 	p.IsTest = s.truth()
 	p.PricePerToken, p.WorkerFee = s.amount(), s.amount()
-	p.CachedMultiplier, p.ReasoningMultiplier = uint32(s.small(32)), uint32(s.small(32))
-	p.ProxyDelay, p.ClientDelay = uint32(s.small(32)), uint32(s.small(32))
+	p.CachedMultiplier, p.ReasoningMultiplier = s.word(), s.word()
+	p.ProxyDelay, p.ClientDelay = s.word(), s.word()
 	p.MinProxyStake, p.MinClientStake = s.amount(), s.amount()
 	p.ProxyCode, p.WorkerCode, p.ClientCode = s.hash(), s.hash(), s.hash()
 	return p, s.end("get_cur_params")
@@ -293,6 +293,6 @@ func ParseTruth(method string, result []any) (bool, error) {
 // ParseNumber reads the result stack of a get method that answers one number of 32 bits, like seqno.
 func ParseNumber(method string, result []any) (uint32, error) {
 	s := stack{values: result}
-	v := uint32(s.small(32))
+	v := s.word()
 	return v, s.end(method)
 }

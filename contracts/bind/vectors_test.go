@@ -15,15 +15,15 @@ import (
 )
 
 // liveCell is a cell of the network's state.
-func liveCell(t testing.TB, file string) *cell.Cell {
-	t.Helper()
+func liveCell(tb testing.TB, file string) *cell.Cell {
+	tb.Helper()
 	var v struct {
 		BOC string `json:"boc_hex"`
 	}
-	golden.JSON(t, file, &v)
-	c, err := cell.FromBOC(golden.Hex(t, v.BOC))
+	golden.JSON(tb, file, &v)
+	c, err := cell.FromBOC(golden.Hex(tb, v.BOC))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }

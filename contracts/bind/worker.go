@@ -158,7 +158,7 @@ func ParseWorkerData(result []any) (WorkerData, error) {
 	var d WorkerData
 	s := stack{values: result}
 	d.Owner, d.Proxy, d.ProxyKey = s.addr(), s.addr(), s.hash()
-	d.State, d.Tokens = State(s.small(2)), s.small(63)
+	d.State, d.Tokens = s.state(), s.counter()
 	return d, s.end("get_cocoon_worker_data")
 }
 

@@ -28,9 +28,10 @@ import (
 )
 
 const (
-	// Compiler and Version are what the lock pins; another version gives other code for the same source.
+	// Compiler is the npm package that the lock pins.
 	Compiler = "@ton/tolk-js"
-	Version  = "1.3.0"
+	// Version is its version; another gives other code for the same source.
+	Version = "1.3.0"
 
 	// ManifestFile lies beside the code.
 	ManifestFile = "manifest.json"

@@ -24,7 +24,7 @@ type books struct {
 	credited, deducted, refunded []bind.Nano // by client
 	paid                         []bind.Nano // to workers' owners
 	stakeIn, stakeOut, forced    bind.Nano
-	revenueOut, deposits, sent   bind.Nano
+	revenueOut, deposits         bind.Nano
 	donated                      bind.Nano // to the proxy
 	replies                      map[string]bind.Nano
 	flows                        flows

@@ -10,7 +10,6 @@ package contractstest
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -20,7 +19,6 @@ import (
 	"github.com/xssnick/tonutils-go/tlb"
 	"github.com/xssnick/tonutils-go/tvm"
 	"github.com/xssnick/tonutils-go/tvm/cell"
-	"github.com/xssnick/tonutils-go/tvm/tuple"
 	"github.com/xssnick/tonutils-go/tvm/vm"
 
 	"cocoon/contracts/bind"
@@ -50,7 +48,7 @@ type Chain struct {
 	vm       *tvm.TVM
 	config   *tvm.PreparedBlockchainConfig
 	block    *tvm.BlockContext
-	lt       uint64
+	lt       int64
 	accounts map[string]*account
 	names    map[string]string
 	queue    []queued
@@ -151,89 +149,6 @@ func (c *Chain) Code(at *address.Address) *cell.Cell {
 	return a.state.State().StateInit.Code
 }
 
-// Message is an internal message as an actor sends it. Its value is minted: actors have what they send.
-type Message struct {
-	From, To *address.Address
-	Value    bind.Nano
-	NoBounce bool
-	Init     *bind.Instance // deploys the receiver
-	Body     *cell.Cell
-}
-
-// Send delivers a message and everything that follows from it, in order. The transactions are in Log.
-func (c *Chain) Send(m Message) error {
-	c.Clear()
-	if err := c.Post(m); err != nil {
-		return err
-	}
-	return c.Run()
-}
-
-// SendExternal delivers an external message and everything that follows; false means that the contract refused it.
-func (c *Chain) SendExternal(to *address.Address, body *cell.Cell) (bool, error) {
-	c.Clear()
-	c.lt += ltStep
-	raw, err := tlb.ToCell(&tlb.ExternalMessage{SrcAddr: address.NewAddressNone(), DstAddr: to, Body: body})
-	if err != nil {
-		return false, fmt.Errorf("writing external message: %w", err)
-	}
-	if err := c.push(raw, -1); err != nil {
-		return false, err
-	}
-	accepted, err := c.Step(0)
-	if err != nil || !accepted {
-		return false, err
-	}
-	return true, c.Run()
-}
-
-// Clear forgets the transactions so far.
-func (c *Chain) Clear() { c.Log = c.Log[:0] }
-
-// Post puts a message into the queue; Step or Run delivers it.
-func (c *Chain) Post(m Message) error {
-	c.lt += ltStep
-	msg := &tlb.InternalMessage{
-		IHRDisabled: true, Bounce: !m.NoBounce, SrcAddr: m.From, DstAddr: m.To,
-		Amount: tlb.FromNanoTON(new(big.Int).SetUint64(uint64(m.Value))), Body: m.Body,
-		CreatedLT: c.lt, CreatedAt: c.Now,
-	}
-	if msg.Body == nil {
-		msg.Body = cell.BeginCell().EndCell()
-	}
-	if m.Init != nil {
-		msg.StateInit = &tlb.StateInit{Code: m.Init.Code, Data: m.Init.Data}
-	}
-	raw, err := tlb.ToCell(msg)
-	if err != nil {
-		return fmt.Errorf("writing message: %w", err)
-	}
-	c.minted.Add(c.minted, new(big.Int).SetUint64(uint64(m.Value)))
-	return c.push(raw, -1)
-}
-
-func (c *Chain) push(raw *cell.Cell, parent int) error {
-	msg, err := tvm.PrepareMessage(raw)
-	if err != nil {
-		return fmt.Errorf("reading message: %w", err)
-	}
-	c.queue = append(c.queue, queued{raw, msg, parent})
-	return nil
-}
-
-// Run delivers all messages in the order in which they were made.
-func (c *Chain) Run() error {
-	for range maxRun {
-		if len(c.queue) == 0 {
-			return nil
-		}
-		if _, err := c.Step(0); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("running messages: more than %d transactions", maxRun)
-}
-
 // Clone is a copy that continues on its own: accounts, queue and books, but not the log.
 func (c *Chain) Clone() *Chain {
 	out := *c
@@ -250,124 +165,6 @@ func (c *Chain) Clone() *Chain {
 		out.accounts[k] = &b
 	}
 	return &out
-}
-
-// Pending are the messages that wait for delivery, oldest first.
-func (c *Chain) Pending() []*tlb.InternalMessage {
-	var out []*tlb.InternalMessage
-	for _, q := range c.queue {
-		if q.msg.Message().MsgType == tlb.MsgTypeInternal {
-			out = append(out, q.msg.Message().AsInternal())
-		}
-	}
-	return out
-}
-
-// Lanes are the positions in the queue that may be delivered next: the oldest message of each pair of sender and
-// receiver, because the network keeps the order within a pair and no other.
-func (c *Chain) Lanes() []int {
-	seen := map[string]bool{}
-	var out []int
-	for i, q := range c.queue {
-		key := pair(q.msg.Message())
-		if !seen[key] {
-			seen[key] = true
-			out = append(out, i)
-		}
-	}
-	return out
-}
-
-func pair(m *tlb.Message) string {
-	if m.MsgType != tlb.MsgTypeInternal {
-		return "external"
-	}
-	in := m.AsInternal()
-	return in.SrcAddr.StringRaw() + in.DstAddr.StringRaw()
-}
-
-// Step delivers one message of the queue; false means that the receiver refused an external message.
-func (c *Chain) Step(i int) (bool, error) {
-	q := c.queue[i]
-	c.queue = append(c.queue[:i], c.queue[i+1:]...)
-	to := receiver(q.msg.Message())
-	a := c.accounts[to.StringRaw()]
-	if a != nil && a.held != nil {
-		return true, c.receive(a, q)
-	}
-	if a == nil {
-		empty := &tlb.ShardAccount{Account: cell.BeginCell().MustStoreUInt(0, 1).EndCell(), LastTransHash: make([]byte, 32)}
-		state, err := tvm.PrepareAccount(empty, to)
-		if err != nil {
-			return false, fmt.Errorf("preparing account: %w", err)
-		}
-		a = &account{state: state}
-		c.accounts[to.StringRaw()] = a
-	}
-	return c.execute(a, to, q)
-}
-
-func receiver(m *tlb.Message) *address.Address {
-	if m.MsgType == tlb.MsgTypeInternal {
-		return m.AsInternal().DstAddr
-	}
-	return m.AsExternalIn().DstAddr
-}
-
-func (c *Chain) receive(a *account, q queued) error {
-	in := q.msg.Message().AsInternal()
-	a.held.Add(a.held, in.Amount.Nano())
-	c.fees.Add(c.fees, in.FwdFee.Nano())
-	c.record(q, Transaction{Received: true})
-	return nil
-}
-
-func (c *Chain) execute(a *account, to *address.Address, q queued) (bool, error) {
-	if err := c.freshBlock(); err != nil {
-		return false, err
-	}
-	r, err := c.vm.EmulateTransaction(c.block, a.state, q.msg, tvm.TransactionOptions{AccountStorageStat: a.stat, LogicalTime: int64(c.lt), TraceHook: c.trace})
-	if err != nil {
-		return false, fmt.Errorf("running %s: %w", c.NameOf(to), err)
-	}
-	if r.TransactionCell == nil {
-		if q.msg.Message().MsgType == tlb.MsgTypeInternal {
-			return false, fmt.Errorf("running %s: an internal message was not processed", c.NameOf(to))
-		}
-		c.record(q, Transaction{Refused: true, Exit: int(r.ExitCode)})
-		return false, nil
-	}
-	tx, err := r.ParseTransaction()
-	if err != nil {
-		return false, fmt.Errorf("running %s: %w", c.NameOf(to), err)
-	}
-	if q.msg.Message().MsgType == tlb.MsgTypeInternal {
-		c.fees.Add(c.fees, q.msg.Message().AsInternal().FwdFee.Nano())
-	}
-	c.fees.Add(c.fees, tx.TotalFees.Coins.Nano())
-	a.state, a.stat = r.NextAccount, r.AccountStorageStat
-	at := c.record(q, describe(r, tx))
-	for _, o := range r.OutMessages {
-		if o.Msg.MsgType != tlb.MsgTypeInternal {
-			continue
-		}
-		if err := c.push(o.Cell, at); err != nil {
-			return false, err
-		}
-	}
-	return true, nil
-}
-
-func (c *Chain) freshBlock() error {
-	if c.block != nil && c.block.Now() == c.Now && uint64(c.block.BlockLT()) == c.lt {
-		return nil
-	}
-	block, err := c.config.NewBlockContext(tvm.BlockOptions{Now: c.Now, BlockLT: int64(c.lt), RandSeed: make([]byte, 32)})
-	if err != nil {
-		return fmt.Errorf("preparing block: %w", err)
-	}
-	c.block = block
-	return nil
 }
 
 // Check says whether coins on accounts and in flight plus all fees equal what was minted.
@@ -390,42 +187,4 @@ func (c *Chain) Check() error {
 		return fmt.Errorf("checking the books: minted %s, found %s", c.minted, sum)
 	}
 	return nil
-}
-
-// Get runs a get method; the result's first value comes first.
-func (c *Chain) Get(at *address.Address, method string, args ...*big.Int) ([]any, error) {
-	a := c.accounts[at.StringRaw()]
-	if a == nil || a.state == nil || c.Data(at) == nil {
-		return nil, fmt.Errorf("running %s: no contract there", method)
-	}
-	s := vm.NewStack()
-	for _, arg := range args {
-		if err := s.PushInt(arg); err != nil {
-			return nil, err
-		}
-	}
-	if err := s.PushSmallInt(int64(tlb.MethodNameHash(method))); err != nil {
-		return nil, err
-	}
-	c7 := tuple.NewTupleValue(tuple.NewTupleValue(big.NewInt(0x076ef1ea), big.NewInt(0), big.NewInt(0), big.NewInt(int64(c.Now)), big.NewInt(0), big.NewInt(0), big.NewInt(0), nil, cell.BeginCell().MustStoreAddr(at).ToSlice()))
-	r, err := c.vm.ExecuteGetMethod(c.Code(at), c.Data(at), c7, vm.GasWithLimit(getGas), s, tvm.ExecutionConfig{Config: c.config})
-	if err != nil {
-		return nil, fmt.Errorf("running %s: %w", method, err)
-	}
-	if r.ExitCode != 0 {
-		return nil, fmt.Errorf("running %s: exit %d", method, r.ExitCode)
-	}
-	return results(r.Stack)
-}
-
-func results(s *vm.Stack) ([]any, error) {
-	out := make([]any, s.Len())
-	for i := range out {
-		v, err := s.PopAny()
-		if err != nil {
-			return nil, errors.Join(errors.New("reading result"), err)
-		}
-		out[len(out)-1-i] = v
-	}
-	return out, nil
 }

@@ -27,18 +27,19 @@ type measured struct {
 }
 
 // gasTable measures every hot operation and its far side on one chain.
-func gasTable(t testing.TB, version uint32) []measured {
-	p := play{newWorldOn(t, newChain(t, version), ourParams()), t}
+func gasTable(tb testing.TB, version uint32) []measured {
+	tb.Helper()
+	p := play{newWorldOn(tb, newChain(tb, version), ourParams()), tb}
 	alice, bob := p.addClient("alice"), p.addWorker("bob")
 	var out []measured
 	take := func(name, to string, op bind.Op, reference uint64) {
-		t.Helper()
+		tb.Helper()
 		tx, err := p.Find(contractstest.Match{To: to, Op: &op})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if !tx.OK() {
-			t.Fatalf("%s did not work:\n%s", name, p.Tree())
+			tb.Fatalf("%s did not work:\n%s", name, p.Tree())
 		}
 		var spent bind.Nano
 		for _, tx := range p.Log {
@@ -64,7 +65,7 @@ func gasTable(t testing.TB, version uint32) []measured {
 	take("client withdraw: proxy side", "proxy", bind.OpClientNote, 11506)
 	p.do(p.Tell(p.Owner, p.Proxy, ton, &bind.ProxyPayout{QueryID: 1, Excess: p.Owner}))
 	take("proxy payout", "proxy", bind.OpProxyPayout, 6845)
-	closing := play{p.Clone(), t}
+	closing := play{p.Clone(), tb}
 	closing.do(closing.TopUp(alice, ton))
 	save := p
 	p = closing
@@ -85,12 +86,12 @@ func gasTable(t testing.TB, version uint32) []measured {
 	p.do(err)
 	p.do(p.Tell(p.Owner, p.Proxy, ton, &bind.ProxyCommit{Signed: signed}))
 	take("commit", "proxy", bind.OpProxyCommit, 0)
-	worst(t, p, take)
+	worst(p, take)
 	return out
 }
 
 // worst adds the paths that only our contracts have: unpaid replies and retries.
-func worst(t testing.TB, p play, take func(name, to string, op bind.Op, reference uint64)) {
+func worst(p play, take func(name, to string, op bind.Op, reference uint64)) {
 	bob := p.Workers[0]
 	p.do(p.Payout(bob, 1_000_000))
 	take("worker payout, mostly unpaid: proxy side", "proxy", bind.OpWorkerNote, 0)

@@ -103,10 +103,10 @@ func addresses() cmp.Option {
 	})
 }
 
-func compare[T any](t testing.TB, want, got T) {
-	t.Helper()
+func compare[T any](tb testing.TB, want, got T) {
+	tb.Helper()
 	if diff := cmp.Diff(want, got, addresses()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+		tb.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -118,7 +118,7 @@ func TestTopUpThatBounces(t *testing.T) {
 	alice, err := bind.NewClient(p.Params, nowhere.Address, p.Actor("alice"), p.PublicKey())
 	p.do(err)
 	p.Name(alice.Address, "client0")
-	p.do(p.World.Send(contractstest.Message{From: p.Actor("alice"), To: alice.Address, Value: ton, NoBounce: true, Init: &alice}))
+	p.do(p.Send(contractstest.Message{From: p.Actor("alice"), To: alice.Address, Value: ton, NoBounce: true, Init: &alice}))
 	held := p.Balance(p.Actor("alice"))
 	p.do(p.Tell(p.Actor("alice"), alice, 4*ton, &bind.ClientTopUp{QueryID: 1, Amount: 3 * ton, Excess: p.Actor("alice")}))
 	same(t, "balance", p.client(alice).Balance, 0)
@@ -212,7 +212,7 @@ func TestCounterCannotRestart(t *testing.T) {
 	p.do(p.Payout(bob, 1000))
 	p.do(p.LastPayout(bob, 2000))
 	p.Now += 10 * 365 * 86400
-	p.do(p.World.Send(contractstest.Message{From: p.Actor("mallory"), To: bob.Address, Value: 3 * ton / 10, NoBounce: true, Init: &bob}))
+	p.do(p.Send(contractstest.Message{From: p.Actor("mallory"), To: bob.Address, Value: 3 * ton / 10, NoBounce: true, Init: &bob}))
 	same(t, "counter", p.worker(bob).Tokens, 2000)
 	same(t, "state", p.worker(bob).State, bind.Closed)
 	p.do(p.Payout(bob, 2000))
@@ -225,7 +225,7 @@ func TestDerivation(t *testing.T) {
 	if longRun() {
 		rounds = 3000
 	}
-	rng := rand.New(rand.NewPCG(10, 10)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(10, 10))
 	for range rounds {
 		params := bind.Params{
 			StructVersion: uint8(3 + rng.IntN(3)), ParamsVersion: rng.Uint32(), UniqueID: rng.Uint32(), IsTest: rng.IntN(2) == 0,
@@ -262,11 +262,10 @@ func TestUnknownStructVersion(t *testing.T) {
 		p.do(err)
 		odd := bind.Instance{Code: bob.Code, Data: b, Address: at}
 		p.Name(at, "odd worker")
-		p.do(p.World.Send(contractstest.Message{From: p.Actor("bob"), To: at, Value: ton, NoBounce: true, Init: &odd}))
+		p.do(p.Send(contractstest.Message{From: p.Actor("bob"), To: at, Value: ton, NoBounce: true, Init: &odd}))
 		signed, err := p.Signed(bind.OpWorkerPayout, odd, 5, p.Actor("bob"))
 		p.do(err)
 		p.do(p.Tell(p.Actor("bob"), odd, ton, &bind.WorkerPayout{Signed: signed}))
 		p.exit("odd worker", 1008)
 	}
 }
-

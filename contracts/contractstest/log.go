@@ -139,7 +139,7 @@ func (c *Chain) record(q queued, t Transaction) int {
 			s, err := in.Body.BeginParse()
 			if err == nil {
 				op, err := s.LoadUInt(32)
-				t.Op, t.HasOp = bind.Op(op), err == nil
+				t.Op, t.HasOp = bind.Op(op), err == nil //nolint:gosec // 32 bits
 			}
 		}
 	} else {
@@ -151,7 +151,7 @@ func (c *Chain) record(q queued, t Transaction) int {
 
 // describe takes the phases out of a transaction.
 func describe(r *tvm.TransactionExecutionResult, tx *tlb.Transaction) Transaction {
-	t := Transaction{Exit: int(r.ExitCode), Gas: uint64(r.GasUsed), Fees: bind.Nano(tx.TotalFees.Coins.Nano().Uint64()), Out: len(r.OutMessages)}
+	t := Transaction{Exit: int(r.ExitCode), Gas: uint64(max(0, r.GasUsed)), Fees: bind.Nano(tx.TotalFees.Coins.Nano().Uint64()), Out: len(r.OutMessages)}
 	d, ok := tx.Description.(tlb.TransactionDescriptionOrdinary)
 	if !ok {
 		return t

@@ -48,9 +48,9 @@ func TestInvariants(t *testing.T) {
 }
 
 // newTemplate is a proxy with two clients and two workers.
-func newTemplate(t testing.TB) *contractstest.World {
-	t.Helper()
-	p := newPlay(t, ourParams())
+func newTemplate(tb testing.TB) *contractstest.World {
+	tb.Helper()
+	p := newPlay(tb, ourParams())
 	for _, name := range []string{"alice", "mallory"} {
 		p.addClient(name)
 	}
@@ -90,7 +90,7 @@ func runSequence(template *contractstest.World, seed uint64) error {
 	if err != nil {
 		return err
 	}
-	s := &sequence{books: b, rng: rand.New(rand.NewPCG(seed, 4)), signed: make([]uint64, len(w.Workers))} //nolint:gosec // a seed, not a secret
+	s := &sequence{books: b, rng: rand.New(rand.NewPCG(seed, 4)), signed: make([]uint64, len(w.Workers))}
 	if err := s.run(); err != nil {
 		return fmt.Errorf("sequence %d (honest %v): %w\nsteps:\n%s\ntransactions:\n%s", seed, b.honest, err, strings.Join(s.steps, "\n"), w.Tree())
 	}

@@ -21,10 +21,10 @@ type registry struct {
 	want  bind.RootStorage
 }
 
-func newRegistry(t testing.TB, structVersion uint8) *registry {
-	t.Helper()
-	c := newChain(t, 12)
-	r := &registry{Chain: c, t: t, owner: c.Actor("owner")}
+func newRegistry(tb testing.TB, structVersion uint8) *registry {
+	tb.Helper()
+	c := newChain(tb, 12)
+	r := &registry{Chain: c, t: tb, owner: c.Actor("owner")}
 	c.Actor("stranger")
 	params := ourParams()
 	params.StructVersion = structVersion
@@ -282,7 +282,7 @@ func TestRootRefusals(t *testing.T) {
 func TestRootNobodyElse(t *testing.T) {
 	r := newRegistry(t, 4)
 	before := r.Data(r.at.Address).HashKey()
-	rng := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(1, 1))
 	ops := bind.Operations()
 	for range 500 {
 		b := head(ops[rng.IntN(len(ops))].Op, rng.Uint64())

@@ -20,25 +20,25 @@ const ton = contractstest.TON
 // longRun says whether the expensive group of the chain's tests was asked for.
 func longRun() bool { return slices.Contains(strings.Split(os.Getenv("COCOON_TEST"), ","), "chain") }
 
-func newChain(t testing.TB, version uint32) *contractstest.Chain {
-	t.Helper()
+func newChain(tb testing.TB, version uint32) *contractstest.Chain {
+	tb.Helper()
 	c, err := contractstest.New(version)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
-func newWorld(t testing.TB, p bind.Params) *contractstest.World {
-	t.Helper()
-	return newWorldOn(t, newChain(t, 12), p)
+func newWorld(tb testing.TB, p bind.Params) *contractstest.World {
+	tb.Helper()
+	return newWorldOn(tb, newChain(tb, 12), p)
 }
 
-func newWorldOn(t testing.TB, c *contractstest.Chain, p bind.Params) *contractstest.World {
-	t.Helper()
+func newWorldOn(tb testing.TB, c *contractstest.Chain, p bind.Params) *contractstest.World {
+	tb.Helper()
 	w, err := contractstest.NewWorld(c, p)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return w
 }
@@ -48,19 +48,19 @@ func ourParams() bind.Params {
 }
 
 // liveParams hold the code that the existing network runs, from its root.
-func liveParams(t testing.TB) bind.Params {
-	t.Helper()
+func liveParams(tb testing.TB) bind.Params {
+	tb.Helper()
 	var v struct {
 		BOC string `json:"boc_hex"`
 	}
-	golden.JSON(t, "contracts/mainnet_root.json", &v)
-	data, err := cell.FromBOC(golden.Hex(t, v.BOC))
+	golden.JSON(tb, "contracts/mainnet_root.json", &v)
+	data, err := cell.FromBOC(golden.Hex(tb, v.BOC))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	root, err := bind.ParseRoot(data)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return contractstest.DefaultParams(4, root.Params.Proxy, root.Params.Worker, root.Params.Client)
 }
@@ -71,7 +71,10 @@ type play struct {
 	t testing.TB
 }
 
-func newPlay(t testing.TB, p bind.Params) play { return play{newWorld(t, p), t} }
+func newPlay(tb testing.TB, p bind.Params) play {
+	tb.Helper()
+	return play{newWorld(tb, p), tb}
+}
 
 func (p play) do(err error) {
 	p.t.Helper()
@@ -140,10 +143,10 @@ func (p play) proxy() bind.ProxyStorage {
 	return s
 }
 
-func same[T comparable](t testing.TB, what string, got, want T) {
-	t.Helper()
+func same[T comparable](tb testing.TB, what string, got, want T) {
+	tb.Helper()
 	if got != want {
-		t.Errorf("%s is %v, want %v", what, got, want)
+		tb.Errorf("%s is %v, want %v", what, got, want)
 	}
 }
 

@@ -32,9 +32,9 @@ type stage struct {
 }
 
 // newStage brings the contracts into a state. Counters stand at 10, one client has money in the pool.
-func newStage(t testing.TB, p bind.Params, state bind.State) *stage {
-	t.Helper()
-	s := &stage{play: newPlay(t, p)}
+func newStage(tb testing.TB, p bind.Params, state bind.State) *stage {
+	tb.Helper()
+	s := &stage{play: newPlay(tb, p)}
 	s.client, s.worker = s.addClient("alice"), s.addWorker("bob")
 	bystander := s.addClient("carol")
 	s.do(s.IncreaseStake(5 * ton))
@@ -241,7 +241,7 @@ func (s *stage) send(r row, who string, v variant) int {
 	if v.tail {
 		body.MustStoreUInt(1, 1)
 	}
-	one.do(one.World.Send(message(from, to.Address, v.value, body.EndCell())))
+	one.do(one.Send(message(from, to.Address, v.value, body.EndCell())))
 	tx := one.Log[0]
 	if tx.Action != 0 {
 		return -tx.Action
@@ -333,7 +333,7 @@ func TestRefusalsCostGasOnly(t *testing.T) {
 			one := &stage{play{s.Clone(), t}, s.client, s.worker, contractstest.KeyOf("other"), false}
 			to, from := one.at(r.to), one.Actor("stranger")
 			before, held := one.Data(to.Address).HashKey(), one.Balance(from)
-			one.do(one.World.Send(message(from, to.Address, ton, r.body(one, from).EndCell())))
+			one.do(one.Send(message(from, to.Address, ton, r.body(one, from).EndCell())))
 			if one.Data(to.Address).HashKey() != before {
 				t.Errorf("a refused message changed the contract\n%s", one.Tree())
 			}
