@@ -120,6 +120,7 @@ func (a *attempt) connect(ctx context.Context, raw net.Conn) (*Conn, error) {
 		return nil, err
 	}
 	conn := &Conn{Conn: secured, Peer: *a.peer, raw: raw}
+	a.peer = nil // the TLS configuration keeps a for as long as the connection lives, and needs it no more
 	if !a.fresh {
 		return conn, nil
 	}
