@@ -115,8 +115,8 @@ func queueOf(tb testing.TB, c *Chain, workchain int32) *cell.Cell {
 	return st.Queue
 }
 
-// golden are the hashes of a deterministic chain's blocks: they change when a layout, an order or a price does.
-type golden struct {
+// goldenHashes are the hashes of a deterministic chain's blocks: they change when a layout, an order or a price does.
+type goldenHashes struct {
 	Blocks []goldenBlock `json:"blocks"`
 }
 
@@ -151,9 +151,9 @@ func script(tb testing.TB, c *Chain) {
 	step(tb, c, 2)
 }
 
-func goldenOf(tb testing.TB, c *Chain) golden {
+func goldenOf(tb testing.TB, c *Chain) goldenHashes {
 	tb.Helper()
-	var g golden
+	var g goldenHashes
 	for s := range c.head.Master.Ref.Seqno + 1 {
 		t, err := c.tickAt(s)
 		if err != nil {
@@ -183,7 +183,7 @@ func TestDeterministicChainHasGoldenHashes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var want golden
+		var want goldenHashes
 		if err := json.Unmarshal(raw, &want); err != nil {
 			t.Fatal(err)
 		}

@@ -103,7 +103,7 @@ func (c *Chain) pay(m *tlb.InternalMessage) error {
 	if err != nil {
 		return err
 	}
-	e.since = c.head.Master.Header.Time
+	e.keep = true
 	c.pool.waiting = append(c.pool.waiting, e) // past the limits and faults for strangers' messages
 	return nil
 }

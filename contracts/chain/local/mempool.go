@@ -35,6 +35,7 @@ type external struct {
 	dst   *address.Address
 	msg   *cell.Cell
 	since uint32 // block time of arrival
+	keep  bool   // the faucet's messages wait through time travel
 }
 
 func newMempool(o Options) mempool { return mempool{ttl: o.MessageTTL, perAccount: o.MaxPerAccount} }
@@ -69,7 +70,7 @@ func (m *mempool) take(now uint32, workchain int32, most int) []external {
 }
 
 func (m *mempool) expired(e external, now uint32) bool {
-	return time.Duration(int64(now)-int64(e.since))*time.Second > m.ttl
+	return !e.keep && time.Duration(int64(now)-int64(e.since))*time.Second > m.ttl
 }
 
 // settle removes messages that a block has seen.
