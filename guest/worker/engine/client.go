@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+const (
+	// idleTimeout is below the 5 s after which engines drop idle connections (inference.md section 12).
+	idleTimeout = 4 * time.Second
+	// maxHeader bounds the header of an answer (inference.md section 12).
+	maxHeader = 64 << 10
+	// maxIdle is how many connections wait for use; as many as requests may run.
+	maxIdle = 256
+	// abortTimeout bounds the request that aborts another.
+	abortTimeout = 2 * time.Second
+	// maxDrain is how much of an answer nobody wants is read to keep its connection.
+	maxDrain = 64 << 10
+)
+
+// ErrPath means that the path is not on the engine's list.
+var ErrPath = errors.New("the engine is not asked for this path")
+
+// ErrTooLarge means that an answer is larger than its bound.
+var ErrTooLarge = errors.New("the engine's answer is too large")
+
+// Request is one request to the engine.
+type Request struct {
+	Path, ContentType string
+	Body              []byte
+	// ID is ours: it lets the client repeat a request that died on a stale connection, and names it when it is aborted.
+	ID string
+	// Stream says that the answer is a stream of events.
+	Stream bool
+}
+
+// Response is an answer. Its Body must be closed; to close it before its end stops the engine's work.
+type Response struct {
+	Status      int
+	ContentType string
+	Header      http.Header
+	Body        io.ReadCloser
+}
+
+// Adapter talks to one engine.
+type Adapter struct {
+	cfg  *Config
+	http *http.Client
+}
+
+// New makes an adapter. Nothing is dialled before it is used.
+func New(cfg *Config) (*Adapter, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("making engine adapter: %w", err)
+	}
+	network, address := "tcp", cfg.Listen
+	if socket, ok := strings.CutPrefix(cfg.Listen, "unix:"); ok {
+		network, address = "unix", socket
+	}
+	var d net.Dialer
+	transport := &http.Transport{
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, network, address) },
+		IdleConnTimeout:        idleTimeout,
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdle,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+	return &Adapter{cfg: cfg, http: &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // an engine sends nobody elsewhere
+	}}, nil
+}
+
+// Config is what the adapter was made with; it is not to be changed.
+func (a *Adapter) Config() *Config { return a.cfg }
+
+// Close drops idle connections.
+func (a *Adapter) Close() { a.http.CloseIdleConnections() }
+
+// Do puts a request to the engine. The answer's status may be any; ctx ends the engine's work on it.
+func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
+	if !a.cfg.allows(r.Path) {
+		return nil, fmt.Errorf("asking engine: %w", ErrPath)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine"+r.Path, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, fmt.Errorf("asking engine: %w", err)
+	}
+	req.Header.Set("Content-Type", r.ContentType)
+	req.Header.Set("Idempotency-Key", r.ID) // Go repeats a POST on a stale connection only with it
+	req.Header.Set("User-Agent", "")
+	if r.Stream {
+		req.Header.Set("Accept", "text/event-stream")
+	}
+	res, err := a.http.Do(req)
+	if err != nil {
+		a.abort(ctx, r.ID)
+		return nil, fmt.Errorf("asking engine: %w", err)
+	}
+	if encoding := res.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		_ = res.Body.Close()
+		return nil, errors.New("asking engine: its answer is encoded although nobody asked for that")
+	}
+	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	out := &Response{Status: res.StatusCode, ContentType: strings.ToLower(strings.TrimSpace(kind)), Header: http.Header{}}
+	if !a.cfg.StripHeaders {
+		out.Header = passed(res.Header)
+	}
+	body := io.ReadCloser(&watched{ReadCloser: res.Body, abort: func() { a.abort(ctx, r.ID) }})
+	if r.Stream && a.cfg.StreamFormat == "ndjson" && out.ContentType != "text/event-stream" && out.Status == http.StatusOK {
+		out.ContentType, body = "text/event-stream", newEvents(body)
+	}
+	out.Body = body
+	return out, nil
+}
+
+// passed keeps headers that belong to the answer and not to the connection.
+func passed(h http.Header) http.Header {
+	out := h.Clone()
+	for _, word := range h.Values("Connection") {
+		for name := range strings.SplitSeq(word, ",") {
+			out.Del(strings.TrimSpace(name))
+		}
+	}
+	for _, name := range []string{
+		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+		"Content-Length", "Content-Type", "Set-Cookie", "Date", "Server",
+	} {
+		out.Del(name)
+	}
+	return out
+}
+
+// watched tells an engine that does not notice a closed connection.
+type watched struct {
+	io.ReadCloser
+	ended bool
+	abort func()
+}
+
+// Read notes the end.
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	w.ended = w.ended || errors.Is(err, io.EOF)
+	return n, err
+}
+
+// Close closes the answer, and with it the engine's work.
+func (w *watched) Close() error {
+	err := w.ReadCloser.Close()
+	if !w.ended {
+		w.abort()
+	}
+	return err
+}
+
+// abort asks the engine to drop a request, where engine.toml says that closing is not enough.
+func (a *Adapter) abort(ctx context.Context, id string) {
+	if a.cfg.Cancel.Abort.Path == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
+	defer cancel()
+	body := strings.ReplaceAll(a.cfg.Cancel.Abort.Body, "{request_id}", id)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine"+a.cfg.Cancel.Abort.Path, strings.NewReader(body))
+	if err != nil {
+		return
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if res, err := a.http.Do(req); err == nil { // an engine that is gone has nothing to abort
+		_, _ = io.CopyN(io.Discard, res.Body, maxDrain)
+		_ = res.Body.Close()
+	}
+}
+
+// Health asks the health path once.
+func (a *Adapter) Health(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, a.timeout())
+	defer cancel()
+	_, err := a.get(ctx, a.cfg.Health.Path, http.StatusOK, maxDrain)
+	if err != nil {
+		return fmt.Errorf("checking engine: %w", err)
+	}
+	return nil
+}
+
+func (a *Adapter) timeout() time.Duration { return time.Duration(a.cfg.Health.Timeout) }
+
+// Ready returns once the engine answers, and has completed a short text where engine.toml asks for that. It waits until
+// ctx ends, or as long as engine.toml says.
+func (a *Adapter) Ready(ctx context.Context) error {
+	if limit := time.Duration(a.cfg.Ready.Timeout); limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	tick := time.NewTicker(time.Duration(a.cfg.Health.Interval))
+	defer tick.Stop()
+	for {
+		err := a.readyOnce(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for engine: %w", err)
+		case <-tick.C:
+		}
+	}
+}
+
+func (a *Adapter) readyOnce(ctx context.Context) error {
+	r := a.cfg.Ready
+	if r.Path != "" {
+		ask, cancel := context.WithTimeout(ctx, a.timeout())
+		_, err := a.get(ask, r.Path, r.Expect, maxDrain)
+		cancel()
+		if err != nil {
+			return err
+		}
+	}
+	if r.Then != "completion" {
+		return nil
+	}
+	return a.complete(ctx)
+}
+
+// complete asks for a few tokens: an engine that loads a model but cannot run it is not ready.
+func (a *Adapter) complete(ctx context.Context) error {
+	const path = "/v1/completions"
+	if !a.cfg.allows(path) {
+		return nil
+	}
+	body := fmt.Sprintf(`{"model":%q,"prompt":"hi","max_tokens":2,"temperature":0}`, a.cfg.Model)
+	res, err := a.Do(ctx, Request{Path: path, ContentType: "application/json", Body: []byte(body), ID: "ready"})
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close() //nolint:errcheck // read side
+	if _, err := readAll(res.Body, maxDrain); err != nil {
+		return err
+	}
+	if res.Status != http.StatusOK {
+		return fmt.Errorf("the first completion: status %d", res.Status)
+	}
+	return nil
+}
+
+// Models lists what the engine calls its models, as it says it.
+func (a *Adapter) Models(ctx context.Context) ([]byte, error) {
+	if a.cfg.ModelsPath == "" {
+		return nil, errors.New("listing models: engine.toml names no path")
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout())
+	defer cancel()
+	return a.get(ctx, a.cfg.ModelsPath, http.StatusOK, maxMetrics)
+}
+
+func (a *Adapter) get(ctx context.Context, path string, want int, limit int64) (out []byte, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://engine"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := a.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, res.Body.Close()) }()
+	if out, err = readAll(res.Body, limit); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if res.StatusCode != want {
+		return nil, fmt.Errorf("%s: status %d", path, res.StatusCode)
+	}
+	return out, nil
+}
+
+// readAll reads a bounded body to its end.
+func readAll(r io.Reader, limit int64) ([]byte, error) {
+	out, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(out)) > limit {
+		err = ErrTooLarge
+	}
+	return out, err
+}
+
+// ReadAll reads an answer that is not a stream, up to a limit.
+func (r *Response) ReadAll(limit int64) ([]byte, error) { return readAll(r.Body, limit) }

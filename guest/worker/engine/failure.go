@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/jsonscan"
+)
+
+// retryAfter is the advice when an engine is full and says nothing itself.
+const retryAfter = time.Second
+
+// Failure says what an engine's error answer means in our own words: engines put numbers where the API has strings, and
+// their messages may quote the prompt.
+func (c *Config) Failure(status int, body []byte) *api.Error {
+	text := strings.ToLower(errorText(body))
+	for _, phrase := range c.Errors.Context {
+		if strings.Contains(text, strings.ToLower(phrase)) {
+			return &api.Error{Code: api.ContextLength, Message: "the prompt and the answer that was asked for do not fit into the model's context; send less or ask for less"}
+		}
+	}
+	switch {
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return &api.Error{Code: api.RateLimitExceeded, Message: "the engine is overloaded; try again later", RetryAfter: retryAfter}
+	case status >= 400 && status < 500:
+		return &api.Error{Code: api.InvalidValue, Message: "the engine refuses this request; check the fields against the model's abilities"}
+	}
+	return &api.Error{Code: api.EngineError, Message: "the engine could not answer this request"}
+}
+
+// errorText is what an error object says: type, code and message, in whichever of the known shapes.
+func errorText(body []byte) string {
+	doc, err := jsonscan.Check(body)
+	if err != nil {
+		return ""
+	}
+	if inner, ok := doc.Get("error"); ok && inner.Kind() == jsonscan.Object {
+		doc = inner
+	}
+	var text strings.Builder
+	for _, key := range []string{"type", "code", "message"} {
+		v, _ := doc.Get(key)
+		if s, ok := v.Text(); ok {
+			text.WriteString(s)
+			text.WriteByte('\n')
+		}
+	}
+	return text.String()
+}
