@@ -47,7 +47,9 @@ const (
 var files embed.FS
 
 // Contracts are the names of the contracts: NAME.tolk becomes NAME.boc.
-func Contracts() []string { return []string{"client", "proxy", "root", "wallet", "worker"} }
+func Contracts() []string {
+	return []string{"agreement", "client", "farm", "governor", "proxy", "root", "wallet", "worker"}
+}
 
 // Artifact is a compiled contract.
 type Artifact struct {

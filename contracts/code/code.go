@@ -33,6 +33,15 @@ func Worker() *cell.Cell { return load("worker") }
 // Wallet is the wallet's code.
 func Wallet() *cell.Cell { return load("wallet") }
 
+// Governor is the code of a root's governor.
+func Governor() *cell.Cell { return load("governor") }
+
+// Agreement is the code of a workload agreement.
+func Agreement() *cell.Cell { return load("agreement") }
+
+// Farm is the code of a registry of farms.
+func Farm() *cell.Cell { return load("farm") }
+
 // load reads an embedded bag of cells. It cannot fail for what is embedded; a test holds it to that.
 func load(name string) *cell.Cell {
 	boc, err := files.ReadFile(name + ".boc")
@@ -62,7 +71,7 @@ const (
 
 // Identity is what a code hash stands for.
 type Identity struct {
-	Contract string // root, proxy, client, worker or wallet
+	Contract string // root, proxy, client, worker, wallet, governor, agreement or farm
 	Origin   Origin
 }
 
