@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"cocoon/measure/ratls"
@@ -16,25 +19,62 @@ type connection struct {
 	ticket *ticket
 	// near is the accepted socket: the peer's on a reverse port, the local program's on the others.
 	near *socket
+	// spawn starts a goroutine that the router waits for.
+	spawn func(func())
+	// ends is what happens at the connection's end, the latest first.
+	ends []func()
+	// flowing says that a session has taken over: it calls end.
+	flowing bool
 }
 
-func (c *connection) serve(ctx context.Context) error {
+// atEnd adds what happens at the end.
+func (c *connection) atEnd(f func()) { c.ends = append(c.ends, f) }
+
+// closeAtEnd closes a socket at the end, and aborts it when ctx ends before.
+func (c *connection) closeAtEnd(ctx context.Context, s *socket) {
+	stop := context.AfterFunc(ctx, s.abort)
+	c.atEnd(func() {
+		stop()
+		_ = s.Close() // whoever cares has ended its stream
+	})
+}
+
+// run takes the connection through its stages, and to its end unless a session takes over.
+func (c *connection) run(ctx context.Context) {
+	var err error
+	defer func() {
+		if p := recover(); p != nil {
+			c.metrics.panics.Inc()
+			c.router.deps.Log.Error("Connection panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			c.flowing = false
+		}
+		if !c.flowing {
+			c.end(err)
+		}
+	}()
+	c.closeAtEnd(ctx, c.near)
 	if c.port.Kind == Reverse {
-		return c.inward(ctx)
+		err = c.inward(ctx)
+	} else {
+		err = c.outward(ctx)
 	}
-	return c.outward(ctx)
+}
+
+func (c *connection) end(err error) {
+	for _, f := range slices.Backward(c.ends) {
+		f()
+	}
+	if err != nil {
+		c.router.deps.Log.Debug("Connection ended", slog.String("listener", c.metrics.name), slog.String("peer", c.near.RemoteAddr().String()), slog.Any("err", err))
+	}
 }
 
 // inward leads a peer to the service inside, which is dialled when the peer has been admitted and not before.
 func (c *connection) inward(ctx context.Context) error {
 	conn, err := c.server.Handshake(ctx, c.near)
-	c.metrics.outcome(string(ratls.CodeOf(err)))
-	if err != nil {
+	if err := c.admitted(conn, err); err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // takes it off the registry; the streams have ended
-	c.ticket.established()
-	c.router.models.note(conn.Peer.Verdict.Quote)
 	if serve := c.router.deps.Handlers[c.port.Listen]; serve != nil {
 		serve(ctx, conn)
 		return nil
@@ -45,13 +85,24 @@ func (c *connection) inward(ctx context.Context) error {
 		c.near.abort()
 		return err
 	}
-	defer inner.Close() //nolint:errcheck // see above
-	defer context.AfterFunc(ctx, inner.abort)()
+	c.closeAtEnd(ctx, inner)
 	first, err := c.first(nil, conn, addressOf(c.near.RemoteAddr()), addressOf(inner.RemoteAddr()))
 	if err != nil {
 		return err
 	}
 	return c.join(ctx, inner, c.near, conn, first)
+}
+
+// admitted counts how a handshake ended. A connection that stands leaves the registry at its end.
+func (c *connection) admitted(conn *ratls.Conn, err error) error {
+	c.metrics.outcome(string(ratls.CodeOf(err)))
+	if err != nil {
+		return err
+	}
+	c.atEnd(func() { _ = conn.Close() }) // the streams have ended
+	c.ticket.established()
+	c.router.models.note(conn.Peer.Verdict.Quote)
+	return nil
 }
 
 // outward leads a local program to a peer.
@@ -65,8 +116,7 @@ func (c *connection) outward(ctx context.Context) error {
 		c.metrics.outcome(string(ratls.CodeDial))
 		return errors.Join(err, c.reply(ctx, replyTo(err)))
 	}
-	defer peer.Close() //nolint:errcheck // whoever cares has ended its stream
-	defer context.AfterFunc(ctx, peer.abort)()
+	c.closeAtEnd(ctx, peer)
 	if c.port.Reply == Early {
 		if err := c.reply(ctx, replyGranted); err != nil {
 			return err
@@ -74,16 +124,12 @@ func (c *connection) outward(ctx context.Context) error {
 	}
 	target := addressOf(peer.RemoteAddr())
 	conn, err := c.router.dialer(c.metrics, policyName, &c.port.Limits, c.port.MaxDifficulty).Handshake(ctx, peer)
-	c.metrics.outcome(string(ratls.CodeOf(err)))
-	if err != nil {
+	if err := c.admitted(conn, err); err != nil {
 		if c.port.Reply == Late {
 			err = errors.Join(err, c.reply(ctx, replyTo(err)))
 		}
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // takes it off the registry; the streams have ended
-	c.ticket.established()
-	c.router.models.note(conn.Peer.Verdict.Quote)
 	var head []byte
 	if c.port.Kind == SOCKS5 && c.port.Reply == Late {
 		head = replyMessage(replyGranted, addressOf(c.near.LocalAddr()))
@@ -156,14 +202,21 @@ func (c *connection) first(head []byte, conn *ratls.Conn, source, destination ne
 	return preambleOf(&conn.Peer, source, destination).Append(head, c.router.cfg.Preamble)
 }
 
-// join moves bytes between the local side and the peer until both have ended.
+// join moves bytes between the local side and the peer until both have ended, without this goroutine.
 func (c *connection) join(ctx context.Context, local, peer *socket, conn *ratls.Conn, first []byte) error {
 	if len(first) > 0 {
 		if err := local.SetWriteDeadline(deadline(ctx, c.port.Limits.Preamble)); err != nil {
 			return err
 		}
 	}
-	return pipe(plain(local), secured(conn.Conn, peer), first, c.metrics.in, c.metrics.out)
+	// All findings of an admitted peer are good; an idle session need not keep their words.
+	conn.Peer.Verdict.Findings = nil
+	s := &session{
+		local: plain(local), peer: secured(conn.Conn, peer), first: first, in: c.metrics.in, out: c.metrics.out, ended: c.end,
+	}
+	c.flowing = true
+	s.start(c.spawn)
+	return nil
 }
 
 // deadline is the moment a limit from now, by the clock that sockets go by; Deps.Now may be another.

@@ -61,12 +61,32 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	m := td.Measurements()
-	judge, err := ratls.NewJudge(ratls.JudgeConfig{Verifier: dcap.NewVerifier(platform.Roots(), 16), Collateral: platform, Now: time.Now})
+	judge, err := ratls.NewJudge(ratls.JudgeConfig{Verifier: dcap.NewVerifier(platform.Roots(), 16), Collateral: &shelf{source: platform}, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	id := platform.RootID()
 	return &world{platform: platform, td: td, judge: judge, image: tdx.ImageHash(&m).String(), root: tdxHex(id[:])}
+}
+
+// shelf opens collateral once, as the cache of a process does.
+type shelf struct {
+	source ratls.CollateralSource
+	mu     sync.Mutex
+	held   *dcap.Collateral
+}
+
+func (s *shelf) Collateral(ctx context.Context, p dcap.Platform) (*dcap.Collateral, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		c, err := s.source.Collateral(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		s.held = c
+	}
+	return s.held, nil
 }
 
 func tdxHex(b []byte) string { return hex.EncodeToString(b) }

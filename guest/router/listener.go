@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -112,19 +111,7 @@ func (l *listener) admit(ctx context.Context, conn net.Conn, open *sync.WaitGrou
 		s.abort()
 		return
 	}
-	open.Go(func() {
-		defer ticket.done()
-		defer s.Close() //nolint:errcheck // whoever cares has ended its stream
-		defer func() {
-			if p := recover(); p != nil {
-				l.metrics.panics.Inc()
-				l.router.deps.Log.Error("Connection panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
-			}
-		}()
-		defer context.AfterFunc(ctx, s.abort)()
-		c := &connection{listener: l, ticket: ticket, near: s}
-		if err := c.serve(ctx); err != nil {
-			l.router.deps.Log.Debug("Connection ended", slog.Int("port", int(l.port.Listen)), slog.String("peer", conn.RemoteAddr().String()), slog.Any("err", err))
-		}
-	})
+	c := &connection{listener: l, ticket: ticket, near: s, spawn: open.Go}
+	c.atEnd(ticket.done)
+	open.Go(func() { c.run(ctx) })
 }

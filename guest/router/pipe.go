@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"golang.org/x/sync/errgroup"
 )
 
 // bufferSize is how much one direction of a session moves at a time: four TLS records.
@@ -33,86 +33,134 @@ func secured(c *tls.Conn, s *socket) end { return end{c, s} }
 // errAborted marks a session that did not end with both streams' ends.
 var errAborted = errors.New("session aborted")
 
-// pipe moves bytes both ways until both streams have ended, or one broke; then both ends are closed. first is written
-// to local before anything from the peer, together with what has arrived already, under the write deadline that local
-// has.
-func pipe(local, peer end, first []byte, in, out *metrics.Counter) error {
-	var directions errgroup.Group
-	run := func(from, to end, head []byte, f *metrics.Counter) func() error {
-		return func() (err error) {
-			defer func() {
-				if p := recover(); p != nil {
-					err = fmt.Errorf("panic: %v", p)
-				}
-				if err != nil { // the other direction cannot go on alone
-					local.socket.abort()
-					peer.socket.abort()
-				}
-			}()
-			return copyStream(from, to, head, f)
-		}
-	}
-	directions.Go(run(local, peer, nil, out))
-	directions.Go(run(peer, local, first, in))
-	err := directions.Wait()
-	_ = local.socket.Close() // both streams have ended: there is nothing left to lose
-	_ = peer.socket.Close()
-	if err != nil {
-		return fmt.Errorf("%w: %w", errAborted, err)
-	}
-	return nil
+// session is two ends and the bytes that flow between them.
+type session struct {
+	local, peer end
+	// first is written to local before anything from the peer, together with what has arrived already, under the write
+	// deadline that local has.
+	first []byte
+	// in and out count bytes from the peer and to it.
+	in, out *metrics.Counter
+	// ended is called once, when both streams have ended or one broke, and both sockets are closed.
+	ended func(err error)
+
+	spawn   func(func())
+	mu      sync.Mutex
+	errs    []error
+	running int
 }
 
-// copyStream moves one direction and ends the stream at its end.
-func copyStream(from, to end, head []byte, f *metrics.Counter) error {
-	from.socket.eager = from.socket.pollable()
-	for {
-		ended, err := copyBurst(from, to, head, f)
-		if err != nil {
-			return err
+// direction is one of a session's two.
+type direction struct {
+	from, to end
+	count    *metrics.Counter
+	// head goes before everything else.
+	head []byte
+	// idle says that there is nothing to read yet.
+	idle bool
+}
+
+// start moves bytes both ways, in goroutines that spawn starts. The goroutine that made the connection, whose stack the
+// handshake has grown, can go.
+func (s *session) start(spawn func(func())) {
+	s.running, s.spawn = 2, spawn
+	spawn(func() { s.run(direction{from: s.local, to: s.peer, count: s.out}) })
+	spawn(func() { s.run(direction{from: s.peer, to: s.local, count: s.in, head: s.first}) })
+}
+
+// run moves one direction until its end, or until it has to wait. A new goroutine does that: the stack of one that has
+// done TLS never shrinks to the size of a fresh one, and most sessions wait most of the time.
+func (s *session) run(d direction) {
+	var err error
+	defer func() {
+		if p := recover(); p != nil {
+			err, d.idle = fmt.Errorf("panic: %v", p), false
 		}
-		if ended {
-			break
+		if d.idle {
+			return
 		}
-		head = nil
-		if err := from.socket.ready(); err != nil {
-			return err
+		if err != nil { // the other direction cannot go on alone
+			s.local.socket.abort()
+			s.peer.socket.abort()
+		}
+		s.finish(err)
+	}()
+	if d.idle {
+		d.idle = false
+		if err = d.from.socket.ready(); err != nil {
+			return
 		}
 	}
-	if err := to.conn.CloseWrite(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, net.ErrClosed) {
+	err = d.copy()
+	if errors.Is(err, errNotReady) {
+		d.head, d.idle, err = nil, true, nil
+		next := d
+		s.spawn(func() { s.run(next) })
+	}
+}
+
+// finish is called by both directions; the last one closes.
+func (s *session) finish(err error) {
+	s.mu.Lock()
+	if err != nil {
+		s.errs = append(s.errs, err)
+	}
+	s.running--
+	last, errs := s.running == 0, s.errs
+	s.mu.Unlock()
+	if !last {
+		return
+	}
+	_ = s.local.socket.Close() // both streams have ended: there is nothing left to lose
+	_ = s.peer.socket.Close()
+	if len(errs) > 0 {
+		s.ended(fmt.Errorf("%w: %w", errAborted, errors.Join(errs...)))
+		return
+	}
+	s.ended(nil)
+}
+
+// copy moves what arrives and ends the stream at its end; errNotReady says that nothing more has arrived.
+func (d *direction) copy() error {
+	d.from.socket.eager = d.from.socket.pollable()
+	if err := d.burst(); !errors.Is(err, io.EOF) {
+		return err
+	}
+	if err := d.to.conn.CloseWrite(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("ending a stream: %w", err)
 	}
 	return nil
 }
 
-// copyBurst moves what has arrived, with a buffer that it gives back before waiting for more.
-func copyBurst(from, to end, head []byte, f *metrics.Counter) (ended bool, err error) {
+// burst moves what has arrived, with a buffer that it gives back before anybody waits. It always returns an error.
+func (d *direction) burst() error {
 	buf := takeBuffer(&copyBuffers)
 	defer giveBuffer(&copyBuffers, buf)
 	for {
-		n := copy(*buf, head)
-		fill, err := readAll(from, (*buf)[n:])
+		n := copy(*buf, d.head)
+		fill, err := readAll(d.from, (*buf)[n:])
 		if n+fill > 0 {
-			if werr := writeOnce(to, (*buf)[:n+fill]); werr != nil {
-				return false, werr
+			if err := d.write((*buf)[:n+fill]); err != nil {
+				return err
 			}
-			f.Add(fill)
-			if head != nil { // the deadline of the preamble ends with it
-				head = nil
-				if err := to.socket.SetWriteDeadline(time.Time{}); err != nil {
-					return false, err
-				}
-			}
+			d.count.Add(fill)
 		}
-		switch {
-		case errors.Is(err, errNotReady):
-			return false, nil
-		case errors.Is(err, io.EOF):
-			return true, nil
-		case err != nil:
-			return false, err
+		if err != nil {
+			return err
 		}
 	}
+}
+
+// write writes a burst. The head has a deadline, which ends with it.
+func (d *direction) write(p []byte) error {
+	if err := writeOnce(d.to, p); err != nil {
+		return err
+	}
+	if d.head == nil {
+		return nil
+	}
+	d.head = nil
+	return d.to.socket.SetWriteDeadline(time.Time{})
 }
 
 // readAll fills p with what has arrived already; without a pollable socket with one Read.
