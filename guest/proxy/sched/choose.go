@@ -1,0 +1,211 @@
+package sched
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// RefusedError says why nobody serves a request. Its text starts as the network's clients expect (protocol.md section
+// 4.2).
+type RefusedError struct {
+	Kind Refusal
+	// Cheapest is the least coefficient of a free worker, for PriceLimit.
+	Cheapest int64
+	// RetryAfter is the estimated wait, for NotReady.
+	RetryAfter time.Duration
+}
+
+// Refusal is the kind of a refusal.
+type Refusal uint8
+
+// The refusals.
+const (
+	// UnknownModel: no worker was ever announced with it.
+	UnknownModel Refusal = iota
+	// NoWorkers: none that may serve it is connected.
+	NoWorkers
+	// NotReady: all are busy, and the queue is full or took too long.
+	NotReady
+	// PriceLimit: all that are free are dearer.
+	PriceLimit
+	// NoSession: none of the sessions that the request insists on.
+	NoSession
+	// NoFeature: none has the features that the request needs.
+	NoFeature
+)
+
+// Error is the text on the wire.
+func (e *RefusedError) Error() string {
+	switch e.Kind {
+	case UnknownModel:
+		return "unknown model"
+	case NoWorkers:
+		return "no workers for model"
+	case PriceLimit:
+		return fmt.Sprintf("can run this query with coefficient=%d", e.Cheapest)
+	case NoSession:
+		return "no worker with an accepted session"
+	case NoFeature:
+		return "no worker for model has the features that the request needs"
+	case NotReady:
+	}
+	return "no ready workers for model"
+}
+
+// waitable says whether waiting can help.
+func waitable(err error) bool {
+	refused, ok := errors.AsType[*RefusedError](err)
+	return ok && refused.Kind == NotReady
+}
+
+// try chooses among the workers that are free now. The caller holds the lock.
+func (s *Scheduler) try(r Request) (*Lease, error) {
+	now := s.cfg.Now()
+	free, err := s.eligible(r, now)
+	if err != nil {
+		return nil, err
+	}
+	w, reason := s.choose(r, free, now)
+	s.stats.Chosen[reason]++
+	w.take(r.Tokens, now)
+	return &Lease{
+		Worker: w.id, Coefficient: w.spec.Coefficient, Reason: reason,
+		scheduler: s, worker: w, tokens: r.Tokens, began: now,
+	}, nil
+}
+
+// eligible lists who could serve the request now, or says what stands in the way: the reason of the worker that came
+// closest.
+func (s *Scheduler) eligible(r Request, now time.Time) ([]*worker, error) {
+	var free []*worker
+	closest, cheapest := unknown, int64(math.MaxInt64)
+	for _, w := range s.workers {
+		if !serves(w.spec.Model, r.Model) {
+			continue
+		}
+		why := w.excluded(r, now)
+		if why == suitable {
+			free = append(free, w)
+			continue
+		}
+		s.stats.Excluded[why.String()]++
+		closest = max(closest, why)
+		if why == tooDear {
+			cheapest = min(cheapest, w.spec.Coefficient)
+		}
+	}
+	if len(free) > 0 {
+		slices.SortFunc(free, func(a, b *worker) int { return cmp.Compare(a.id, b.id) }) // the draw decides, not the map
+		return free, nil
+	}
+	if kind := closest.refusal(); kind != NotReady {
+		return nil, &RefusedError{Kind: kind, Cheapest: cheapest}
+	}
+	return nil, s.busy(r)
+}
+
+// busy is the refusal of a request for which waiting has not helped.
+func (s *Scheduler) busy(r Request) error {
+	wait := time.Second
+	for _, w := range s.workers {
+		if serves(w.spec.Model, r.Model) && w.enabled {
+			wait = max(wait, min(w.backlog(), maxWait))
+		}
+	}
+	return &RefusedError{Kind: NotReady, RetryAfter: wait}
+}
+
+// choose picks one of the free workers: the route's, or the better of two drawn at random.
+func (s *Scheduler) choose(r Request, free []*worker, now time.Time) (*worker, Reason) {
+	if len(free) == 1 {
+		return free[0], s.retry(r, OnlyOne)
+	}
+	if w := s.affine(r, free, now); w != nil {
+		return w, s.retry(r, Affinity)
+	}
+	i := s.intn(len(free))
+	j := s.intn(len(free) - 1)
+	if j >= i {
+		j++
+	}
+	a, b := free[i], free[j]
+	exploring := (a.spec.New || b.spec.New) && s.float() < explore
+	cheapest := free[0].spec.Coefficient
+	for _, w := range free {
+		cheapest = min(cheapest, w.spec.Coefficient)
+	}
+	typical := typicalRate(free, now)
+	sa, sb := s.score(a, r, terms{cheapest, typical, exploring}, now), s.score(b, r, terms{cheapest, typical, exploring}, now)
+	if sb < sa*(1-alike) || sb <= sa*(1+alike) && s.intn(2) == 1 {
+		a = b
+	}
+	switch {
+	case exploring:
+		return a, s.retry(r, Exploration)
+	case free[i].spec.Coefficient != free[j].spec.Coefficient:
+		return a, s.retry(r, Price)
+	}
+	return a, s.retry(r, Load)
+}
+
+func (s *Scheduler) retry(r Request, reason Reason) Reason {
+	if len(r.Exclude) > 0 {
+		return Retry
+	}
+	return reason
+}
+
+// terms are what the scores of one choice have in common.
+type terms struct {
+	cheapest  int64
+	typical   float64
+	exploring bool
+}
+
+// typicalRate is the mean speed of those that have one: what is assumed of a worker that has not answered yet, so that
+// the first one to answer does not keep all the others from ever being tried.
+func typicalRate(free []*worker, now time.Time) float64 {
+	sum, n := 0.0, 0
+	for _, w := range free {
+		if !w.tokensPerSecond.at.IsZero() {
+			sum, n = sum+w.rate(priorRate, now), n+1
+		}
+	}
+	if n == 0 {
+		return priorRate
+	}
+	return sum / float64(n)
+}
+
+// score is expected latency x price factor / success; the lower one wins.
+func (s *Scheduler) score(w *worker, r Request, t terms, now time.Time) float64 {
+	latency := (float64(w.inflight)+float64(max(r.Tokens, 1)))/w.rate(t.typical, now) + w.firstToken()
+	price := math.Pow(float64(max(w.spec.Coefficient, 1))/float64(max(t.cheapest, 1)), s.cfg.PriceWeight)
+	success := max(w.spec.Success, 0.05)
+	switch {
+	case t.exploring:
+		success = 1
+	case w.spec.New:
+		success = max(success, 0.5)
+	}
+	return latency * price / success
+}
+
+func (s *Scheduler) intn(n int) int {
+	if s.cfg.Rand != nil {
+		return s.cfg.Rand.IntN(n)
+	}
+	return rand.IntN(n) //nolint:gosec // load balancing, no secret
+}
+
+func (s *Scheduler) float() float64 {
+	if s.cfg.Rand != nil {
+		return s.cfg.Rand.Float64()
+	}
+	return rand.Float64() //nolint:gosec // load balancing, no secret
+}

@@ -1,0 +1,398 @@
+package sched
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const model = "org/model@c:root"
+
+func fresh() *Scheduler {
+	return New(Config{Now: time.Now, Rand: rand.New(rand.NewPCG(1, 2))})
+}
+
+// worker adds an enabled worker that is past its slow start.
+func (s *Scheduler) worker(change func(*Spec)) uint64 {
+	spec := Spec{Model: model, Coefficient: 1000, Slots: 1, Success: 1}
+	if change != nil {
+		change(&spec)
+	}
+	id := s.Add(spec)
+	s.Enable(id, true)
+	s.workers[id].since = time.Time{}
+	return id
+}
+
+func ask() Request { return Request{Client: "c", Model: model, MaxCoefficient: 4000, Tokens: 100} }
+
+func acquire(t *testing.T, s *Scheduler, r Request) *Lease {
+	t.Helper()
+	l, err := s.Acquire(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// TestEqualWorkersShareTheWork: protocol.md section 12 row 10, 1000 requests within 45 to 55 percent.
+func TestEqualWorkersShareTheWork(t *testing.T) {
+	s := fresh()
+	now := time.Now()
+	s.cfg.Now = func() time.Time { return now }
+	a, b := s.worker(nil), s.worker(nil)
+	count := map[uint64]int{}
+	for i := range 1000 {
+		l := acquire(t, s, ask())
+		count[l.Worker]++
+		now = now.Add(time.Duration(490+i%20) * time.Millisecond) // speeds are measured with noise
+		l.FirstByte()
+		now = now.Add(time.Second)
+		l.End(Served, 100)
+	}
+	if count[a] < 450 || count[a] > 550 || count[a]+count[b] != 1000 {
+		t.Errorf("%v", count)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for name, tc := range map[string]struct {
+		workers []func(*Spec)
+		request func(*Request)
+		kind    Refusal
+		text    string
+	}{
+		"no such model":  {kind: UnknownModel, text: "unknown model"},
+		"another model":  {workers: []func(*Spec){func(s *Spec) { s.Model = "x@c:r" }}, kind: UnknownModel, text: "unknown model"},
+		"another commit": {workers: []func(*Spec){func(s *Spec) { s.Model = "org/model@d:root" }}, kind: UnknownModel, text: "unknown model"},
+		"too dear": {
+			[]func(*Spec){func(s *Spec) { s.Coefficient = 7000 }, func(s *Spec) { s.Coefficient = 5000 }}, nil, PriceLimit, "can run this query with coefficient=5000",
+		},
+		"a price of nothing": {nil, func(r *Request) { r.MaxCoefficient = -1 }, UnknownModel, "unknown model"},
+		"negative cap":       {[]func(*Spec){nil}, func(r *Request) { r.MaxCoefficient = -1 }, PriceLimit, "can run this query with coefficient=1000"},
+		"session":            {[]func(*Spec){nil}, func(r *Request) { r.Sessions = []string{"s"} }, NoSession, "no worker with an accepted session"},
+		"feature":            {[]func(*Spec){nil}, func(r *Request) { r.Features = []string{"tools"} }, NoFeature, "features"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := fresh()
+			for _, w := range tc.workers {
+				s.worker(w)
+			}
+			r := ask()
+			if tc.request != nil {
+				tc.request(&r)
+			}
+			_, err := s.Acquire(t.Context(), r)
+			e, ok := errors.AsType[*RefusedError](err)
+			if !ok || e.Kind != tc.kind || !strings.Contains(err.Error(), tc.text) {
+				t.Errorf("err = %v", err)
+			}
+		})
+	}
+	s := fresh()
+	s.Enable(s.worker(nil), false)
+	if _, err := s.Acquire(t.Context(), ask()); fmt.Sprint(err) != "no workers for model" {
+		t.Errorf("a disabled worker: %v", err)
+	}
+}
+
+func TestNamesOfModels(t *testing.T) {
+	s := fresh()
+	id := s.worker(nil)
+	for _, name := range []string{model, "org/model"} {
+		r := ask()
+		r.Model = name
+		l := acquire(t, s, r)
+		if l.Worker != id || l.Coefficient != 1000 || l.Reason != OnlyOne {
+			t.Errorf("%s: %+v", name, l)
+		}
+		l.End(Served, 1)
+	}
+}
+
+// TestTheBetterWorkerWins: of two, the cheaper, the faster and the more reliable one is chosen.
+func TestTheBetterWorkerWins(t *testing.T) {
+	for name, worse := range map[string]func(s *Scheduler, id uint64){
+		"price":   func(s *Scheduler, id uint64) { s.Update(id, func(w *Spec) { w.Coefficient = 1500 }) },
+		"success": func(s *Scheduler, id uint64) { s.Update(id, func(w *Spec) { w.Success = 0.3 }) },
+		"speed":   func(s *Scheduler, id uint64) { s.workers[id].tokensPerSecond.add(5, time.Now()) },
+		"latency": func(s *Scheduler, id uint64) { s.workers[id].firstSeconds.add(9, time.Now()) },
+		"load":    func(s *Scheduler, id uint64) { s.workers[id].inflight = 5000 },
+		"fresh":   func(s *Scheduler, id uint64) { s.workers[id].since = time.Now() },
+	} {
+		s := fresh()
+		good, bad := s.worker(nil), s.worker(nil)
+		for _, id := range []uint64{good, bad} {
+			s.workers[id].tokensPerSecond.add(50, time.Time{}.Add(time.Hour))
+		}
+		worse(s, bad)
+		for range 50 {
+			l := acquire(t, s, ask())
+			if l.Worker != good {
+				t.Errorf("%s: the worse one was chosen for %s", name, l.Reason)
+				break
+			}
+			s.give(l)
+		}
+	}
+}
+
+func TestNewWorkersGetTheirChance(t *testing.T) {
+	s := fresh()
+	s.worker(func(w *Spec) { w.Slots = 5000 })
+	id := s.worker(func(w *Spec) { w.Slots, w.New, w.Success = 5000, true, 0 })
+	got := 0
+	for range 500 {
+		l := acquire(t, s, ask())
+		if l.Worker == id {
+			got++
+		}
+		l.End(Neutral, 0)
+	}
+	if got == 0 {
+		t.Error("a new worker was never chosen")
+	}
+}
+
+// TestTheQueueIsFairAndBounded: clients take turns, a client's own requests keep their order, and a full line says so.
+func TestTheQueueIsFairAndBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fresh()
+		s.worker(nil)
+		held := acquire(t, s, ask())
+		var mu sync.Mutex
+		var order []string
+		var wg sync.WaitGroup
+		for _, name := range []string{"a1", "a2", "a3", "b1"} {
+			r := ask()
+			r.Client = name[:1]
+			wg.Go(func() {
+				l, err := s.Acquire(t.Context(), r)
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+				l.End(Served, 1)
+			})
+			synctest.Wait()
+		}
+		_, err := s.Acquire(t.Context(), ask())
+		if e, ok := errors.AsType[*RefusedError](err); !ok || e.Kind != NotReady || e.RetryAfter < time.Second {
+			t.Errorf("a full line: %v", err)
+		}
+		held.End(Served, 100)
+		wg.Wait()
+		if got := strings.Join(order, " "); got != "a1 b1 a2 a3" {
+			t.Errorf("served %s", got)
+		}
+	})
+}
+
+func TestNobodyWaitsForever(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fresh()
+		s.worker(nil)
+		held := acquire(t, s, ask())
+		began := time.Now()
+		_, err := s.Acquire(t.Context(), ask())
+		if e, ok := errors.AsType[*RefusedError](err); !ok || e.Kind != NotReady || time.Since(began) != maxWait {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Acquire(ctx, ask()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a caller who left: %v", err)
+		}
+		if _, stats := s.Snapshot(); stats.Queued != 0 {
+			t.Errorf("%d are still in line", stats.Queued)
+		}
+		held.End(Served, 1)
+		acquire(t, s, ask()).End(Served, 1) // the slot is free: nobody who left holds it
+	})
+}
+
+// TestBreaker: three failures in a row open it, one probe closes it or opens it for twice as long; callers who gave up
+// do not count.
+func TestBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := fresh()
+		id := s.worker(nil)
+		other := s.worker(nil)
+		s.Enable(other, false)
+		once := func(o Outcome) { acquire(t, s, ask()).End(o, 1) }
+		for range 5 {
+			once(Neutral)
+		}
+		once(Failed)
+		once(Failed)
+		once(Served)
+		once(Failed)
+		once(Failed)
+		if v, _ := s.Snapshot(); v[0].Breaker != "closed" {
+			t.Fatalf("breaker %s", v[0].Breaker)
+		}
+		once(Failed)
+		state := func(want string) {
+			t.Helper()
+			if v, _ := s.Snapshot(); v[0].Breaker != want {
+				t.Errorf("breaker %s, want %s", v[0].Breaker, want)
+			}
+		}
+		state("open")
+		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
+		began := time.Now()
+		l := acquire(t, s, ask()) // it waits in line until the breaker lets a probe through
+		if waited := time.Since(began); waited < breakerOpen-3*time.Second || waited > breakerOpen || l.Worker != id {
+			t.Errorf("probed after %s", waited)
+		}
+		state("probing")
+		l.End(Failed, 0)
+		state("open")
+		time.Sleep(breakerOpen + time.Second) //nolint:forbidigo // the bubble's clock
+		state("open")
+		time.Sleep(breakerOpen) //nolint:forbidigo // the bubble's clock
+		once(Served)
+		state("closed")
+		if _, stats := s.Snapshot(); stats.Breakers != 2 {
+			t.Errorf("%d openings", stats.Breakers)
+		}
+	})
+}
+
+func TestARetryGoesElsewhere(t *testing.T) {
+	s := fresh()
+	a, b := s.worker(nil), s.worker(nil)
+	for range 20 {
+		first := acquire(t, s, ask())
+		r := ask()
+		r.Exclude = []uint64{first.Worker}
+		second := acquire(t, s, r)
+		if second.Worker == first.Worker || second.Worker != a && second.Worker != b || second.Reason != Retry {
+			t.Errorf("%+v after %+v", second, first)
+		}
+		r.Exclude = append(r.Exclude, second.Worker)
+		if _, err := s.Acquire(t.Context(), r); fmt.Sprint(err) != "no workers for model" {
+			t.Errorf("after both were tried: %v", err)
+		}
+		first.End(Neutral, 0)
+		second.End(Served, 1)
+	}
+}
+
+// TestRoutesStayTogether: equal beginnings meet the same worker while it is not much busier; a hot route is spread.
+func TestRoutesStayTogether(t *testing.T) {
+	s := fresh()
+	for range 4 {
+		s.worker(func(w *Spec) { w.Slots = 100 })
+	}
+	r := ask()
+	r.Route = "digest"
+	seen := map[uint64]int{}
+	var held []*Lease
+	for range 3 {
+		l := acquire(t, s, r)
+		seen[l.Worker]++
+		held = append(held, l)
+	}
+	if len(seen) != 1 {
+		t.Errorf("a route met %v", seen)
+	}
+	for range 5 {
+		l := acquire(t, s, r)
+		seen[l.Worker]++
+		held = append(held, l)
+	}
+	if len(seen) < 2 {
+		t.Errorf("an overloaded worker kept its route: %v", seen)
+	}
+	for _, l := range held {
+		l.End(Neutral, 0)
+	}
+	clear(seen)
+	for range 40 { // above the rate at which it is hot
+		l := acquire(t, s, r)
+		seen[l.Worker]++
+		held = append(held, l)
+	}
+	if len(seen) < 2 {
+		t.Errorf("a hot route met %v", seen)
+	}
+}
+
+func TestRoutesAreForgotten(t *testing.T) {
+	r := newRoutes()
+	now := time.Now()
+	for i := range 3 * maxRoutes {
+		r.hit(fmt.Sprint(i), now)
+	}
+	if len(r.recent) > maxRoutes {
+		t.Errorf("%d routes", len(r.recent))
+	}
+}
+
+// TestManyAtOnce: under load from many sides every slot is given back and no worker has more than its slots.
+func TestManyAtOnce(t *testing.T) {
+	s := New(Config{Now: time.Now})
+	for range 3 {
+		s.Enable(s.Add(Spec{Model: model, Coefficient: 1000, Slots: 4, Success: 1}), true)
+	}
+	var wg sync.WaitGroup
+	for i := range 32 {
+		wg.Go(func() {
+			for n := range 50 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+n%7)*time.Millisecond)
+				r := ask()
+				r.Client = fmt.Sprint(i % 5)
+				if l, err := s.Acquire(ctx, r); err == nil {
+					views, _ := s.Snapshot()
+					for _, v := range views {
+						if v.Running > v.Spec.Slots {
+							t.Errorf("%d requests in %d slots", v.Running, v.Spec.Slots)
+						}
+					}
+					l.FirstByte()
+					l.End(Outcome(n%2)*2, 10)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	views, stats := s.Snapshot()
+	for _, v := range views {
+		if v.Running != 0 {
+			t.Errorf("%d slots were not given back", v.Running)
+		}
+	}
+	if stats.Queued != 0 || len(s.queues) != 0 {
+		t.Errorf("%d in line, %d queues", stats.Queued, len(s.queues))
+	}
+}
+
+func BenchmarkAcquire(b *testing.B) {
+	s := New(Config{Now: time.Now})
+	for range 50 {
+		s.Enable(s.Add(Spec{Model: model, Coefficient: 1000, Slots: 8, Success: 1}), true)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		l, err := s.Acquire(b.Context(), ask())
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.End(Served, 10)
+	}
+}

@@ -1,0 +1,184 @@
+package sched
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+const (
+	// breakerAfter failures in a row open the breaker for breakerOpen, doubled each time up to breakerMax.
+	breakerAfter = 3
+	breakerOpen  = 30 * time.Second
+	breakerMax   = 5 * time.Minute
+	// slowStart is how long a new or returned worker counts as slower than it is.
+	slowStart = 30 * time.Second
+	// priorRate and priorFirst are what is assumed of a worker that has not answered yet: tokens and seconds.
+	priorRate  = 50.0
+	priorFirst = 0.5
+	// half is the half-life of speeds.
+	half = 5 * time.Minute
+	// alike is how much two scores may differ and still count as equal: speeds are measured with noise, and without it
+	// the luckier one of two equal workers would get everything.
+	alike = 0.15
+)
+
+// obstacle is why a worker cannot serve a request now. Later ones are closer to being able to.
+type obstacle uint8
+
+const (
+	unknown obstacle = iota
+	disabled
+	otherSession
+	noFeature
+	tooDear
+	tried
+	breaker
+	busy
+	suitable
+)
+
+// String is the label of statistics.
+func (o obstacle) String() string {
+	return [...]string{"unknown", "disabled", "session", "feature", "price", "tried", "breaker", "busy", "none"}[o]
+}
+
+// refusal is what a request is told when nothing closer than this was found.
+func (o obstacle) refusal() Refusal {
+	return [...]Refusal{UnknownModel, NoWorkers, NoSession, NoFeature, PriceLimit, NoWorkers, NotReady, NotReady, NotReady}[o]
+}
+
+// worker is what the scheduler knows of one connection.
+type worker struct {
+	id       uint64
+	spec     Spec
+	enabled  bool
+	draining int // slots held by requests that were given up and have not ended
+	running  int
+	inflight int64 // tokens of work under way
+	since    time.Time
+
+	tokensPerSecond, firstSeconds average
+
+	failures  int
+	openUntil time.Time
+	openFor   time.Duration
+	probing   bool
+}
+
+// average is an exponentially weighted mean.
+type average struct {
+	value float64
+	at    time.Time
+}
+
+func (a *average) add(x float64, now time.Time) {
+	if a.at.IsZero() {
+		a.value, a.at = x, now
+		return
+	}
+	keep := math.Exp2(-now.Sub(a.at).Seconds()/half.Seconds()) * 0.8
+	a.value, a.at = keep*a.value+(1-keep)*x, now
+}
+
+// excluded says why the worker is out of the question.
+func (w *worker) excluded(r Request, now time.Time) obstacle {
+	missing := func(f string) bool { return !slices.Contains(w.spec.Features, f) }
+	switch {
+	case !w.enabled:
+		return disabled
+	case len(r.Sessions) > 0 && !slices.Contains(r.Sessions, w.spec.Session):
+		return otherSession
+	case slices.ContainsFunc(r.Features, missing):
+		return noFeature
+	case w.spec.Coefficient > r.MaxCoefficient:
+		return tooDear
+	case slices.Contains(r.Exclude, w.id):
+		return tried
+	case now.Before(w.openUntil) || w.probing:
+		return breaker
+	case w.running+w.draining >= w.spec.Slots:
+		return busy
+	}
+	return suitable
+}
+
+// take credits work at once, so that the next choice sees it. A worker whose breaker has cooled down is probed by one
+// request alone.
+func (w *worker) take(tokens int64, now time.Time) {
+	w.running++
+	w.inflight += tokens
+	if w.failures >= breakerAfter && !now.Before(w.openUntil) {
+		w.probing = true
+	}
+}
+
+// rate is the worker's speed in tokens a second; unknown is what is assumed without a measurement.
+func (w *worker) rate(unknown float64, now time.Time) float64 {
+	rate := unknown
+	if !w.tokensPerSecond.at.IsZero() {
+		rate = max(w.tokensPerSecond.value, 0.1)
+	}
+	if age := now.Sub(w.since); age < slowStart {
+		rate *= 0.25 + 0.75*max(age.Seconds(), 0)/slowStart.Seconds()
+	}
+	return rate
+}
+
+func (w *worker) firstToken() float64 {
+	if w.firstSeconds.at.IsZero() {
+		return priorFirst
+	}
+	return w.firstSeconds.value
+}
+
+// backlog is how long the work under way takes.
+func (w *worker) backlog() time.Duration {
+	rate := priorRate
+	if !w.tokensPerSecond.at.IsZero() {
+		rate = max(w.tokensPerSecond.value, 0.1)
+	}
+	return time.Duration(min(float64(w.inflight)/rate, maxWait.Seconds()) * float64(time.Second))
+}
+
+// failed counts a failure; it reports that the breaker opened.
+func (w *worker) failed(now time.Time) bool {
+	w.failures++
+	if w.failures < breakerAfter {
+		return false
+	}
+	switch {
+	case w.openFor == 0:
+		w.openFor = breakerOpen
+	case w.probing:
+		w.openFor = min(2*w.openFor, breakerMax)
+	}
+	w.openUntil = now.Add(w.openFor)
+	return true
+}
+
+// View is a worker on a status page.
+type View struct {
+	ID              uint64
+	Spec            Spec
+	Enabled         bool
+	Running         int
+	TokensPerSecond float64
+	FirstToken      time.Duration
+	// Breaker is "closed", "open" or "probing".
+	Breaker string
+}
+
+func (w *worker) view(now time.Time) View {
+	v := View{
+		ID: w.id, Spec: w.spec, Enabled: w.enabled, Running: w.running, TokensPerSecond: w.tokensPerSecond.value,
+		FirstToken: time.Duration(w.firstSeconds.value * float64(time.Second)), Breaker: "closed",
+	}
+	switch {
+	case w.probing:
+		v.Breaker = "probing"
+	case now.Before(w.openUntil):
+		v.Breaker = "open"
+	}
+	return v
+}
