@@ -145,6 +145,24 @@ func TestMalformedExtensionsAreRefused(t *testing.T) {
 			cases[fmt.Sprintf("member %d missing", i+1)] = tlv(0x30, without)
 		}
 	}
+	// Inside the list of SVNs, the second member.
+	svns := split(t, svnList(t, members[1]))
+	rebuilt := func(list ...[]byte) []byte {
+		oid := tlv(6, []byte("\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01\x02"))
+		tcb := tlv(0x30, append(oid, tlv(0x30, bytes.Join(list, nil))...))
+		return tlv(0x30, bytes.Join([][]byte{members[0], tcb, members[2], members[3], members[4]}, nil))
+	}
+	if _, _, _, _, err := dcap.ParsePCKExtension(rebuilt(svns...)); err != nil {
+		t.Fatal(err)
+	}
+	first := []byte("\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01\x02\x01")
+	for i := range svns {
+		cases[fmt.Sprintf("SVN %d missing", i+1)] = rebuilt(append(append([][]byte(nil), svns[:i]...), svns[i+1:]...)...)
+		cases[fmt.Sprintf("SVN %d twice", i+1)] = rebuilt(append(append([][]byte(nil), svns...), svns[i])...)
+	}
+	cases["SVN of five bytes"] = rebuilt(append([][]byte{tlv(0x30, append(tlv(6, first), 2, 5, 1, 0, 0, 0, 5))}, svns[1:]...)...)
+	cases["length in long form"] = rebuilt(append([][]byte{tlv(0x30, append(tlv(6, first), 2, 0x81, 1, 5))}, svns[1:]...)...)
+	cases["OID is none"] = rebuilt(append([][]byte{tlv(0x30, append(tlv(4, first), 2, 1, 5))}, svns[1:]...)...)
 	for n := range good {
 		cases[fmt.Sprintf("cut to %d", n)] = good[:n]
 	}
@@ -157,6 +175,13 @@ func TestMalformedExtensionsAreRefused(t *testing.T) {
 		func(s *scene) { s.bare = true },
 		func(s *scene) { s.ext.edit = func(raw []byte) []byte { return raw[:20] } },
 	}}})
+}
+
+// svnList is the content of the SVNs' sequence, behind the OID of its member.
+func svnList(t *testing.T, member []byte) []byte {
+	t.Helper()
+	parts := split(t, member[1+lengthBytes(member):])
+	return parts[1][1+lengthBytes(parts[1]):]
 }
 
 func TestPEMIsReadInOneFormOnly(t *testing.T) {
@@ -206,6 +231,15 @@ func TestPEMIsReadInOneFormOnly(t *testing.T) {
 		if _, err := dcap.PEMChain([]byte(text), 1); err == nil {
 			t.Errorf("%s: was read", name)
 		}
+	}
+}
+
+func TestCertificatesAreOnLinesOfTheirOwn(t *testing.T) {
+	s := newScene(t, tdx.TDX)
+	s.build(t)
+	block := toPEM(s.rootCert)
+	if _, err := dcap.PEMChain([]byte(strings.TrimSuffix(block, "\n")+block), 2); err == nil {
+		t.Error("two certificates on one line were read")
 	}
 }
 
