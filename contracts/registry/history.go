@@ -178,6 +178,7 @@ func (l *lists) apply(m bind.Message) {
 				l.of[list][m.Hash] = true
 			case list.Op(false):
 				delete(l.of[list], m.Hash)
+			default:
 			}
 		}
 	case *bind.RootReset:
