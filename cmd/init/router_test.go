@@ -106,8 +106,11 @@ func newSimulation(t *testing.T) *simulation {
 	}
 	s.device = "unix:" + path
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- td.Serve(ctx, l, slog.New(slog.DiscardHandler)) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = td.Serve(ctx, l, slog.New(slog.DiscardHandler)) // ends with ctx
+	}()
 	t.Cleanup(func() {
 		cancel()
 		<-served
@@ -189,7 +192,8 @@ func startRouting(t *testing.T, allowLocal bool, file func() string, args ...str
 	t.Cleanup(func() {
 		cancel()
 		select {
-		case <-r.done:
+		case err := <-r.done:
+			r.done <- err
 		case <-time.After(routerWait):
 			t.Error("the router does not stop")
 		}
@@ -238,7 +242,7 @@ func TestRouterProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer app.Close()
+	defer func() { _ = app.Close() }()
 	_ = app.SetDeadline(time.Now().Add(routerWait))
 	if _, err := app.Write([]byte("question")); err != nil {
 		t.Fatal(err)
@@ -314,7 +318,7 @@ func TestCertificateFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(routerWait))
 	challenge := make([]byte, 24)
 	if _, err := io.ReadFull(conn, challenge); err != nil {
@@ -345,7 +349,7 @@ func get(t *testing.T, url string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil || res.StatusCode != http.StatusOK {
 		t.Fatalf("%s, %v", res.Status, err)
@@ -360,7 +364,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return fmt.Sprint(l.Addr())
 }
 

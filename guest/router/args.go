@@ -248,7 +248,7 @@ func (l *cli) addLegacy(text string) error {
 // checkRoots reads the root key ids to trust. Only Intel's can be given here: no flag may add a trust root.
 func checkRoots(text string) error {
 	intel := dcap.IntelRootID()
-	for _, word := range strings.Split(text, ",") {
+	for word := range strings.SplitSeq(text, ",") {
 		raw, err := hex.DecodeString(word)
 		if err != nil || len(raw) != len(intel) {
 			return fmt.Errorf("root key id %q is not %d hex digits", word, 2*len(intel))

@@ -62,7 +62,7 @@ func BenchmarkBulk(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.NetConn().Close()
+	defer func() { _ = c.NetConn().Close() }()
 	buf, back := make([]byte, 256<<10), make([]byte, 256<<10)
 	b.SetBytes(int64(len(buf)))
 	for b.Loop() {

@@ -111,7 +111,8 @@ func TestArguments(t *testing.T) {
 			"-S 8116@any --preamble=dec --metrics 127.0.0.1:9100 --collateral /etc/collateral --profile auto --collateral-hash " + intelRoot,
 			Config{
 				Ports: []Port{port(8116, SOCKS5, "any", Destination{})}, Preamble: wire.Dec2025, Metrics: "127.0.0.1:9100", Profile: Auto,
-				Collateral: Collateral{Bundle: "/etc/collateral", Refresh: true}},
+				Collateral: Collateral{Bundle: "/etc/collateral", Refresh: true},
+			},
 		},
 		"nothing at all": {"", Config{}},
 	} {

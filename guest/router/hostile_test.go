@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -28,29 +29,31 @@ func TestSlowPeersAreCut(t *testing.T) {
 		args string
 		port uint16
 		// stall brings the connection to the stage and stops there.
-		stall func(t *testing.T, c net.Conn)
+		stall func(net.Conn) error
 		code  string
 	}{
-		"silent SOCKS program":  {"-S 8116@any", 8116, func(*testing.T, net.Conn) {}, "socks"},
-		"half a SOCKS greeting": {"-S 8116@any", 8116, func(t *testing.T, c net.Conn) { write(t, c, "0502") }, "socks"},
-		"half a SOCKS request":  {"-S 8116@any", 8116, func(t *testing.T, c net.Conn) { write(t, c, "0501000501000310") }, "socks"},
-		"no proof of work":      {"-R 11001:localhost:11101@any", 11001, func(*testing.T, net.Conn) {}, "timeout"},
-		"half a proof of work":  {"-R 11001:localhost:11101@any", 11001, func(t *testing.T, c net.Conn) { write(t, c, "197382010000") }, "timeout"},
+		"silent SOCKS program":  {"-S 8116@any", 8116, func(net.Conn) error { return nil }, "socks"},
+		"half a SOCKS greeting": {"-S 8116@any", 8116, func(c net.Conn) error { return send(c, "0502") }, "socks"},
+		"half a SOCKS request":  {"-S 8116@any", 8116, func(c net.Conn) error { return send(c, "0501000501000310") }, "socks"},
+		"no proof of work":      {"-R 11001:localhost:11101@any", 11001, func(net.Conn) error { return nil }, "timeout"},
+		"half a proof of work":  {"-R 11001:localhost:11101@any", 11001, func(c net.Conn) error { return send(c, "197382010000") }, "timeout"},
 		"proof, then nothing":   {"-d 0 -R 11001:localhost:11101@any", 11001, prove, "timeout"},
-		"proof, then half a hello": {"-d 0 -R 11001:localhost:11101@any", 11001, func(t *testing.T, c net.Conn) {
-			prove(t, c)
-			write(t, c, "16030100ff0100")
+		"proof, then half a hello": {"-d 0 -R 11001:localhost:11101@any", 11001, func(c net.Conn) error {
+			return errors.Join(prove(c), send(c, "16030100ff0100"))
 		}, "timeout"},
-		"a byte now and then": {"-d 0 -R 11001:localhost:11101@any", 11001, func(t *testing.T, c net.Conn) {
-			prove(t, c)
+		"a byte now and then": {"-d 0 -R 11001:localhost:11101@any", 11001, func(c net.Conn) error {
+			err := prove(c)
 			go drip(c)
+			return err
 		}, "timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := start(t, w, id, tc.args, "{"+quick+"}")
 			c := dialTCP(t, r.addr[tc.port])
 			began := time.Now()
-			tc.stall(t, c)
+			if err := tc.stall(c); err != nil {
+				t.Fatal(err)
+			}
 			_, _ = io.Copy(io.Discard, c)
 			if took := time.Since(began); took > within/2 {
 				t.Errorf("cut after %s", took)
@@ -61,25 +64,22 @@ func TestSlowPeersAreCut(t *testing.T) {
 	}
 }
 
-func write(t *testing.T, c net.Conn, text string) {
-	t.Helper()
+// send sends bytes written in hex.
+func send(c net.Conn, text string) error {
 	b, err := hex.DecodeString(text)
 	if err == nil {
 		_, err = c.Write(b)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	return err
 }
 
 // prove answers the challenge.
-func prove(t *testing.T, c net.Conn) {
-	t.Helper()
+func prove(c net.Conn) error {
 	var challenge [pow.ChallengeSize]byte
 	if _, err := io.ReadFull(c, challenge[:]); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	write(t, c, "197382010000000000000000")
+	return send(c, "197382010000000000000000")
 }
 
 // drip sends a record that announces much, a byte at a time, until it is cut.
@@ -358,7 +358,9 @@ func TestSOCKSReplies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dialTCP(t, r.addr[tc.port])
-			write(t, c, tc.sent)
+			if err := send(c, tc.sent); err != nil {
+				t.Fatal(err)
+			}
 			got := make([]byte, len(tc.answer)/2)
 			if _, err := io.ReadFull(c, got); err != nil || hex.EncodeToString(got) != tc.answer {
 				if strings.Contains(name, "does not exist") && strings.HasPrefix(hex.EncodeToString(got), "050005") {

@@ -50,20 +50,20 @@ type world struct {
 	root     string // of the platform
 }
 
-func newWorld(t testing.TB) *world {
-	t.Helper()
+func newWorld(tb testing.TB) *world {
+	tb.Helper()
 	platform, err := measuretest.NewPlatform(measuretest.Options{Seed: [measuretest.SeedSize]byte{7}, Now: time.Now()})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	td, err := platform.Launch(measuretest.TDOptions{})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	m := td.Measurements()
 	judge, err := ratls.NewJudge(ratls.JudgeConfig{Verifier: dcap.NewVerifier(platform.Roots(), 16), Collateral: &shelf{source: platform}, Now: time.Now})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	id := platform.RootID()
 	return &world{platform: platform, td: td, judge: judge, image: tdx.ImageHash(&m).String(), root: tdxHex(id[:])}
@@ -92,22 +92,22 @@ func (s *shelf) Collateral(ctx context.Context, p dcap.Platform) (*dcap.Collater
 func tdxHex(b []byte) string { return hex.EncodeToString(b) }
 
 // identity makes certificates; quoter may be nil.
-func (w *world) identity(t testing.TB, quoter ratls.Quoter) *ratls.Identity {
-	t.Helper()
+func (w *world) identity(tb testing.TB, quoter ratls.Quoter) *ratls.Identity {
+	tb.Helper()
 	cfg := ratls.IdentityConfig{Quoter: quoter, Now: time.Now}
 	if quoter != nil {
 		p, err := policy.Parse([]byte(`{"type":"tdx","image_source":"defer","allow_simulated":true,"allowed_collateral_root_hashes":["` + w.root + `"]}`))
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		cfg.Judge, cfg.Terms = w.judge, ratls.Fixed(ratls.Terms{Policy: p})
 	}
 	id, err := ratls.NewIdentity(cfg)
 	if err == nil {
-		err = id.Refresh(t.Context())
+		err = id.Refresh(tb.Context())
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return id
 }
@@ -133,15 +133,15 @@ type running struct {
 }
 
 // start runs a router on ports of the kernel's choice. args are a command line, file the file of its -c if not empty.
-func start(t testing.TB, w *world, id ratls.Credentials, args, file string, change ...func(*Deps)) *running {
-	t.Helper()
+func start(tb testing.TB, w *world, id ratls.Credentials, args, file string, change ...func(*Deps)) *running { //nolint:revive // a test's world, identity and two texts, plainly
+	tb.Helper()
 	words := strings.Fields(args)
 	if file != "" {
 		words = append([]string{"-c", "router.json"}, words...)
 	}
 	cfg, err := Parse(words, files(file))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	r := &running{metrics: NewMetrics(), log: new(lines), addr: map[uint16]string{}, done: make(chan error, 1)}
 	var mu sync.Mutex
@@ -166,7 +166,7 @@ func start(t testing.TB, w *world, id ratls.Credentials, args, file string, chan
 	}
 	r.Router, err = New(cfg, deps)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { r.done <- r.Run(ctx) }()
@@ -174,7 +174,7 @@ func start(t testing.TB, w *world, id ratls.Credentials, args, file string, chan
 		select {
 		case <-ready:
 		case err := <-r.done:
-			t.Fatalf("the router did not start: %v", err)
+			tb.Fatalf("the router did not start: %v", err)
 		}
 	}
 	var once sync.Once
@@ -184,14 +184,14 @@ func start(t testing.TB, w *world, id ratls.Credentials, args, file string, chan
 			select {
 			case err := <-r.done:
 				if err != nil {
-					t.Errorf("the router ended with %v", err)
+					tb.Errorf("the router ended with %v", err)
 				}
 			case <-time.After(within):
-				t.Error("the router does not stop")
+				tb.Error("the router does not stop")
 			}
 		})
 	}
-	t.Cleanup(r.stop)
+	tb.Cleanup(r.stop)
 	return r
 }
 
@@ -203,8 +203,8 @@ func (r *running) text() string {
 }
 
 // eventually waits until ok is true.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.After(within); ; {
@@ -214,7 +214,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("waited in vain: %s", what)
+			tb.Fatalf("waited in vain: %s", what)
 		}
 	}
 }
@@ -253,11 +253,11 @@ func (i *inner) accepted() int {
 // dest is the -R and -F form.
 func (i *inner) dest() string { return i.addr.String() }
 
-func serveInner(t testing.TB, serve func(*net.TCPConn)) *inner {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func serveInner(tb testing.TB, serve func(*net.TCPConn)) *inner {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	i := &inner{addr: netip.MustParseAddrPort(l.Addr().String())}
 	var open sync.WaitGroup
@@ -271,7 +271,7 @@ func serveInner(t testing.TB, serve func(*net.TCPConn)) *inner {
 			i.count++
 			i.mu.Unlock()
 			open.Go(func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				if tcp, ok := c.(*net.TCPConn); ok {
 					_ = tcp.SetDeadline(time.Now().Add(within))
 					serve(tcp)
@@ -279,7 +279,7 @@ func serveInner(t testing.TB, serve func(*net.TCPConn)) *inner {
 			})
 		}
 	})
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		_ = l.Close()
 		open.Wait()
 	})
@@ -293,55 +293,55 @@ func echo(c *net.TCPConn) {
 }
 
 // dialTCP is a connection that cannot hang a test.
-func dialTCP(t testing.TB, addr string) *net.TCPConn {
-	t.Helper()
-	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+func dialTCP(tb testing.TB, addr string) *net.TCPConn {
+	tb.Helper()
+	c, err := new(net.Dialer).DialContext(tb.Context(), "tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
-		t.Fatalf("%T", c)
+		tb.Fatalf("%T", c)
 	}
 	if err := tcp.SetDeadline(time.Now().Add(within)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tcp
 }
 
 // client dials a reverse port under a policy.
-func (w *world) client(t testing.TB, id ratls.Credentials, p *policy.Policy) *ratls.Dialer {
-	t.Helper()
+func (w *world) client(tb testing.TB, id ratls.Credentials, p *policy.Policy) *ratls.Dialer {
+	tb.Helper()
 	return &ratls.Dialer{
 		Endpoint: ratls.Endpoint{Credentials: id, Judge: w.judge, Terms: ratls.Fixed(ratls.Terms{Policy: p}), Mode: ratls.OnlyV1},
 		Effort:   pow.Effort{Accepted: 8, CPU: time.Second},
 	}
 }
 
-func dialPeer(t testing.TB, d *ratls.Dialer, addr string) *ratls.Conn {
-	t.Helper()
-	c, err := d.Dial(t.Context(), addr)
+func dialPeer(tb testing.TB, d *ratls.Dialer, addr string) *ratls.Conn {
+	tb.Helper()
+	c, err := d.Dial(tb.Context(), addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	tb.Cleanup(func() { _ = c.Close() })
 	if err := c.SetDeadline(time.Now().Add(within)); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
 
 // stolen shows somebody's certificate with a key of its own.
-func stolen(t testing.TB, id ratls.Credentials) *tls.Certificate {
-	t.Helper()
+func stolen(tb testing.TB, id ratls.Credentials) *tls.Certificate {
+	tb.Helper()
 	c, err := id.Certificate(ratls.V1)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &tls.Certificate{Certificate: c.Certificate, PrivateKey: key}
 }

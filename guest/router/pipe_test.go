@@ -18,19 +18,19 @@ import (
 )
 
 // sockets are two ends of a TCP connection; the first is ours.
-func sockets(t testing.TB) (*socket, *net.TCPConn) {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+func sockets(tb testing.TB) (*socket, *net.TCPConn) {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	defer l.Close()
-	theirs := dialTCP(t, l.Addr().String())
+	defer func() { _ = l.Close() }()
+	theirs := dialTCP(tb, l.Addr().String())
 	ours, err := l.Accept()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = ours.Close() })
+	tb.Cleanup(func() { _ = ours.Close() })
 	return newSocket(ours), theirs
 }
 
@@ -121,8 +121,8 @@ func (c *counted) Write(p []byte) (int, error) {
 // TestCork: what is gathered leaves in one call and in order; what is too much leaves earlier.
 func TestCork(t *testing.T) {
 	ours, theirs := net.Pipe()
-	defer ours.Close()
-	defer theirs.Close()
+	defer func() { _ = ours.Close() }()
+	defer func() { _ = theirs.Close() }()
 	for name, tc := range map[string]struct {
 		writes []int
 		calls  int
@@ -158,19 +158,19 @@ func TestCork(t *testing.T) {
 }
 
 // secure makes a TLS connection of a socket, and its client.
-func secure(t testing.TB, w *world) (*tls.Conn, *socket, *tls.Conn) {
-	t.Helper()
-	c, err := w.identity(t, w.td).Certificate(1)
+func secure(tb testing.TB, w *world) (*tls.Conn, *socket, *tls.Conn) {
+	tb.Helper()
+	c, err := w.identity(tb, w.td).Certificate(1)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s, theirs := sockets(t)
+	s, theirs := sockets(tb)
 	server := tls.Server(s, &tls.Config{Certificates: []tls.Certificate{*c}, ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13, SessionTicketsDisabled: true})
 	client := tls.Client(theirs, &tls.Config{Certificates: []tls.Certificate{*c}, InsecureSkipVerify: true}) // the pipe is tested, not the peer
 	done := make(chan error, 1)
-	go func() { done <- client.HandshakeContext(t.Context()) }()
-	if err := errors.Join(server.HandshakeContext(t.Context()), <-done); err != nil {
-		t.Fatal(err)
+	go func() { done <- client.HandshakeContext(tb.Context()) }()
+	if err := errors.Join(server.HandshakeContext(tb.Context()), <-done); err != nil {
+		tb.Fatal(err)
 	}
 	return server, s, client
 }

@@ -30,8 +30,9 @@ var policyName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
 // builtins are the policies that exist without being written. They cannot be redefined: the reference lets its own win
 // over one of the same name in the file, silently.
 func builtins() []PolicySpec {
-	var out []PolicySpec
-	for _, name := range []string{"any", "tdx", "tee", "fake_tdx", "fake_tee"} {
+	names := []string{"any", "tdx", "tee", "fake_tdx", "fake_tee"}
+	out := make([]PolicySpec, 0, len(names))
+	for _, name := range names {
 		out = append(out, PolicySpec{Name: name, Type: name, Origin: builtinOrigin})
 	}
 	return out

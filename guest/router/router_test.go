@@ -89,11 +89,11 @@ func TestBothRouters(t *testing.T) {
 	}
 }
 
-func mustAddr(t testing.TB, s string) net.Addr {
-	t.Helper()
+func mustAddr(tb testing.TB, s string) net.Addr {
+	tb.Helper()
 	a, err := net.ResolveTCPAddr("tcp", s)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return a
 }
@@ -104,8 +104,8 @@ type halfCloser interface {
 }
 
 // exchange sends n bytes to an echo, ends its stream and wants them all back with the end of the other.
-func exchange(t testing.TB, c halfCloser, n int) {
-	t.Helper()
+func exchange(tb testing.TB, c halfCloser, n int) {
+	tb.Helper()
 	data := make([]byte, n)
 	for i := range data {
 		data[i] = byte(i * 31)
@@ -117,10 +117,10 @@ func exchange(t testing.TB, c halfCloser, n int) {
 	}()
 	got, err := io.ReadAll(c)
 	if err != nil || !bytes.Equal(got, data) {
-		t.Errorf("%d of %d bytes came back, %v", len(got), n, err)
+		tb.Errorf("%d of %d bytes came back, %v", len(got), n, err)
 	}
 	if err := <-sent; err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 }
 
@@ -242,18 +242,18 @@ func TestSimulatedAdmitted(t *testing.T) {
 }
 
 // fake is the reference's stand-in for an attested certificate.
-func fake(t testing.TB) *tls.Certificate {
-	t.Helper()
+func fake(tb testing.TB) *tls.Certificate {
+	tb.Helper()
 	id, err := ratls.NewIdentity(ratls.IdentityConfig{Fake: true, Now: time.Now})
 	if err == nil {
-		err = id.Refresh(t.Context())
+		err = id.Refresh(tb.Context())
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c, err := id.Certificate(ratls.V1)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c
 }
@@ -291,7 +291,7 @@ func TestHandler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	exchange(t, conn, 1000)
 	r.stop()
 	if seen.Report == nil || seen.Verdict.ImageHash.String() != w.image {

@@ -14,13 +14,13 @@ import (
 
 // errNotReady is what an eager socket's Read gives instead of waiting. It calls itself temporary, so that crypto/tls
 // goes on where it was at the next Read.
-var errNotReady error = notReady{}
+var errNotReady error = notReadyError{}
 
-type notReady struct{}
+type notReadyError struct{}
 
-func (notReady) Error() string   { return "no data yet" }
-func (notReady) Timeout() bool   { return true }
-func (notReady) Temporary() bool { return true }
+func (notReadyError) Error() string   { return "no data yet" }
+func (notReadyError) Timeout() bool   { return true }
+func (notReadyError) Temporary() bool { return true }
 
 // socket is the network connection below TLS, or a plain one. It can be told to read only what has arrived already and
 // to wait without a buffer, so that an idle session holds none; and to gather what is written into one call.
@@ -59,18 +59,18 @@ func newSocket(conn net.Conn) *socket {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
 			_ = raw.Control(func(fd uintptr) { // not TCP: not needed
-				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds())) //nolint:gosec // a descriptor
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
 			})
 		}
 	}
 	s.readFD = func(fd uintptr) bool {
-		s.n, s.err = retry(func() (int, error) { return unix.Read(int(fd), s.buf) }) //nolint:gosec // a descriptor
+		s.n, s.err = retry(func() (int, error) { return unix.Read(int(fd), s.buf) })
 		return true
 	}
 	s.peekFD = func(fd uintptr) bool {
 		var one [1]byte
 		_, s.err = retry(func() (int, error) {
-			n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT) //nolint:gosec // a descriptor
+			n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			return n, err
 		})
 		return !errors.Is(s.err, unix.EAGAIN)

@@ -61,7 +61,7 @@ func minimalPipe(addr, target, dir string) error {
 			return err
 		}
 		go func() {
-			defer c.Close()
+			defer func() { _ = c.Close() }()
 			in, ok := c.(*tls.Conn)
 			if !ok || in.Handshake() != nil {
 				return
@@ -70,7 +70,7 @@ func minimalPipe(addr, target, dir string) error {
 			if err != nil {
 				return
 			}
-			defer d.Close()
+			defer func() { _ = d.Close() }()
 			out, ok := d.(*net.TCPConn)
 			if !ok {
 				return

@@ -212,7 +212,7 @@ func startSink(t *testing.T) string {
 				return
 			}
 			open.Go(func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				sink(c)
 			})
 		}
@@ -314,7 +314,7 @@ func (p *proxy) upload(n int) error {
 		if err != nil {
 			return err
 		}
-		defer c.NetConn().Close()
+		defer func() { _ = c.NetConn().Close() }()
 		buf := make([]byte, chunk)
 		buf[0] = sinkTake
 		for sent := 0; sent < n/clients; sent += len(buf) {
@@ -340,7 +340,7 @@ func (p *proxy) download(n int) error {
 		if err != nil {
 			return err
 		}
-		defer c.NetConn().Close()
+		defer func() { _ = c.NetConn().Close() }()
 		if _, err := c.Write([]byte{sinkGive}); err != nil {
 			return err
 		}
@@ -401,8 +401,11 @@ func routerFile(t *testing.T, platform *measuretest.Platform, td *measuretest.TD
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- td.Serve(ctx, l, slog.New(slog.DiscardHandler)) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = td.Serve(ctx, l, slog.New(slog.DiscardHandler)) // ends with ctx
+	}()
 	t.Cleanup(func() {
 		cancel()
 		<-served
@@ -471,7 +474,7 @@ func freePort(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
 		return tcp.Port
 	}
