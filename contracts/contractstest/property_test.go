@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ func TestInvariants(t *testing.T) {
 	sequences := 400
 	if longRun() {
 		sequences = 100_000
+		defer debug.SetGCPercent(debug.SetGCPercent(400)) // cells are small and short-lived
 	}
 	template := newTemplate(t)
 	var wg sync.WaitGroup
