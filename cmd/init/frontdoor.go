@@ -71,7 +71,7 @@ func (s *services) startRouter(ctx context.Context, st *boot.State) error {
 	err = s.supervisor.Start(ctx, supervise.Service{
 		Name: "router", Required: true,
 		Command: func(context.Context) (*exec.Cmd, error) {
-			cmd := exec.Command(self, "router", "-c", filepath.Join(specDir, routerSpec))
+			cmd := exec.Command(self, "router", "-c", filepath.Join(specDir, routerSpec)) //nolint:noctx // the supervisor ends it
 			cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 			cmd.Env = []string{"HOME=/", "PATH=/"}
 			return cmd, nil
