@@ -58,6 +58,15 @@ func fill(tb testing.TB, rng *rand.Rand, v reflect.Value) {
 	case *Op:
 		*x = OpClientCharge
 		return
+	case *HashList:
+		*x = HashList(rng.IntN(4))
+		return
+	case *FarmTerms:
+		fillFields(tb, rng, v)
+		x.Prices = []WorkloadPrice{{1, 5}, {7, Nano(rng.Uint64() >> 1)}}
+		return
+	case *[]WorkloadPrice:
+		return
 	case *Message:
 		return
 	}

@@ -1,6 +1,9 @@
 package bind
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The operation codes (contracts.md sections 1.8, 3.5 and 4). The reference's come from its contracts; ours are the
 // CRC-32 of "cocoon.<contract>.<name>".
@@ -71,7 +74,7 @@ const (
 // Contract is whom a message goes to.
 type Contract uint8
 
-// Contracts, and the two families of payloads that a proxy reads.
+// Contracts, and among them the two families of payloads that a proxy reads.
 const (
 	ContractAny Contract = iota
 	ContractRoot
@@ -81,11 +84,14 @@ const (
 	ContractWallet
 	ContractClientPayload
 	ContractWorkerPayload
+	ContractGovernor
+	ContractAgreement
+	ContractFarm
 )
 
 // String is the contract's name.
 func (c Contract) String() string {
-	names := [...]string{"any contract", "root", "proxy", "client", "worker", "wallet", "client payload", "worker payload"}
+	names := [...]string{"any contract", "root", "proxy", "client", "worker", "wallet", "client payload", "worker payload", "governor", "agreement", "farm"}
 	if int(c) < len(names) {
 		return names[c]
 	}
@@ -102,6 +108,11 @@ type Operation struct {
 
 // Operations is the table of all operations.
 func Operations() []Operation {
+	return slices.Concat(networkOperations(), governorOperations(), agreementOperations(), farmOperations())
+}
+
+// networkOperations are those of the contracts that every network has.
+func networkOperations() []Operation {
 	return []Operation{
 		{OpExcesses, "excesses", ContractAny, func() Message { return new(Excesses) }},
 		{OpPayout, "payout", ContractAny, func() Message { return new(Payout) }},
