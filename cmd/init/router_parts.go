@@ -150,6 +150,9 @@ func (p *routerProcess) collateral(roots *dcap.Roots, changed func(dcap.Platform
 
 // credentials are those of the files that the configuration names, or the process's own.
 func (p *routerProcess) credentials(ctx context.Context, judge *ratls.Judge, metrics *router.Metrics) (ratls.Credentials, error) {
+	if p.cfg.Profile == router.V2 {
+		return nil, errors.New("--profile=v2: its certificates name a block of the chain, which this process does not read: write auto or v1")
+	}
 	if p.cfg.CertBase != "" {
 		files, err := ratls.OpenFiles(p.cfg.CertBase, p.now)
 		if err != nil {

@@ -157,10 +157,10 @@ func takesNext(name string) bool {
 // joined splits short flags; open says that the last one's value is the next argument.
 func joined(letters string) (words []string, open bool) {
 	const switches = "sgh"
-	for i, c := range letters {
-		words = append(words, "-"+string(c))
-		if !strings.ContainsRune(switches, c) {
-			if rest := letters[i+len(string(c)):]; rest != "" {
+	for i := range len(letters) { // bytes: every flag is one
+		words = append(words, "-"+letters[i:i+1])
+		if strings.IndexByte(switches, letters[i]) < 0 {
+			if rest := letters[i+1:]; rest != "" {
 				return append(words, rest), false
 			}
 			return words, true

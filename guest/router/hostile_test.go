@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -458,6 +459,79 @@ func TestReloadUnderLoad(t *testing.T) {
 	if !strings.Contains(r.text(), `router_sessions_evicted_total{reason="policy"}`) {
 		t.Error("evictions are not counted")
 	}
+}
+
+// TestTenThousandHandshakes: policies change all the while; every peer is judged by one of the policies that were in
+// force during its handshake, and nothing is left behind.
+func TestTenThousandHandshakes(t *testing.T) {
+	if env := os.Getenv("COCOON_TEST"); env != "all" && !strings.Contains(env, "chain") {
+		t.Skip("takes a minute: set COCOON_TEST=chain")
+	}
+	const handshakes, peers = 10_000, 4
+	w := newWorld(t)
+	good, bad := w.identity(t, w.td), w.identity(t, nil)
+	service := serveInner(t, echo)
+	args := strings.Fields("-c router.json -d 0 -R 11001:" + service.dest() + "@sim")
+	file := func(images ...string) string {
+		return strings.Replace(w.file(w.images(images...), ""), `"limits": {`, `"limits": {"exempt": ["127.0.0.0/8"], `, 1)
+	}
+	r := start(t, w, bad, strings.Join(args[2:], " "), file(w.image))
+	ctx, cancel := context.WithCancel(t.Context())
+	var reloading, load sync.WaitGroup
+	reloads := 0
+	reloading.Go(func() { // the image stays allowed: a session of it must never end
+		for ctx.Err() == nil {
+			for _, images := range [][]string{{w.image, hashA}, {hashB, w.image}} {
+				cfg, err := Parse(args, files(file(images...)))
+				if err == nil {
+					err = r.Reload(cfg)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				reloads++
+			}
+		}
+	})
+	served := func(id ratls.Credentials) bool {
+		c, err := w.client(t, id, policy.Builtin(policy.Any)).Dial(t.Context(), r.addr[11001])
+		if err != nil {
+			return false
+		}
+		defer func() { _ = c.Close() }()
+		_ = c.SetDeadline(time.Now().Add(within))
+		if _, err := c.Write([]byte{1}); err != nil {
+			return false
+		}
+		_, err = io.ReadFull(c, make([]byte, 1))
+		return err == nil
+	}
+	for range peers {
+		load.Go(func() {
+			for i := range handshakes / peers {
+				if i%4 == 3 {
+					if served(bad) {
+						t.Error("a peer without a quote was served")
+					}
+				} else if !served(good) {
+					t.Error("a peer of an allowed image was not served")
+				}
+			}
+		})
+	}
+	load.Wait()
+	cancel()
+	reloading.Wait()
+	eventually(t, "sessions end", func() bool { return len(r.Sessions()) == 0 })
+	eventually(t, "places are given back", func() bool { return r.listeners[0].gate.sessions() == 0 })
+	if got := service.accepted(); got != handshakes*3/4 {
+		t.Errorf("the service saw %d connections, want %d", got, handshakes*3/4)
+	}
+	if strings.Contains(r.text(), "router_sessions_evicted_total") {
+		t.Errorf("sessions were ended: %s", grep(r.text(), "evicted"))
+	}
+	t.Logf("%d reloads during %d handshakes", reloads, handshakes)
 }
 
 // TestReloadRefused: a configuration that cannot take effect changes nothing.

@@ -138,6 +138,21 @@ func TestForward(t *testing.T) {
 	exchange(t, app, 100)
 }
 
+// TestProfiles: a router that may speak either profile and has certificates of the first only speaks that.
+func TestProfiles(t *testing.T) {
+	w := newWorld(t)
+	id := w.identity(t, w.td)
+	service := serveInner(t, echo)
+	for _, profiles := range [][2]string{{"auto", "auto"}, {"auto", "v1"}, {"v1", "auto"}} {
+		far := start(t, w, id, "-d 0 --profile "+profiles[0]+" -R 11001:"+service.dest()+"@sim", w.file(w.images(w.image), ""))
+		near := start(t, w, id, "--profile "+profiles[1]+" -F 9000:"+far.addr[11001]+"@sim", w.file(w.images(w.image), ""))
+		exchange(t, dialTCP(t, near.addr[9000]), 10)
+		if t.Failed() {
+			t.Fatalf("%v\n%s\n%s", profiles, far.log, near.log)
+		}
+	}
+}
+
 // TestFirstBytesTravelWithThePreamble: the service reads preamble and first bytes at once, and gets the preamble
 // without waiting when the peer says nothing.
 func TestFirstBytesTravelWithThePreamble(t *testing.T) {
