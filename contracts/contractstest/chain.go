@@ -19,7 +19,6 @@ import (
 	"github.com/xssnick/tonutils-go/tlb"
 	"github.com/xssnick/tonutils-go/tvm"
 	"github.com/xssnick/tonutils-go/tvm/cell"
-	"github.com/xssnick/tonutils-go/tvm/vm"
 
 	"cocoon/contracts/bind"
 )
@@ -42,8 +41,12 @@ const (
 type Chain struct {
 	// Now is the block time in Unix seconds; tests may move it forward.
 	Now uint32
+	// Observe is called after each executed transaction, with what another executor needs to do it again; nil for none.
+	Observe func(Executed)
 	// Log are the transactions since the last Send or Clear, in order of execution.
 	Log []Transaction
+	// Emitted are the bodies of messages that left the chain since the last Send or Clear, in order.
+	Emitted []Emitted
 
 	vm       *tvm.TVM
 	config   *tvm.PreparedBlockchainConfig
@@ -52,7 +55,6 @@ type Chain struct {
 	accounts map[string]*account
 	names    map[string]string
 	queue    []queued
-	trace    vm.TraceHook
 	minted   *big.Int
 	fees     *big.Int
 }
@@ -62,6 +64,15 @@ type account struct {
 	state *tvm.PreparedAccount
 	stat  *cell.Cell
 	held  *big.Int // actors only
+}
+
+// Executed is a transaction as another executor can repeat it: what went in, and the hashes of what came out.
+type Executed struct {
+	Account                      *address.Address
+	Message                      *cell.Cell
+	LT                           uint64
+	Now                          uint32
+	TransactionHash, AccountHash bind.Hash
 }
 
 type queued struct {
@@ -152,7 +163,7 @@ func (c *Chain) Code(at *address.Address) *cell.Cell {
 // Clone is a copy that continues on its own: accounts, queue and books, but not the log.
 func (c *Chain) Clone() *Chain {
 	out := *c
-	out.Log, out.block = nil, nil
+	out.Log, out.Emitted, out.block = nil, nil, nil
 	out.queue = slices.Clone(c.queue)
 	out.minted, out.fees = new(big.Int).Set(c.minted), new(big.Int).Set(c.fees)
 	out.names = maps.Clone(c.names)

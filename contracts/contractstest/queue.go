@@ -49,7 +49,13 @@ func (c *Chain) SendExternal(to *address.Address, body *cell.Cell) (bool, error)
 }
 
 // Clear forgets the transactions so far.
-func (c *Chain) Clear() { c.Log = c.Log[:0] }
+func (c *Chain) Clear() { c.Log, c.Emitted = c.Log[:0], nil }
+
+// Emitted is a message that a contract sent to the outside.
+type Emitted struct {
+	From *address.Address
+	Body *cell.Cell
+}
 
 // Post puts a message into the queue; Step or Run delivers it.
 func (c *Chain) Post(m Message) error {
@@ -169,7 +175,7 @@ func (c *Chain) execute(a *account, to *address.Address, q queued) (bool, error)
 	if err := c.freshBlock(); err != nil {
 		return false, err
 	}
-	r, err := c.vm.EmulateTransaction(c.block, a.state, q.msg, tvm.TransactionOptions{AccountStorageStat: a.stat, LogicalTime: c.lt, TraceHook: c.trace})
+	r, err := c.vm.EmulateTransaction(c.block, a.state, q.msg, tvm.TransactionOptions{AccountStorageStat: a.stat, LogicalTime: c.lt})
 	if err != nil {
 		return false, fmt.Errorf("running %s: %w", c.NameOf(to), err)
 	}
@@ -189,8 +195,17 @@ func (c *Chain) execute(a *account, to *address.Address, q queued) (bool, error)
 	}
 	c.fees.Add(c.fees, tx.TotalFees.Coins.Nano())
 	a.state, a.stat = r.NextAccount, r.AccountStorageStat
+	if c.Observe != nil {
+		c.Observe(Executed{
+			Account: to, Message: q.cell, LT: tx.LT, Now: c.Now,
+			TransactionHash: bind.Hash(r.TransactionCell.Hash()), AccountHash: bind.Hash(a.state.ShardAccount().Account.Hash()),
+		})
+	}
 	at := c.record(q, describe(r, tx))
 	for _, o := range r.OutMessages {
+		if o.Msg.MsgType == tlb.MsgTypeExternalOut {
+			c.Emitted = append(c.Emitted, Emitted{to, o.Msg.AsExternalOut().Body})
+		}
 		if o.Msg.MsgType != tlb.MsgTypeInternal {
 			continue
 		}
