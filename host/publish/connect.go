@@ -1,0 +1,50 @@
+package publish
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"cocoon/contracts/chain/lite"
+)
+
+// maxGlobalConfig bounds a network's configuration file; the main network's has 10 KiB.
+const maxGlobalConfig = 1 << 20
+
+// Endpoint says how to reach a network.
+type Endpoint struct {
+	// GlobalConfig is the file with liteservers and the block that proofs begin with: as trustworthy as whoever gave it.
+	GlobalConfig string
+	// Trust is the file that keeps the newest proven key block; empty keeps it in memory.
+	Trust string
+	// OneServer allows a single liteserver.
+	OneServer bool
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Connect proves the newest block of a network. Close the client.
+func Connect(ctx context.Context, e Endpoint) (*lite.Client, error) {
+	info, err := os.Stat(e.GlobalConfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading network configuration: %w", err)
+	}
+	if info.Size() > maxGlobalConfig {
+		return nil, fmt.Errorf("reading network configuration %s: %d bytes, at most %d", e.GlobalConfig, info.Size(), maxGlobalConfig)
+	}
+	data, err := os.ReadFile(e.GlobalConfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading network configuration: %w", err)
+	}
+	network, err := lite.ParseGlobalConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading network configuration %s: %w", e.GlobalConfig, err)
+	}
+	o := lite.Options{Servers: network.Servers, Trusted: network.Init, OneServer: e.OneServer, Now: e.Now, Log: e.Log}
+	if e.Trust != "" {
+		o.Store = lite.FileTrust{Path: e.Trust}
+	}
+	return lite.New(ctx, o)
+}
