@@ -52,7 +52,11 @@ func TestInvariants(t *testing.T) {
 // newTemplate is a proxy with two clients and two workers.
 func newTemplate(tb testing.TB) *contractstest.World {
 	tb.Helper()
-	p := newPlay(tb, ourParams())
+	return fillTemplate(newPlay(tb, ourParams()))
+}
+
+func fillTemplate(p play) *contractstest.World {
+	p.t.Helper()
 	for _, name := range []string{"alice", "mallory"} {
 		p.addClient(name)
 	}
@@ -268,10 +272,17 @@ func (s *sequence) excess(b *cell.Builder) *cell.Builder {
 	case 4:
 		return b.MustStoreUInt(0b01, 2).MustStoreUInt(8, 9).MustStoreUInt(1, 8) // addr_extern
 	case 5:
-		return b.MustStoreAddr(address.NewAddress(0, 255, make([]byte, 32))) // masterchain
+		return b.MustStoreAddr(masterchain())
 	default:
 		return b.MustStoreAddr(s.w.Actor("stranger"))
 	}
+}
+
+// masterchain is an address there that is no special account.
+func masterchain() *address.Address {
+	at := make([]byte, 32)
+	at[0] = 7
+	return address.NewAddress(0, 255, at)
 }
 
 // amount is a sum of some TON mostly, or an edge of what can be written.
