@@ -39,7 +39,7 @@ type Deps struct {
 	// Listen and Dial replace the machine's network; nil means it.
 	Listen func(ctx context.Context, p Port) (net.Listener, error)
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
-	// Metrics are added to; nil means a set that nobody reads.
+	// Metrics are added to, and serve one router; nil means a set that nobody reads.
 	Metrics *Metrics
 	// AllowLocal lets the configuration be a local network's; a production image never does.
 	AllowLocal bool
@@ -244,8 +244,9 @@ func (r *Router) Run(ctx context.Context) error {
 	// Sessions outlive ctx by the drain time.
 	sessions, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	var accepting, judging errgroup.Group
+	var judging errgroup.Group
 	var open sync.WaitGroup
+	accepting, ctx := errgroup.WithContext(ctx) // a port that is lost takes the others with it
 	judging.Go(func() error { return r.sessions.Run(sessions) })
 	for i, l := range r.listeners {
 		accepting.Go(func() error { return l.accept(ctx, sessions, sockets[i], &open) })

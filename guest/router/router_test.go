@@ -317,6 +317,62 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// TestLostPortEndsTheRouter: it does not go on with half of its ports.
+func TestLostPortEndsTheRouter(t *testing.T) {
+	w := newWorld(t)
+	cfg, err := Parse(strings.Fields("-S 8116@any -S 8117@any"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := make(chan net.Listener, 2)
+	r, err := New(cfg, Deps{Now: time.Now, Credentials: w.identity(t, nil), Judge: w.judge, Listen: func(ctx context.Context, _ Port) (net.Listener, error) {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		lost <- l
+		return l, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- r.Run(t.Context()) }()
+	_ = (<-lost).Close()
+	select {
+	case err := <-done:
+		if !errors.Is(err, net.ErrClosed) || !strings.Contains(err.Error(), "8116") {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(within):
+		t.Error("it goes on")
+	}
+}
+
+// TestPortInUse: all ports or none.
+func TestPortInUse(t *testing.T) {
+	w := newWorld(t)
+	cfg, err := Parse(strings.Fields("-S 8116@any -S 8117@any"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first net.Listener
+	r, err := New(cfg, Deps{Now: time.Now, Credentials: w.identity(t, nil), Judge: w.judge, Listen: func(ctx context.Context, p Port) (net.Listener, error) {
+		if p.Listen == 8117 {
+			return nil, errors.New("in use")
+		}
+		var err error
+		first, err = new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		return first, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "listening on port 8117: in use") {
+		t.Errorf("ended with %v", err)
+	}
+	if _, err := first.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the other port stays open: %v", err)
+	}
+}
+
 // TestPanicEndsOneConnection: and is counted.
 func TestPanicEndsOneConnection(t *testing.T) {
 	w := newWorld(t)
