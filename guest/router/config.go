@@ -136,6 +136,12 @@ func (s *Simulated) Certificate() (*x509.Certificate, error) {
 	return c, err
 }
 
+// Claims are what this machine says of itself in certificates of profile v2.
+type Claims struct {
+	Role      policy.Role
+	NetworkID int32
+}
+
 // Config is everything a router is told. Parse and ParseFile make one.
 type Config struct {
 	// CertBase is the path of a certificate and its key in the reference's files, <base>_cert.pem and <base>_key.pem.
@@ -154,6 +160,8 @@ type Config struct {
 	// Simulated is nil outside of those.
 	Local     bool
 	Simulated *Simulated
+	// Claims are nil where certificates of profile v1 alone are made.
+	Claims *Claims
 	// Metrics is the address that serves Prometheus text; empty serves none.
 	Metrics string
 }
@@ -232,6 +240,8 @@ func (c *Config) global() []problem {
 			add(err == nil, "simulated.device", "%w", err)
 		}
 	}
+	// Claims name the chain's newest block, and this process does not follow the chain; a local network has none.
+	add(c.Claims == nil || c.Local, "claims", "only a local network's router makes them by itself: %s is missing", `"network": "local"`)
 	if c.Metrics != "" {
 		_, err := netip.ParseAddrPort(c.Metrics)
 		add(err == nil, "metrics", "%q is not an IP address and a port, such as 127.0.0.1:9000", c.Metrics)

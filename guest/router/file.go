@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"time"
 
+	"cocoon/measure/policy"
 	"cocoon/measure/ratls/pow"
 	"cocoon/measure/strictjson"
 )
@@ -34,6 +35,26 @@ type document struct {
 	// Network is "local", or absent; Simulated belongs to a local one.
 	Network   string             `json:"network"`
 	Simulated *simulatedDocument `json:"simulated"`
+	Claims    *claimsDocument    `json:"claims"`
+}
+
+type claimsDocument struct {
+	Role      role  `json:"role"`
+	NetworkID int32 `json:"network_id"`
+}
+
+// role is written as the policies write it.
+type role policy.Role
+
+// UnmarshalJSON reads the role's name.
+func (r *role) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return fmt.Errorf("role %s is not a name", data)
+	}
+	v, err := policy.ParseRole(text)
+	*r = role(v)
+	return err
 }
 
 type simulatedDocument struct {
@@ -191,6 +212,9 @@ func (d *document) apply(c *Config, g *globals) {
 	c.CertBase, c.Threads, c.Local = d.CertBase, d.Threads, d.Network == localNetwork
 	if d.Simulated != nil {
 		c.Simulated = &Simulated{Device: d.Simulated.Device, Root: d.Simulated.Root}
+	}
+	if d.Claims != nil {
+		c.Claims = &Claims{Role: policy.Role(d.Claims.Role), NetworkID: d.Claims.NetworkID}
 	}
 	g.limits = d.Limits.limits().over(g.limits)
 	for i := range d.Policies {

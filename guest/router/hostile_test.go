@@ -137,6 +137,31 @@ func TestSlowServersAreLeft(t *testing.T) {
 	}
 }
 
+// TestDialsAreBounded: a destination that never answers is given up at the stage's deadline, in both directions.
+func TestDialsAreBounded(t *testing.T) {
+	w := newWorld(t)
+	id := w.identity(t, nil)
+	r := start(t, w, id, "-d 0 -S 8116@any -R 11001:localhost:11101@any", `{"limits": {"dial": "60ms", "inner_dial": "60ms"}}`, func(d *Deps) {
+		d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+	})
+	app := dialTCP(t, r.addr[8116])
+	if err := send(app, "050100"+"050100010a0000022ad8"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(app); hex.EncodeToString(got) != "0500"+"05060001000000000000" {
+		t.Errorf("the program was told %x", got)
+	}
+	if got, err := io.ReadAll(dialPeer(t, w.client(t, id, policy.Builtin(policy.Any)), r.addr[11001])); err == nil {
+		t.Errorf("the peer was told %q and a clean end", got)
+	}
+	for _, want := range []string{`router_handshakes_total{listener="8116",code="dial"} 1`, `router_inner_dial_errors_total{listener="11001"} 1`} {
+		eventually(t, want, func() bool { return strings.Contains(r.text(), want) })
+	}
+}
+
 // TestServiceThatDoesNotRead: the preamble has a deadline of its own; it ends with the preamble.
 func TestServiceThatDoesNotRead(t *testing.T) {
 	w := newWorld(t)
@@ -152,10 +177,9 @@ func TestServiceThatDoesNotRead(t *testing.T) {
 	if _, err := io.ReadAll(conn); err == nil {
 		t.Error("the stream ended as if the service had ended it")
 	}
-	eventually(t, "the connection is given up", func() bool { return len(r.Sessions()) == 0 })
-	if !strings.Contains(r.log.String(), "i/o timeout") {
-		t.Errorf("it was not the deadline: %s", r.log)
-	}
+	eventually(t, "the connection is given up at the deadline", func() bool {
+		return len(r.Sessions()) == 0 && strings.Contains(r.log.String(), "i/o timeout")
+	})
 
 	// A service that is slow after the preamble is nobody's business.
 	slow := serveInner(t, func(c *net.TCPConn) {
