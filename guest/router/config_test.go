@@ -383,6 +383,9 @@ func TestSimulated(t *testing.T) {
 		"another network":              {"-S 8116@any", `{"network": "test"}`, `network: "test"`},
 		"root cut":                     {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)/2])+`"`) + `}`, "simulated.root"},
 		"two roots":                    {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)-1])+string(text[1:])) + `}`, "simulated.root"},
+		"local, claims":                {"-S 8116@sim", `{"network": "local", "claims": {"role": "proxy", "network_id": -217}, ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
+		"public, claims":               {"-S 8116@any", `{"claims": {"role": "proxy", "network_id": -239}}`, "claims: only a local"},
+		"claims of nobody":             {"-S 8116@any", `{"network": "local", "claims": {"role": "miner", "network_id": 1}}`, "miner"},
 		"odd device":                   {"-S 8116@any", `{"network": "local", ` + device("ftp:x", string(text)) + `}`, "simulated.device"},
 	} {
 		t.Run(name, func(t *testing.T) {
