@@ -25,7 +25,7 @@ type books struct {
 	paid                         []bind.Nano // to workers' owners
 	stakeIn, stakeOut, forced    bind.Nano
 	revenueOut, deposits         bind.Nano
-	donated                      bind.Nano // to the proxy
+	ownerPaid                    bind.Nano // to the proxy's owner
 	replies                      map[string]bind.Nano
 	flows                        flows
 }
@@ -37,6 +37,7 @@ type flows struct {
 	payClient           []bind.Nano // payments on their way
 	owedWorker, payWork []bind.Nano
 	owedRevenue         bind.Nano
+	payOwner            bind.Nano
 }
 
 // dust is what rounding of rent and a contract's own coins may differ by.
@@ -111,6 +112,9 @@ func (b *books) record(tx contractstest.Transaction) error {
 func (b *books) recordPayment(tx contractstest.Transaction) {
 	if tx.Op != bind.OpPayout || tx.From != "proxy" {
 		return
+	}
+	if b.w.NameOf(b.w.Owner) == tx.To {
+		b.ownerPaid += tx.Value
 	}
 	for i, c := range b.w.Clients {
 		if b.w.NameOf(b.w.OwnerOf(c)) == tx.To {
@@ -193,9 +197,6 @@ func (b *books) recordProxy(tx contractstest.Transaction) error {
 		return err
 	}
 	if !tx.OK() {
-		if tx.Out == 0 {
-			b.donated += tx.Value
-		}
 		return nil
 	}
 	switch {
@@ -211,12 +212,6 @@ func (b *books) recordProxy(tx contractstest.Transaction) error {
 		}
 	case tx.Op == bind.OpProxyPayout || tx.Op == bind.OpText || tx.Op == bind.OpProxyClose || tx.Op == bind.OpProxySweepSurplus:
 		b.revenueOut += old.Balance - now.Balance
-	case tx.Op == bind.OpWorkerNote:
-	case !tx.HasOp || tx.Op == bind.OpDoNotProcess:
-		b.donated += tx.Value
-	}
-	if tx.Op == bind.OpClientNote && tx.Out == 0 || tx.Op == bind.OpWorkerNote && tx.Out == 0 {
-		b.donated += tx.Value
 	}
 	return nil
 }
@@ -260,6 +255,9 @@ func (b *books) inFlight() error {
 
 func (b *books) inFlightOne(m *tlb.InternalMessage) error {
 	fromProxy := m.SrcAddr.Equals(b.w.Proxy.Address)
+	if fromProxy && m.DstAddr.Equals(b.w.Owner) && isPayout(m) {
+		b.flows.payOwner += bind.Nano(m.Amount.Nano().Uint64())
+	}
 	for i, c := range b.w.Clients {
 		owner := b.w.OwnerOf(c)
 		switch {
@@ -413,6 +411,16 @@ func (b *books) checkPool() error {
 	if coins+dust < owner {
 		return fmt.Errorf("pool of %d does not cover stake and revenue %d", coins, owner)
 	}
+	have, out := coins, b.ownerPaid+b.flows.payOwner
+	for i := range b.clients {
+		out += b.refunded[i] + b.flows.payClient[i]
+	}
+	for i := range b.workers {
+		out += b.paid[i] + b.flows.payWork[i]
+	}
+	if in := b.deposits + b.stakeIn; have+out+2*dust < in+3*ton/10 {
+		return fmt.Errorf("pool of %d: of what came in, %d, only %d went out", have, in, out)
+	}
 	if !b.honest {
 		return nil
 	}
@@ -423,8 +431,8 @@ func (b *books) checkPool() error {
 	for i, c := range b.workers {
 		need += unpaid(c).UnpaidWorker + unpaid(c).UnpaidProxy + b.flows.owedWorker[i]
 	}
-	if have := coins + b.flows.deposits + b.flows.returning; have < need {
-		return fmt.Errorf("pool of %d with deposits in flight does not cover %d", have, need)
+	if with := coins + b.flows.deposits + b.flows.returning; with < need {
+		return fmt.Errorf("pool of %d with deposits in flight does not cover %d", with, need)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 // bounces, insolvency, closing and time. The invariants of contracts.md section 2.3 hold after every transaction. Half of
 // the sequences have a machine whose key signs anything.
 func TestInvariants(t *testing.T) {
-	sequences := 400
+	sequences := 300
 	if longRun() {
 		sequences = 100_000
 		defer debug.SetGCPercent(debug.SetGCPercent(400)) // cells are small and short-lived
