@@ -12,8 +12,10 @@ import (
 
 // TestEmbedded: each contract is there, has the manifest's hash, depth and size, and is recognised as ours.
 func TestEmbedded(t *testing.T) {
-	codes := map[string]*cell.Cell{"root": Root(), "proxy": Proxy(), "client": Client(), "worker": Worker(), "wallet": Wallet(),
-		"governor": Governor(), "agreement": Agreement(), "farm": Farm()}
+	codes := map[string]*cell.Cell{
+		"root": Root(), "proxy": Proxy(), "client": Client(), "worker": Worker(), "wallet": Wallet(),
+		"governor": Governor(), "agreement": Agreement(), "farm": Farm(),
+	}
 	entries, err := Manifest()
 	if err != nil {
 		t.Fatal(err)
