@@ -20,6 +20,7 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
+	"cocoon/measure/ratls/cert"
 	"cocoon/measure/ratls/pcs"
 	"cocoon/measure/simtd"
 )
@@ -150,7 +151,7 @@ func (p *routerProcess) collateral(roots *dcap.Roots, changed func(dcap.Platform
 
 // credentials are those of the files that the configuration names, or the process's own.
 func (p *routerProcess) credentials(ctx context.Context, judge *ratls.Judge, metrics *router.Metrics) (ratls.Credentials, error) {
-	if p.cfg.Profile == router.V2 {
+	if p.cfg.Profile == router.V2 && p.cfg.Claims == nil {
 		return nil, errors.New("--profile=v2: its certificates name a block of the chain, which this process does not read: write auto or v1")
 	}
 	if p.cfg.CertBase != "" {
@@ -175,6 +176,11 @@ func (p *routerProcess) credentials(ctx context.Context, judge *ratls.Judge, met
 			return nil, err
 		}
 		c.Quoter, c.Judge, c.Terms = source, judge, ratls.Fixed(ratls.Terms{Policy: self})
+		if own := p.cfg.Claims; own != nil {
+			c.Claims = func(context.Context) (cert.Claims, error) {
+				return cert.Claims{Role: cert.Role(own.Role), NetworkID: own.NetworkID}, nil
+			}
+		}
 	} else {
 		p.log.Warn("No TDX here: certificates without attestation")
 	}
