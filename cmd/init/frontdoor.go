@@ -69,10 +69,14 @@ func (s *services) startRouter(ctx context.Context, st *boot.State) error {
 	if err != nil {
 		return fmt.Errorf("finding the guest binary: %w", err)
 	}
+	args := []string{"router", "-c", filepath.Join(specDir, routerSpec)}
+	if cfg.Claims != nil { // who has a certificate of profile v2 shows it to peers who ask for it
+		args = append(args, "--profile=auto")
+	}
 	err = s.supervisor.Start(ctx, supervise.Service{
 		Name: "router", Required: true,
 		Command: func(context.Context) (*exec.Cmd, error) {
-			cmd := exec.Command(self, "router", "-c", filepath.Join(specDir, routerSpec)) //nolint:noctx // the supervisor ends it
+			cmd := exec.Command(self, args...) //nolint:noctx // the supervisor ends it
 			cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 			cmd.Env = []string{"HOME=/", "PATH=/"}
 			return cmd, nil

@@ -23,12 +23,15 @@ import (
 	"cocoon/measure/measuretest"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
+	"cocoon/measure/ratls/cert"
 	"cocoon/measure/simtd"
 	"cocoon/measure/spec"
 	"cocoon/measure/tdx"
 )
 
 const (
+	// networkID is the global id of local networks (contracts.md section 10.1).
+	networkID = -217
 	// routerPort is the router's listener inside the machine.
 	routerPort = 11001
 	// dialLimit bounds one attempt of the client outside; the emulated machine is slow.
@@ -88,6 +91,7 @@ func (a *attested) routerConfig() []byte {
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.platform.RootCertificate().Raw})
 	return encode(a.t, map[string]any{
 		"network":    "local",
+		"claims":     map[string]any{"role": "proxy", "network_id": networkID},
 		"simulated":  map[string]any{"device": "port:org.cocoon.simtdx.router", "root": string(root)},
 		"collateral": map[string]any{"pccs_url": fmt.Sprintf("http://10.0.2.2:%d", a.pcs)},
 		"ports": []any{map[string]any{
@@ -197,7 +201,9 @@ func (a *attested) dial(o outsider) (policy.Code, *ratls.Conn) {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	own, err := ratls.NewIdentity(ratls.IdentityConfig{Now: time.Now})
+	own, err := ratls.NewIdentity(ratls.IdentityConfig{Now: time.Now, Claims: func(context.Context) (cert.Claims, error) {
+		return cert.Claims{Role: cert.RoleTool, NetworkID: networkID}, nil
+	}})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -253,6 +259,9 @@ func (a *attested) checkOutsiders() {
 	if got := conn.Peer.Verdict.ImageHash; got != a.hash {
 		t.Errorf("the verdict is about image %s, predicted is %s", got, a.hash)
 	}
+	if conn.Peer.Profile != ratls.V2 {
+		t.Errorf("the machine speaks profile %v", conn.Peer.Profile)
+	}
 	_ = conn.Close()
 	later := func(d time.Duration) func() time.Time { return func() time.Time { return time.Now().Add(d) } }
 	for name, tc := range map[string]struct {
@@ -269,7 +278,8 @@ func (a *attested) checkOutsiders() {
 			o.collateral = &measuretest.CollateralSpec{Now: time.Now().Add(-60 * 24 * time.Hour)}
 		}, "collateral_expired"},
 		"platform too old":  {func(o *outsider) { o.collateral = &measuretest.CollateralSpec{Platform: "OutOfDate"} }, "tcb_status"},
-		"profile v2 wanted": {func(o *outsider) { o.rules.Claims.Require = true }, "cert_profile"},
+		"another network":   {func(o *outsider) { o.rules.Claims.Require, o.rules.Claims.NetworkID = true, new(int32(-239)) }, "cert_network"},
+		"another role":      {func(o *outsider) { o.rules.Claims.Role = new(policy.RoleWorker) }, "cert_role"},
 		"an empty list":     {func(o *outsider) { o.rules.AllowedImages = nil }, "policy_empty"},
 		"another processor": {func(o *outsider) { o.rules.FMSPC.Deny = [][6]byte{a.fmspc()} }, "platform"},
 	} {
