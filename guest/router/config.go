@@ -166,6 +166,10 @@ type Config struct {
 	Metrics string
 }
 
+// publicNetwork tells whether the id, TON's global id, is of the main or the test network. No local configuration may
+// speak for those (attestation.md section 16.4).
+func publicNetwork(id int32) bool { return id == -239 || id == -3 }
+
 // problem is one broken rule and where it is.
 type problem struct {
 	path string
@@ -242,6 +246,7 @@ func (c *Config) global() []problem {
 	}
 	// Claims name the chain's newest block, and this process does not follow the chain; a local network has none.
 	add(c.Claims == nil || c.Local, "claims", "only a local network's router makes them by itself: %s is missing", `"network": "local"`)
+	add(c.Claims == nil || !publicNetwork(c.Claims.NetworkID), "claims.network_id", "a public network is not local")
 	if c.Metrics != "" {
 		_, err := netip.ParseAddrPort(c.Metrics)
 		add(err == nil, "metrics", "%q is not an IP address and a port, such as 127.0.0.1:9000", c.Metrics)

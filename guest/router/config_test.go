@@ -373,20 +373,21 @@ func TestSimulated(t *testing.T) {
 	sim := `"policies": [{"name": "sim", "type": "tdx", "tdx_config": {"image_source": "defer", "allow_simulated": true, "allowed_collateral_root_hashes": ["` + w.root + `"]}}]`
 	device := func(d, root string) string { return `"simulated": {"device": "` + d + `", "root": ` + root + `}` }
 	for name, tc := range map[string]struct{ args, file, want string }{
-		"local":                        {"-S 8116@sim", `{"network": "local", ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
-		"local, fake":                  {"-S 8116@fake_tee", `{"network": "local"}`, ""},
-		"public, simulated policy":     {"-S 8116@any", `{` + sim + `}`, "allow_simulated"},
-		"public, fake":                 {"-S 8116@fake_tdx", `{}`, "fake_tdx"},
-		"public, fake by another name": {"-P mine:fake_tee -S 8116@mine", `{}`, "fake_tdx"},
-		"public, fake not in use":      {"-P mine:fake_tee -S 8116@any", `{}`, "fake_tdx"},
-		"public, root given":           {"-S 8116@any", `{` + device("", string(text)) + `}`, `"network": "local"`},
-		"another network":              {"-S 8116@any", `{"network": "test"}`, `network: "test"`},
-		"root cut":                     {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)/2])+`"`) + `}`, "simulated.root"},
-		"two roots":                    {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)-1])+string(text[1:])) + `}`, "simulated.root"},
-		"local, claims":                {"-S 8116@sim", `{"network": "local", "claims": {"role": "proxy", "network_id": -217}, ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
-		"public, claims":               {"-S 8116@any", `{"claims": {"role": "proxy", "network_id": -239}}`, "claims: only a local"},
-		"claims of nobody":             {"-S 8116@any", `{"network": "local", "claims": {"role": "miner", "network_id": 1}}`, "miner"},
-		"odd device":                   {"-S 8116@any", `{"network": "local", ` + device("ftp:x", string(text)) + `}`, "simulated.device"},
+		"local":                            {"-S 8116@sim", `{"network": "local", ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
+		"local, fake":                      {"-S 8116@fake_tee", `{"network": "local"}`, ""},
+		"public, simulated policy":         {"-S 8116@any", `{` + sim + `}`, "allow_simulated"},
+		"public, fake":                     {"-S 8116@fake_tdx", `{}`, "fake_tdx"},
+		"public, fake by another name":     {"-P mine:fake_tee -S 8116@mine", `{}`, "fake_tdx"},
+		"public, fake not in use":          {"-P mine:fake_tee -S 8116@any", `{}`, "fake_tdx"},
+		"public, root given":               {"-S 8116@any", `{` + device("", string(text)) + `}`, `"network": "local"`},
+		"another network":                  {"-S 8116@any", `{"network": "test"}`, `network: "test"`},
+		"root cut":                         {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)/2])+`"`) + `}`, "simulated.root"},
+		"two roots":                        {"-S 8116@any", `{"network": "local", ` + device("", string(text[:len(text)-1])+string(text[1:])) + `}`, "simulated.root"},
+		"local, claims":                    {"-S 8116@sim", `{"network": "local", "claims": {"role": "proxy", "network_id": -217}, ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
+		"public, claims":                   {"-S 8116@any", `{"claims": {"role": "proxy", "network_id": -239}}`, "claims: only a local"},
+		"local claims of the main network": {"-S 8116@any", `{"network": "local", "claims": {"role": "proxy", "network_id": -239}}`, "public network is not local"},
+		"claims of nobody":                 {"-S 8116@any", `{"network": "local", "claims": {"role": "miner", "network_id": 1}}`, "miner"},
+		"odd device":                       {"-S 8116@any", `{"network": "local", ` + device("ftp:x", string(text)) + `}`, "simulated.device"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, err := Parse(append([]string{"-c", "router.json"}, strings.Fields(tc.args)...), files(tc.file))
