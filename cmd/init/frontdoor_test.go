@@ -53,7 +53,7 @@ func TestReadyMeansThatEveryPortAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := uint16(l.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert,gosec // a TCP listener's address
+	port := uint16(l.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // a TCP listener's address
 	if err := listening(t.Context(), []uint16{port}); err != nil {
 		t.Error(err)
 	}
