@@ -48,11 +48,10 @@ func (s *stack) number(bits int) *big.Int {
 	return v
 }
 
-func (s *stack) small(bits int) uint64 { return s.number(bits).Uint64() }
-func (s *stack) counter() uint64       { return s.number(63).Uint64() }
-func (s *stack) word() uint32          { return uint32(s.number(32).Uint64()) } //nolint:gosec // number checks the width
-func (s *stack) state() State          { return State(s.number(2).Uint64()) }   //nolint:gosec // number checks the width
-func (s *stack) amount() Nano          { return Nano(s.number(63).Uint64()) }
+func (s *stack) counter() uint64 { return s.number(63).Uint64() }
+func (s *stack) word() uint32    { return uint32(s.number(32).Uint64()) } //nolint:gosec // number checks the width
+func (s *stack) state() State    { return State(s.number(2).Uint64()) }   //nolint:gosec // number checks the width
+func (s *stack) amount() Nano    { return Nano(s.number(63).Uint64()) }
 
 func (s *stack) hash() Hash {
 	var h Hash
