@@ -130,6 +130,8 @@ func (f *follower) passed(txs []Transaction) (Cursor, error) {
 	switch {
 	case next.LT == f.at.LT:
 		return next, f.sameHash(next)
+	case next.LT == 0:
+		return next, fmt.Errorf("%w: transaction %d is its first, %d was seen", ErrRecreated, txs[len(txs)-1].LT, f.at.LT)
 	case next.LT < f.at.LT && f.at.Hash != Hash{}:
 		return next, fmt.Errorf("%w: transaction %d, which was seen, is not in the history", ErrForked, f.at.LT)
 	}

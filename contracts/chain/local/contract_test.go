@@ -307,3 +307,43 @@ func TestDeletedAccountsLeaveTheState(t *testing.T) {
 		t.Errorf("it is %s with %s", a.Status, a.Balance)
 	}
 }
+
+// An account may die and live again within a block; its transactions still have times of their own, and a follower is
+// told that the history does not lead back.
+func TestAccountIsDeletedAndMadeAgainInOneBlock(t *testing.T) {
+	c := newTest(t)
+	to := someone(0, 1)
+	send := func(n uint64, amount int64) {
+		t.Helper()
+		if err := c.SendInternal(&tlb.InternalMessage{
+			IHRDisabled: true, SrcAddr: someone(0, 2), DstAddr: to, Amount: tlb.FromNanoTON(big.NewInt(amount)),
+			Body: cell.BeginCell().MustStoreUInt(n, 64).EndCell(), CreatedLT: n,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(1, 1)
+	step(t, c, 1)
+	first := stateOf(t, c, to).Last
+	send(2, 0) // a second's rent takes the one nanoTON, and the account goes
+	send(3, 5)
+	step(t, c, 1)
+	if a := stateOf(t, c, to); a.Balance.Int64() != 5 {
+		t.Fatalf("balance %s", a.Balance)
+	}
+	root, err := c.head.Shard.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refs, _, err := blocks.Transactions(root); err != nil || len(refs) != 2 || refs[0].LT >= refs[1].LT {
+		t.Errorf("%v, %v", refs, err)
+	}
+	for _, err := range c.Transactions(t.Context(), to, first) {
+		if err != nil && !errors.Is(err, chain.ErrRecreated) {
+			t.Errorf("got %v", err)
+		}
+		if err != nil {
+			return
+		}
+	}
+}

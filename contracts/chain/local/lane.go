@@ -47,6 +47,9 @@ type touched struct {
 	stat   *cell.Cell
 	before []byte
 	txs    *tlb.AccountTransactionsAugDict
+	// endLT is where the next transaction of this block may begin. The state does not say it when the account was
+	// deleted in this block.
+	endLT uint64
 }
 
 // txRecord is a transaction for the index.
@@ -185,7 +188,7 @@ func (l *lane) run(addr *address.Address, msg *cell.Cell) (*tvm.TransactionExecu
 }
 
 func (l *lane) options(t *touched) tvm.TransactionOptions {
-	return tvm.TransactionOptions{AccountStorageStat: t.stat, LogicalTime: int64(l.startLT + 1)} //nolint:gosec // logical times stay far below 2^63
+	return tvm.TransactionOptions{AccountStorageStat: t.stat, LogicalTime: int64(max(l.startLT+1, t.endLT))} //nolint:gosec // logical times stay far below 2^63
 }
 
 // commit takes over what a transaction left.
@@ -212,6 +215,7 @@ func (l *lane) commit(addr *address.Address, t *touched, res *tvm.TransactionExe
 		return nil, fmt.Errorf("adding transaction: %w", err)
 	}
 	l.txs = append(l.txs, txRecord{account: key, lt: lt, hash: chain.Hash(res.TransactionCell.Hash())})
+	t.endLT = res.EndLT
 	l.lt = max(l.lt, res.EndLT)
 	l.left--
 	return res, l.emit(res)
