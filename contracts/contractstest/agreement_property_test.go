@@ -107,8 +107,7 @@ func runDeal(template *deal, seed uint64, seen *tally) error {
 }
 
 func (r *dealRun) run() error {
-	var err error
-	if r.last, err = r.state(); err != nil {
+	if err := r.prelude(); err != nil {
 		return err
 	}
 	for range 8 + r.rng.IntN(20) {
@@ -117,6 +116,22 @@ func (r *dealRun) run() error {
 		}
 	}
 	return nil
+}
+
+// prelude brings most sequences to where random steps seldom come.
+func (r *dealRun) prelude() error {
+	if r.rng.IntN(3) > 0 {
+		r.hourly = []bind.Nano{1, 7, 3599, 3600, dealHourly, 1 + bind.Nano(r.rng.Uint64N(uint64(10*ton)))}[r.rng.IntN(6)]
+		to := bind.AgreementState(1 + r.rng.IntN(int(bind.AgreementActive)))
+		if err := r.reach(to); err != nil {
+			return err
+		}
+		r.reported = to == bind.AgreementActive
+		r.steps = append(r.steps, fmt.Sprintf("%s at %d per hour", to, r.hourly))
+	}
+	var err error
+	r.last, err = r.state()
+	return err
 }
 
 // step waits a while, or sends one message.
@@ -216,7 +231,7 @@ func (r *dealRun) vary(m bind.Message) (bind.Message, error) {
 	keys := []ed25519.PrivateKey{r.source, r.farm, r.node}
 	switch m := m.(type) {
 	case *bind.AgreementFund:
-		m.Amount = []bind.Nano{0, 1, ton, 5 * ton, dealHours * dealHourly, 1000 * ton, bind.Nano(r.rng.Uint64N(uint64(50 * ton)))}[r.rng.IntN(7)]
+		m.Amount = []bind.Nano{0, 1, ton, 5 * ton, dealHours * r.hourly, 1000 * ton, bind.Nano(r.rng.Uint64N(uint64(50 * ton)))}[r.rng.IntN(7)]
 		m.Excess = r.excess(m.Excess)
 	case *bind.AgreementWithdraw:
 		m.Excess = r.excess(m.Excess)
@@ -227,7 +242,7 @@ func (r *dealRun) vary(m bind.Message) (bind.Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.Hourly = []bind.Nano{1, 7, 3599, 3600, dealHourly, 1<<63 - 1, bind.Nano(r.rng.Uint64N(uint64(10 * ton)))}[r.rng.IntN(7)]
+		p.Hourly = []bind.Nano{1, 7, 3599, 3600, r.hourly, 1<<63 - 1, bind.Nano(r.rng.Uint64N(uint64(10 * ton)))}[r.rng.IntN(7)]
 		key := r.source
 		if r.rng.IntN(5) == 0 {
 			key = keys[r.rng.IntN(3)]

@@ -21,6 +21,7 @@ type deal struct {
 	at                               bind.Instance
 	user, farmer, stranger, registry *address.Address
 	source, farm, node               ed25519.PrivateKey
+	hourly                           bind.Nano
 	queryID                          uint64
 }
 
@@ -34,6 +35,7 @@ const (
 func newDeal(c *contractstest.Chain, change func(*bind.AgreementTerms)) (*deal, error) {
 	d := &deal{
 		Chain: c, user: c.Actor("user"), farmer: c.Actor("farmer"), stranger: c.Actor("stranger"), registry: c.Actor("registry"),
+		hourly: dealHourly,
 		source: contractstest.KeyOf("source"), farm: contractstest.KeyOf("farm"), node: contractstest.KeyOf("node"),
 	}
 	d.terms = bind.AgreementTerms{
@@ -85,7 +87,7 @@ func (d *deal) pricePayload() (bind.PricePayload, error) {
 		return bind.PricePayload{}, err
 	}
 	return bind.PricePayload{
-		Agreement: d.at.Address, Farm: d.terms.Farm, Farmer: d.farmer, Hourly: dealHourly, ValidUntil: d.Now + 600, Version: 3,
+		Agreement: d.at.Address, Farm: d.terms.Farm, Farmer: d.farmer, Hourly: d.hourly, ValidUntil: d.Now + 600, Version: 3,
 		FarmKey: contractstest.PublicKeyOf(d.farm), TermsHash: bind.Hash(terms.Hash()),
 	}, nil
 }
@@ -115,7 +117,7 @@ func (d *deal) message(op bind.Op) (bind.Message, error) {
 		s, err := bind.Sign(d.farm, q, d.stranger, &bind.AcceptPayload{Agreement: d.at.Address, Agreed: hash, ValidUntil: d.Now + 600})
 		return &bind.AgreementAcceptSigned{Signed: s}, err
 	case bind.OpAgreementFund:
-		return &bind.AgreementFund{QueryID: q, Amount: dealHours * dealHourly, Excess: d.stranger}, nil
+		return &bind.AgreementFund{QueryID: q, Amount: dealHours * d.hourly, Excess: d.stranger}, nil
 	case bind.OpAgreementReport:
 		s, err := bind.Sign(d.node, q, d.stranger, &bind.ReportPayload{Agreement: d.at.Address, Result: bind.Deployed, DeployedAt: d.Now, LogHash: bind.Hash{9}})
 		return &bind.AgreementReport{Signed: s}, err
