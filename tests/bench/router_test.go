@@ -40,7 +40,7 @@ const (
 
 	proxyRounds      = 3
 	proxyConnections = 1500
-	proxyBulk        = 2 << 30 // bytes in each direction
+	proxyBulk        = 1 << 30 // bytes in each direction
 	idleSessions     = 1000
 	proxyWait        = 60 * time.Second
 )
