@@ -27,15 +27,21 @@ func TestInvariants(t *testing.T) {
 		sequences = 100_000
 		defer debug.SetGCPercent(debug.SetGCPercent(400)) // cells are small and short-lived
 	}
-	template := newTemplate(t)
+	var templates []*contractstest.World // one for each global version that is supported
+	for _, version := range []uint32{12, 14, 15} {
+		templates = append(templates, fillTemplate(play{newWorldOn(t, newChain(t, version), ourParams()), t}))
+	}
 	var wg sync.WaitGroup
 	lanes := 2
 	failures := make(chan error, lanes)
 	for lane := range lanes {
-		world := template.Clone()
+		mine := make([]*contractstest.World, len(templates))
+		for i, w := range templates {
+			mine[i] = w.Clone()
+		}
 		wg.Go(func() {
 			for seed := lane; seed < sequences; seed += lanes {
-				if err := runSequence(world, uint64(seed)); err != nil {
+				if err := runSequence(mine[seed%len(mine)], uint64(seed)); err != nil {
 					failures <- err
 					return
 				}
@@ -49,12 +55,7 @@ func TestInvariants(t *testing.T) {
 	}
 }
 
-// newTemplate is a proxy with two clients and two workers.
-func newTemplate(tb testing.TB) *contractstest.World {
-	tb.Helper()
-	return fillTemplate(newPlay(tb, ourParams()))
-}
-
+// fillTemplate adds two clients and two workers to a proxy.
 func fillTemplate(p play) *contractstest.World {
 	p.t.Helper()
 	for _, name := range []string{"alice", "mallory"} {
