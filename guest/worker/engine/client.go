@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -142,21 +143,23 @@ func passed(h http.Header) http.Header {
 // watched tells an engine that does not notice a closed connection.
 type watched struct {
 	io.ReadCloser
-	ended bool
+	ended atomic.Bool
 	abort func()
 }
 
 // Read notes the end.
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	w.ended = w.ended || errors.Is(err, io.EOF)
+	if errors.Is(err, io.EOF) {
+		w.ended.Store(true)
+	}
 	return n, err
 }
 
 // Close closes the answer, and with it the engine's work.
 func (w *watched) Close() error {
 	err := w.ReadCloser.Close()
-	if !w.ended {
+	if !w.ended.Load() {
 		w.abort()
 	}
 	return err

@@ -1,0 +1,214 @@
+package worker
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"cocoon/contracts/pricing"
+	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/meter"
+)
+
+// sendLimit bounds the sending of one message: a proxy that takes nothing for that long is gone.
+const sendLimit = 30 * time.Second
+
+// send sends a message of the answer.
+func (q *query) send(ctx context.Context, p tl.Object) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, sendLimit, errSlowReader)
+	defer cancel()
+	if err := q.c.sess.Send(ctx, p); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+// head sends the head of an answer whose body follows.
+func (q *query) head(ctx context.Context, r *tl.HTTPResponse) error {
+	q.headSent = true
+	return q.send(ctx, q.headMessage(r, nil))
+}
+
+// emit sends bytes of the body as they fit into parts and credit.
+func (q *query) emit(ctx context.Context, data []byte) error {
+	for len(data) > 0 {
+		n, err := q.credit.take(ctx, min(len(data), session.MaxPart), q.c.w.cfg.Times.Slow)
+		if err != nil {
+			return err
+		}
+		if q.firstByte.IsZero() {
+			q.firstByte = q.c.w.deps.Now()
+		}
+		q.hash.Write(data[:n])
+		if err := q.send(ctx, q.partMessage(data[:n], nil)); err != nil {
+			return err
+		}
+		data = data[n:]
+	}
+	return nil
+}
+
+// finish sends the last message of a query, exactly one, and the statement behind it. ctx is the session's: the query's
+// own may be over.
+func (q *query) finish(ctx context.Context, out outcome) {
+	ctx, cancel := context.WithTimeout(ctx, sendLimit)
+	defer cancel()
+	var last tl.Object
+	switch {
+	case out.whole != nil:
+		q.hash.Write(out.whole.Payload)
+		last = q.headMessage(out.whole, q.final(out))
+	case out.code == 0:
+		if err := q.emitTail(ctx, out); err != nil {
+			out.status, out.code, out.text = receipt.Cancelled, session.CodeCancelled, "cancelled"
+			last = q.errorMessage(out)
+			break
+		}
+		last = q.partMessage(nil, q.final(out))
+	default:
+		last = q.errorMessage(out)
+	}
+	if err := q.send(ctx, last); err != nil {
+		q.c.w.log.Debug("Answer not delivered", slog.String("req", q.name), slog.Any("err", err))
+		return
+	}
+	if q.version >= versionOurs && q.request != "" {
+		if err := q.send(ctx, q.statement(out)); err != nil {
+			q.c.w.log.Debug("Statement not delivered", slog.String("req", q.name), slog.Any("err", err))
+		}
+	}
+}
+
+// emitTail sends the end of a body. What ends an answer that was not over in time has a moment of its own for that.
+func (q *query) emitTail(ctx context.Context, out outcome) error {
+	if out.status == receipt.Complete {
+		return q.emit(q.ctx, out.tail)
+	}
+	ctx, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	return q.emit(ctx, out.tail)
+}
+
+// tokens are the counts in the form that the peer's version has: raw for ours, adjusted by class for the reference's.
+func (q *query) tokens(u meter.Usage) tl.TokensUsed {
+	if q.version >= versionOurs {
+		return tl.TokensUsed{
+			PromptTokensUsed: u.Prompt, CachedTokensUsed: u.Cached, CompletionTokensUsed: u.Completion, ReasoningTokensUsed: u.Reasoning,
+			TotalTokensUsed: u.Prompt + u.Completion,
+		}
+	}
+	b := pricing.Bill(pricing.Tokens(u), q.coefficient, q.c.w.deps.Prices().Multipliers)
+	return tl.TokensUsed{
+		PromptTokensUsed: b.Prompt, CachedTokensUsed: b.Cached, CompletionTokensUsed: b.Completion, ReasoningTokensUsed: b.Reasoning,
+		TotalTokensUsed: b.Total(),
+	}
+}
+
+// final is what stands at the end of every answer.
+func (q *query) final(out outcome) *tl.ProxyQueryFinalInfo {
+	info := &tl.ProxyQueryFinalInfo{TokensUsed: q.tokens(out.used.Usage)}
+	if q.version >= versionTimes {
+		info.WorkerStartTime, info.WorkerEndTime = new(seconds(q.began)), new(seconds(q.c.w.deps.Now()))
+	}
+	if q.ask.EnableDebug != nil && *q.ask.EnableDebug {
+		info.WorkerDebug = new(q.debug(out))
+	}
+	return info
+}
+
+// debug says how the numbers came about. It holds counts and times only.
+func (q *query) debug(out outcome) string {
+	first := int64(-1)
+	if !q.firstByte.IsZero() {
+		first = q.firstByte.Sub(q.began).Milliseconds()
+	}
+	text, err := json.Marshal(struct {
+		Source    meter.Source   `json:"source"`
+		Estimated bool           `json:"estimated"`
+		Rejected  int            `json:"usage_rejected"`
+		Events    int            `json:"events"`
+		First     int64          `json:"ttft_ms"`
+		Status    receipt.Status `json:"status"`
+	}{out.used.Source, out.used.Estimated, out.used.Rejected, out.used.Events, first, out.status})
+	if err != nil { // strings and integers always encode
+		return "{}"
+	}
+	return string(text)
+}
+
+func (q *query) headMessage(r *tl.HTTPResponse, final *tl.ProxyQueryFinalInfo) tl.Object {
+	id, raw := q.ask.RequestID, tl.Encode(r)
+	if q.version >= versionEx {
+		return &tl.ProxyQueryAnswerEx{RequestID: id, Answer: raw, FinalInfo: final}
+	}
+	return &tl.ProxyQueryAnswer{Answer: raw, IsCompleted: final != nil, RequestID: id, TokensUsed: tokensOf(final)}
+}
+
+func (q *query) partMessage(data []byte, final *tl.ProxyQueryFinalInfo) tl.Object {
+	id := q.ask.RequestID
+	if q.version >= versionEx {
+		return &tl.ProxyQueryAnswerPartEx{RequestID: id, Answer: data, FinalInfo: final}
+	}
+	return &tl.ProxyQueryAnswerPart{Answer: data, IsCompleted: final != nil, RequestID: id, TokensUsed: tokensOf(final)}
+}
+
+func (q *query) errorMessage(out outcome) tl.Object {
+	id, final, code := q.ask.RequestID, q.final(out), int32(out.code)
+	switch {
+	case q.version >= versionEx:
+		return &tl.ProxyQueryAnswerErrorEx{RequestID: id, ErrorCode: code, Error: out.text, FinalInfo: final}
+	case q.headSent:
+		return &tl.ProxyQueryAnswerPartError{ErrorCode: code, Error: out.text, RequestID: id, TokensUsed: final.TokensUsed}
+	}
+	return &tl.ProxyQueryAnswerError{ErrorCode: code, Error: out.text, RequestID: id, TokensUsed: final.TokensUsed}
+}
+
+func tokensOf(final *tl.ProxyQueryFinalInfo) tl.TokensUsed {
+	if final == nil {
+		return tl.TokensUsed{}
+	}
+	return final.TokensUsed
+}
+
+// statement signs what was used, bound to the bytes that came and went (inference.md section 10.4).
+func (q *query) statement(out outcome) *tl.ProxyQueryStatement {
+	q.c.mu.Lock()
+	contract := q.c.worker
+	q.c.mu.Unlock()
+	served := q.c.w.deps.Now().Unix()
+	sum := [32]byte(q.hash.Sum(nil))
+	signed := receipt.WorkerStatement{
+		RequestID: q.name, RequestHash: q.request, ResponseHash: fmt.Sprintf("sha256:%x", sum), Status: out.status, ServedAt: served,
+		WorkerSC: contract, Tokens: pricing.Tokens(out.used.Usage),
+	}.Bytes()
+	return &tl.ProxyQueryStatement{
+		RequestID: q.ask.RequestID, ResponseHash: sum, Status: wireStatus(out.status), ServedAt: served, KeyID: q.c.w.deps.KeyID,
+		Signature: ed25519.Sign(q.c.w.deps.ReceiptKey, signed),
+	}
+}
+
+// wireStatus is the number of a status (inference.md section 9).
+func wireStatus(s receipt.Status) int32 {
+	switch s {
+	case receipt.Complete:
+		return 0
+	case receipt.Cancelled:
+		return 1
+	case receipt.Deadline:
+		return 2
+	case receipt.WorkerLost:
+		return 3
+	case receipt.EngineError:
+		return 4
+	default:
+		return 5
+	}
+}

@@ -1,0 +1,205 @@
+package worker
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"log/slog"
+	"math"
+	"time"
+
+	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/meter"
+)
+
+// query is one request under way.
+type query struct {
+	c           *connection
+	ask         *tl.ProxyRunQueryEx
+	version     int32
+	coefficient int64
+	began       time.Time
+	ctx         context.Context //nolint:containedctx // the life of the request
+	cancel      context.CancelCauseFunc
+	credit      *credit
+
+	// name is the client's id of the request in hex; request the hash of what came.
+	name, request string
+	hash          hash.Hash
+	headSent      bool
+	firstByte     time.Time
+}
+
+// outcome is how a request ended. Code 0 is an end that is no error message.
+type outcome struct {
+	status receipt.Status
+	code   session.Code
+	text   string
+	used   meter.Result
+	// tail is what remains to be sent as the last part of the body.
+	tail []byte
+	// whole, when set, is sent as the head with its body.
+	whole *tl.HTTPResponse
+}
+
+// start admits a query, or refuses it; both without waiting.
+func (c *connection) start(p *tl.ProxyRunQueryEx) error {
+	c.mu.Lock()
+	if c.queries[p.RequestID] != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("%w: a request id that is under way", errProtocol)
+	}
+	version, refusals := c.version, c.refusals
+	c.mu.Unlock()
+	if refusals >= maxRefusals {
+		return fmt.Errorf("%w: too many refused queries", errProtocol)
+	}
+	q := &query{
+		c: c, ask: p, version: version, coefficient: p.Coefficient, began: c.w.deps.Now(),
+		credit: newCredit(version < versionOurs), hash: sha256.New(),
+	}
+	limit, err := c.w.checkQuery(p)
+	if err == nil {
+		err = c.admit()
+	}
+	if err != nil {
+		c.refuse(q, err)
+		return nil
+	}
+	ctx, stop := context.WithTimeoutCause(c.ctx, limit, errDeadline)
+	q.ctx, q.cancel = context.WithCancelCause(ctx)
+	c.mu.Lock()
+	c.queries[p.RequestID] = q
+	c.mu.Unlock()
+	c.work.Go(func() {
+		defer stop()
+		q.run()
+	})
+	return nil
+}
+
+// checkQuery bounds the numbers of a query before anything is calculated with them, and returns its deadline.
+func (w *Worker) checkQuery(p *tl.ProxyRunQueryEx) (time.Duration, error) {
+	switch {
+	case p.Coefficient < 0 || p.Coefficient >= coefficientLimit:
+		return 0, &wireError{session.CodeProtocol, "coefficient out of range"}
+	case math.IsNaN(p.Timeout) || math.IsInf(p.Timeout, 0) || p.Timeout <= 0:
+		return 0, &wireError{session.CodeProtocol, "timeout out of range"}
+	}
+	limit := w.cfg.Times.Limit
+	if p.Timeout < limit.Seconds() {
+		limit = time.Duration(p.Timeout * float64(time.Second))
+	}
+	return max(limit, time.Millisecond), nil
+}
+
+// admit takes a slot of the connection and of the worker.
+func (c *connection) admit() error {
+	c.mu.Lock()
+	here := len(c.queries)
+	c.mu.Unlock()
+	w := c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.stopped || !w.engineUp:
+		return &wireError{session.CodeNotReady, "worker is disabled"}
+	case here >= w.cfg.share() || w.active >= w.cfg.MaxActive:
+		return &wireError{session.CodeNotReady, "too many active queries"}
+	}
+	w.active++
+	w.totals.Queries++
+	return nil
+}
+
+// refuse answers a query that was not admitted.
+func (c *connection) refuse(q *query, err error) {
+	c.w.mu.Lock()
+	c.w.totals.Refused++
+	c.w.mu.Unlock()
+	c.mu.Lock()
+	c.refusals++
+	c.mu.Unlock()
+	c.work.Go(func() {
+		defer func() {
+			c.mu.Lock()
+			c.refusals--
+			c.mu.Unlock()
+		}()
+		out := refused(err)
+		if r, name, err := envelope(q.ask.Query, q.ask.RequestID); err == nil {
+			q.name, q.request = name, receipt.SHA256(r.Payload)
+		}
+		q.finish(c.ctx, out)
+	})
+}
+
+// refused is the outcome of a request that no engine has seen.
+func refused(err error) outcome {
+	out := outcome{status: receipt.Refused, code: session.CodeFailure, text: "internal error", used: meter.Result{Source: meter.FromNothing}}
+	if e, ok := errors.AsType[*wireError](err); ok {
+		out.code, out.text = e.code, e.text
+	}
+	return out
+}
+
+// run serves a query to its end. A defect of ours costs this query alone.
+func (q *query) run() {
+	c := q.c
+	defer func() {
+		q.cancel(nil)
+		c.mu.Lock()
+		delete(c.queries, q.ask.RequestID)
+		c.mu.Unlock()
+		c.w.mu.Lock()
+		c.w.active--
+		c.w.mu.Unlock()
+	}()
+	out := q.guarded()
+	q.finish(c.ctx, out)
+	q.count(out)
+}
+
+func (q *query) guarded() (out outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The value may quote the request: only its type is told.
+			q.c.w.log.Error("Query panicked", slog.String("kind", fmt.Sprintf("%T", p)))
+			out = outcome{status: receipt.EngineError, code: session.CodeFailure, text: "internal error", used: meter.Result{Source: meter.FromNothing}}
+		}
+	}()
+	return q.serve()
+}
+
+// count adds a finished query to the totals.
+func (q *query) count(out outcome) {
+	w := q.c.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	t := &w.totals
+	switch out.status {
+	case receipt.Complete:
+		t.Success++
+	case receipt.Cancelled:
+		t.Cancelled++
+	case receipt.Refused:
+		t.Refused++
+	default:
+		t.Failed++
+	}
+	u := out.used.Usage
+	t.PromptTokens += u.Prompt
+	t.CachedTokens += u.Cached
+	t.CompletionTokens += u.Completion
+	t.ReasoningTokens += u.Reasoning
+	t.UsageRejected += int64(out.used.Rejected)
+	if out.used.Estimated {
+		t.Estimated++
+	}
+	w.log.Info("Query ended", slog.String("req", q.name), slog.String("outcome", string(out.status)),
+		slog.Duration("dur", w.deps.Now().Sub(q.began)), slog.Int64("prompt_tokens", u.Prompt), slog.Int64("completion_tokens", u.Completion))
+}

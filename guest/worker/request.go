@@ -1,0 +1,251 @@
+package worker
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/jsonscan"
+	"cocoon/contracts/promptcrypt"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/engine"
+	"cocoon/guest/worker/meter"
+)
+
+const (
+	// requestIDHeader carries the client's id of the request (inference.md section 9).
+	requestIDHeader = "X-Cocoon-Request-Id"
+	// maxHeaders bounds the headers of a request; ours have two.
+	maxHeaders = 64
+	// saltSize is the size of a cache salt before base64.
+	saltSize = 32
+	// bytesPerToken estimates a prompt when the engine does not count (inference.md section 7).
+	bytesPerToken = 4
+)
+
+// wireError ends a request with an error message instead of an HTTP answer.
+type wireError struct {
+	code session.Code
+	text string
+}
+
+func (e *wireError) Error() string { return e.text }
+
+// prepared is a request that the engine may see.
+type prepared struct {
+	path   string
+	body   []byte
+	stream bool
+	meter  meter.Options
+	// maxTokens bounds the answer over all choices.
+	maxTokens int64
+	// talk encrypts the answer; nil when the request was in the clear.
+	talk *promptcrypt.Conversation
+}
+
+// envelope reads the http.request of a query and the name by which the client knows it.
+func envelope(raw []byte, id [32]byte) (*tl.HTTPRequest, string, error) {
+	v, err := tl.Parse(raw)
+	if err != nil {
+		return nil, "", &wireError{session.CodeProtocol, "malformed http.request"}
+	}
+	r, ok := v.(*tl.HTTPRequest)
+	if !ok || len(r.Headers) > maxHeaders {
+		return nil, "", &wireError{session.CodeProtocol, "the query is no http.request"}
+	}
+	name := hex.EncodeToString(id[:])
+	for _, h := range r.Headers {
+		if !strings.EqualFold(h.Name, requestIDHeader) {
+			continue
+		}
+		if raw, err := hex.DecodeString(h.Value); err != nil || len(raw) != len(id) {
+			return nil, "", &wireError{session.CodeProtocol, requestIDHeader + " is not 64 hexadecimal digits"}
+		}
+		name = strings.ToLower(h.Value)
+	}
+	return r, name, nil
+}
+
+// endpoint finds what a request asks for, by exact path.
+func (w *Worker) endpoint(r *tl.HTTPRequest) (api.Endpoint, error) {
+	ep, ok := api.Paths()[r.URL]
+	switch {
+	case !ok || !w.deps.Engine.Config().Allows(r.URL):
+		return 0, &api.Error{Code: api.UnknownURL, Message: "this worker's engine does not serve this path; see /v1/models for what it serves"}
+	case r.Method != http.MethodPost:
+		return 0, &api.Error{Code: api.MethodNotAllowed, Message: "this path takes POST"}
+	}
+	for _, h := range r.Headers {
+		if !strings.EqualFold(h.Name, "Content-Type") {
+			continue
+		}
+		if kind, _, _ := strings.Cut(h.Value, ";"); !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
+			return 0, &api.Error{Code: api.UnsupportedMedia, Message: "send application/json"}
+		}
+	}
+	return ep, nil
+}
+
+// prepare checks a request once more and writes what the engine gets. An error is an *api.Error or a *wireError.
+func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepared, error) {
+	ep, err := w.endpoint(r)
+	if err != nil {
+		return nil, err
+	}
+	cfg := w.deps.Engine.Config()
+	if int64(len(r.Payload)) > int64(cfg.Limits.MaxBody) {
+		return nil, &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, the engine takes %d", len(r.Payload), cfg.Limits.MaxBody)}
+	}
+	body, talk, err := unseal(r.Payload, key)
+	if err != nil {
+		return nil, err
+	}
+	body, salt, err := takeSalt(body)
+	if err != nil {
+		return nil, err
+	}
+	q, err := w.policy.Read(ep, body)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.serves(q); err != nil {
+		return nil, err
+	}
+	p := &prepared{path: r.URL, stream: q.Stream, talk: talk}
+	each := cfg.Limits.MaxOutput
+	if q.MaxTokens > 0 {
+		each = min(each, q.MaxTokens)
+	}
+	p.maxTokens = each * q.N
+	p.body = edited(cfg, q, each, salt, name)
+	p.meter = meter.Options{
+		IncludeUsage: q.IncludeUsage, Choices: q.N, Responses: ep == api.Responses, SingleChoiceUsage: !cfg.Usage.SumsChoices,
+		PromptTokens: promptTokens(q), RequestID: "req_" + name[:32],
+	}
+	return p, nil
+}
+
+// unseal decrypts an encrypted request. A key without encryption is refused, and the reverse (protocol.md section 9).
+func unseal(body []byte, key *[32]byte) ([]byte, *promptcrypt.Conversation, error) {
+	keyed := key != nil && *key != [32]byte{}
+	marked := promptcrypt.Marked(body)
+	switch {
+	case keyed != marked:
+		return nil, nil, &wireError{session.CodeError, "encryption key and is_encrypted go together"}
+	case !keyed:
+		return body, nil, nil
+	}
+	out, talk, err := promptcrypt.OpenRequest(body, *key)
+	switch {
+	case errors.Is(err, promptcrypt.ErrKey):
+		return nil, nil, &wireError{session.CodeError, "unknown public key"}
+	case err != nil:
+		return nil, nil, &wireError{session.CodeProtocol, "malformed encrypted request"}
+	}
+	return out, talk, nil
+}
+
+// takeSalt takes the cache salt, which the proxy alone may set, out of the body before the policy sees it.
+func takeSalt(body []byte) (rest []byte, salt string, err error) {
+	doc, err := jsonscan.Check(body)
+	if err != nil {
+		return body, "", nil //nolint:nilerr // the policy says what is wrong with it
+	}
+	v, ok := doc.Get("cache_salt")
+	if !ok {
+		return body, "", nil
+	}
+	salt, _ = v.Text()
+	if raw, err := base64.RawURLEncoding.DecodeString(salt); err != nil || len(raw) != saltSize {
+		return nil, "", &api.Error{Code: api.InvalidValue, Param: "cache_salt", Message: "only a proxy sets it, to the hash of its rule; remove it"}
+	}
+	edit := jsonscan.NewEdit(doc)
+	edit.Cut("cache_salt")
+	return edit.Bytes(), salt, nil
+}
+
+// serves says whether this worker's model and engine can do what is asked.
+func (w *Worker) serves(q *api.Request) error {
+	commit, _, _ := strings.Cut(w.cfg.Model, ":")
+	if q.Model != w.base && q.Model != commit && q.Model != w.cfg.Model {
+		return &api.Error{Code: api.ModelNotFound, Param: "model", Message: "this worker serves another model; see /v1/models"}
+	}
+	cfg := w.deps.Engine.Config()
+	for _, need := range []struct {
+		wanted         bool
+		feature, param string
+	}{
+		{q.Endpoint == api.Chat, "chat", "messages"},
+		{q.Endpoint == api.Completions, "completions", "prompt"},
+		{q.Endpoint == api.Embeddings, "embeddings", "input"},
+		{q.Endpoint == api.Responses, "responses", "input"},
+		{q.Tools, "tools", "tools"},
+		{q.Schema, "json_schema", "response_format"},
+	} {
+		if need.wanted && !cfg.Has(need.feature) {
+			return &api.Error{Code: api.UnsupportedParameter, Param: need.param, Message: "this model's engine has no support for it"}
+		}
+	}
+	return nil
+}
+
+// edited is the body for the engine: consumed fields are cut, the model gets the engine's name, the answer its bound.
+func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name string) []byte {
+	e := q.Forward()
+	text := func(s string) []byte { return strconv.AppendQuoteToASCII(nil, s) }
+	e.Set("model", text(cfg.Model))
+	limit := strconv.AppendInt(nil, maxTokens, 10)
+	switch q.Endpoint {
+	case api.Chat, api.Completions:
+		field := "max_tokens"
+		if q.Endpoint == api.Chat {
+			field = cfg.Set.MaxTokensField
+		}
+		e.Cut("max_tokens")
+		e.Cut("max_completion_tokens")
+		e.Set(field, limit)
+		e.Cut("stream_options")
+		if q.Stream {
+			setUsage(e, cfg.Usage.Stream)
+		}
+	case api.Responses:
+		e.Set("max_output_tokens", limit)
+		e.Set("store", []byte("false"))
+	}
+	if salt != "" && cfg.Set.CacheSalt {
+		e.Set("cache_salt", text(salt))
+	}
+	if field := cfg.Set.RequestIDField; field != "" {
+		e.Set(field, text(name))
+	}
+	return e.Bytes()
+}
+
+// setUsage asks the engine to count while it streams.
+func setUsage(e *jsonscan.Edit, how string) {
+	options := `{"include_usage":true}`
+	switch how {
+	case engine.ContinuousUsage:
+		options = `{"include_usage":true,"continuous_usage_stats":true}`
+	case engine.Timings:
+		e.Set("timings_per_token", []byte("true"))
+	}
+	e.Set("stream_options", []byte(options))
+}
+
+// promptTokens estimates a prompt by the length of its text.
+func promptTokens(q *api.Request) (n int64) {
+	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
+		if v, ok := q.Body().Get(key); ok {
+			n += int64(len(bytes.TrimSpace(v.Raw())))
+		}
+	}
+	return (n + bytesPerToken - 1) / bytesPerToken
+}

@@ -1,0 +1,196 @@
+package worker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/pricing"
+	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/engine"
+	"cocoon/guest/worker/meter"
+)
+
+const (
+	// maxWhole bounds an answer that is no stream (inference.md section 6.3).
+	maxWhole = 64 << 20
+	// maxRefusal bounds what is read of an engine's error.
+	maxRefusal = 64 << 10
+
+	eventStream = "text/event-stream"
+	jsonType    = "application/json"
+)
+
+// serve puts a request to the engine and relays its answer.
+func (q *query) serve() outcome {
+	w := q.c.w
+	r, name, err := envelope(q.ask.Query, q.ask.RequestID)
+	if err != nil {
+		return refused(err)
+	}
+	q.name, q.request = name, receipt.SHA256(r.Payload)
+	key := q.ask.PrivateKey
+	if q.version < versionKeys {
+		key = nil
+	}
+	p, err := w.prepare(r, key, name)
+	if err != nil {
+		return q.answerRefusal(err, nil)
+	}
+	if prices := w.deps.Prices(); w.cfg.CostFields {
+		p.meter.Cost = func(u meter.Usage) meter.Cost { return cost(u, q.coefficient, prices) }
+	}
+	ctx, cancel := context.WithCancel(q.ctx)
+	defer cancel()
+	res, err := w.deps.Engine.Do(ctx, engine.Request{Path: p.path, ContentType: jsonType, Body: p.body, ID: name, Stream: p.stream})
+	if err != nil {
+		if q.ctx.Err() == nil {
+			w.lookNow()
+		}
+		return q.broken(meter.New(p.meter).Result(), errors.Is(err, engine.ErrPath))
+	}
+	defer res.Body.Close() //nolint:errcheck // closing stops the engine's work; there is nothing to lose
+	switch {
+	case res.Status != http.StatusOK:
+		return q.engineRefusal(res, p)
+	case p.stream && res.ContentType == eventStream:
+		return q.stream(ctx, res, p)
+	case p.stream || res.ContentType != jsonType:
+		return q.broken(meter.New(p.meter).Result(), false)
+	}
+	return q.whole(res, p)
+}
+
+// cost is what the reference's cost fields say, in nanoTON.
+func cost(u meter.Usage, coefficient int64, p Prices) meter.Cost {
+	b := pricing.Bill(pricing.Tokens(u), coefficient, p.Multipliers)
+	price := int64(min(p.PerToken, 1<<40)) //nolint:gosec // bounded
+	return meter.Cost{Prompt: (b.Prompt + b.Cached) * price, Completion: (b.Completion + b.Reasoning) * price}
+}
+
+// broken is the outcome of an answer that ended before its head was sent, for the reason that the context knows or the
+// engine's own. unseen says that the engine has not seen the request.
+func (q *query) broken(used meter.Result, unseen bool) outcome {
+	out := outcome{status: receipt.EngineError, code: session.CodeError, text: "engine error", used: used}
+	if unseen {
+		out.used = meter.Result{Source: meter.FromNothing}
+	}
+	switch cause := context.Cause(q.ctx); {
+	case q.ctx.Err() == nil || errors.Is(cause, errEngineDown):
+	case errors.Is(cause, errDeadline):
+		out.status, out.code, out.text = receipt.Deadline, session.CodeTimeout, "timeout"
+	case errors.Is(cause, errSlowReader):
+		out.status, out.code, out.text = receipt.Cancelled, session.CodeCancelled, "cancelled: slow reader"
+	default:
+		out.status, out.code, out.text = receipt.Cancelled, session.CodeCancelled, "cancelled"
+	}
+	return out
+}
+
+// answerRefusal answers with an error object of the API, or with an error message when it is one of the wire.
+func (q *query) answerRefusal(err error, used *meter.Result) outcome {
+	e, ok := errors.AsType[*api.Error](err)
+	if !ok {
+		return refused(err)
+	}
+	e.RequestID = "req_" + q.name[:32]
+	out := outcome{status: receipt.Refused, used: meter.Result{Source: meter.FromNothing}}
+	if used != nil {
+		out.used = *used
+	}
+	out.whole = q.response(e.Status(), jsonType, e.Body())
+	return out
+}
+
+// engineRefusal says in our words what the engine did not like.
+func (q *query) engineRefusal(res *engine.Response, p *prepared) outcome {
+	body, err := res.ReadAll(maxRefusal)
+	if err != nil && q.ctx.Err() != nil {
+		return q.broken(meter.New(p.meter).Result(), false)
+	}
+	e := q.c.w.deps.Engine.Config().Failure(res.Status, body)
+	switch e.Code {
+	case api.EngineError:
+		q.c.w.lookNow()
+		return q.broken(meter.Result{Source: meter.FromNothing}, true)
+	case api.RateLimitExceeded:
+		return refused(&wireError{session.CodeNotReady, "no ready workers for model: the engine is busy"})
+	}
+	return q.answerRefusal(e, nil)
+}
+
+// whole relays an answer that is no stream.
+func (q *query) whole(res *engine.Response, p *prepared) outcome {
+	body, err := res.ReadAll(maxWhole)
+	if err != nil {
+		return q.broken(meter.New(p.meter).Result(), false)
+	}
+	q.firstByte = q.c.w.deps.Now()
+	body, used := meter.Whole(body, p.meter)
+	q.clamp(&used, p)
+	if used.Code != "" {
+		return q.broken(used, false)
+	}
+	if p.talk != nil {
+		if body, err = p.talk.SealAnswer(body, rand.Reader); err != nil {
+			return q.broken(used, false)
+		}
+	}
+	out := outcome{status: receipt.Complete, used: used}
+	if len(body) <= session.MaxPart {
+		out.whole = q.response(http.StatusOK, jsonType, body)
+		return out
+	}
+	if err := q.head(q.ctx, q.response(http.StatusOK, jsonType, nil)); err != nil {
+		return q.broken(used, false)
+	}
+	last := len(body) - len(body)%session.MaxPart
+	if err := q.emit(q.ctx, body[:last]); err != nil {
+		q.blame(err)
+		return q.broken(used, false)
+	}
+	out.tail = body[last:]
+	return out
+}
+
+// clamp keeps an engine that lies from billing more than was allowed.
+func (q *query) clamp(used *meter.Result, p *prepared) {
+	u := &used.Usage
+	limit := q.c.w.deps.Engine.Config().Limits.Context
+	u.Prompt = min(u.Prompt, max(limit, p.meter.PromptTokens))
+	u.Cached = min(u.Cached, u.Prompt)
+	u.Completion = min(u.Completion, p.maxTokens)
+	u.Reasoning = min(u.Reasoning, u.Completion)
+}
+
+// blame ends the request for a reason of the relay's own.
+func (q *query) blame(err error) {
+	if errors.Is(err, errSlowReader) {
+		q.cancel(errSlowReader)
+	} else {
+		q.cancel(errSession)
+	}
+}
+
+// response makes an http.response. One without a body is the head of parts to come.
+func (q *query) response(status int, contentType string, body []byte) *tl.HTTPResponse {
+	r := &tl.HTTPResponse{
+		HTTPVersion: "HTTP/1.1", StatusCode: int32(status), Reason: http.StatusText(status), Payload: body, //nolint:gosec // three digits
+		Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: contentType}, {Name: "X-Cocoon-Worker-Start", Value: stamp(q.began)}},
+	}
+	if body != nil {
+		r.Headers = append(r.Headers, tl.HTTPHeader{Name: "X-Cocoon-Worker-End", Value: stamp(q.c.w.deps.Now())})
+	}
+	return r
+}
+
+// seconds is a time as the wire has it; stamp as the timing headers have it.
+func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
+
+func stamp(t time.Time) string { return strconv.FormatFloat(seconds(t), 'f', 6, 64) }

@@ -1,0 +1,95 @@
+package worker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"cocoon/guest/worker/engine"
+)
+
+// Totals count since the start. Tokens are the engine's or estimated, over all requests.
+type Totals struct {
+	Queries, Success, Failed, Cancelled, Refused, EngineDown      int64
+	PromptTokens, CachedTokens, CompletionTokens, ReasoningTokens int64
+	UsageRejected, Estimated                                      int64
+}
+
+// ProxyStatus is one connection.
+type ProxyStatus struct {
+	Address, Contract string
+	Image             [32]byte
+	Ready             bool
+	Since             time.Time
+	Version           int32
+	Active            int
+	// Owed is the proxy's own count of what it owes, in tokens.
+	Owed int64
+}
+
+// Status is a snapshot of the worker. It holds nothing about clients.
+type Status struct {
+	// State is earning, idle or "not eligible"; Reason explains the last, and idleness where it has a cause.
+	State, Reason   string
+	Model           string
+	Coefficient     int32
+	Active, Limit   int
+	Enabled, Engine bool
+	Load            engine.Load
+	Totals          Totals
+	Proxies         []ProxyStatus
+	Started         time.Time
+}
+
+// Ready says whether a query that came now would be served.
+func (s *Status) Ready() bool { return s.Reason == "" }
+
+// Status takes a snapshot.
+func (w *Worker) Status() Status {
+	w.mu.Lock()
+	s := Status{
+		Model: w.cfg.Model, Coefficient: w.coefficient, Active: w.active, Limit: w.cfg.MaxActive, Enabled: !w.stopped, Engine: w.engineUp,
+		Load: w.load, Totals: w.totals, Started: w.started,
+	}
+	engineError := w.engineError
+	conns := make([]*connection, 0, len(w.conns))
+	for c := range w.conns {
+		conns = append(conns, c)
+	}
+	w.mu.Unlock()
+	ready := 0
+	for _, c := range conns {
+		p := c.status()
+		if p.Ready {
+			ready++
+		}
+		s.Proxies = append(s.Proxies, p)
+	}
+	slices.SortFunc(s.Proxies, func(a, b ProxyStatus) int { return cmp.Compare(a.Address, b.Address) })
+	s.State, s.Reason = "idle", ""
+	if s.Active > 0 {
+		s.State = "earning"
+	}
+	switch err := w.eligible(); {
+	case err != nil:
+		s.State, s.Reason = "not eligible", err.Error()
+	case !s.Enabled:
+		s.Reason = "stopped by the operator"
+	case !s.Engine:
+		s.Reason = engineError
+	case ready == 0:
+		s.Reason = "no proxy is connected"
+	}
+	return s
+}
+
+func (c *connection) status() ProxyStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := ProxyStatus{
+		Address: c.address, Contract: c.worker, Image: c.peer.Image, Ready: c.ready, Since: c.since, Version: c.version,
+		Active: len(c.queries),
+	}
+	p.Owed = c.w.proofs.Get(c.proxy).DB
+	return p
+}
