@@ -42,7 +42,7 @@ type Status struct {
 }
 
 // Ready says whether a query that came now would be served.
-func (s *Status) Ready() bool { return s.Reason == "" }
+func (s Status) Ready() bool { return s.Reason == "" }
 
 // Status takes a snapshot.
 func (w *Worker) Status() Status {
