@@ -210,7 +210,10 @@ func (b *books) recordProxy(tx contractstest.Transaction) error {
 		if ext := liabilities(now); ext > liabilities(old) {
 			b.deposits += ext - liabilities(old)
 		}
-	case tx.Op == bind.OpProxyPayout || tx.Op == bind.OpText || tx.Op == bind.OpProxyClose || tx.Op == bind.OpProxySweepSurplus:
+	case tx.Op == bind.OpProxyClose || tx.Op == bind.OpText:
+		b.stakeOut += old.Stake - now.Stake
+		b.revenueOut += old.Balance - min(old.Balance, now.Balance)
+	case tx.Op == bind.OpProxyPayout || tx.Op == bind.OpProxySweepSurplus:
 		b.revenueOut += old.Balance - now.Balance
 	}
 	return nil

@@ -148,15 +148,39 @@ func TestKeyLost(t *testing.T) {
 	p.do(p.Tell(p.Actor("stranger"), p.Proxy, ton, tell))
 	p.exit("proxy", 1010)
 	p.do(p.Tell(p.Owner, p.Proxy, ton, tell))
-	p.gets("proxy owner", ton/10)
+	p.gets("proxy owner", 3*ton+ton/10) // revenue, and the stake above the 2 TON that are owed
 	same(t, "state", p.proxy().State, bind.Closing)
-	same(t, "stake", p.proxy().Stake, 5*ton)
+	same(t, "stake", p.proxy().Stake, 2*ton)
 	p.do(p.RequestRefund(alice))
 	p.Now += p.Params.ClientDelay + 1
 	p.do(p.RequestRefund(alice))
 	p.do(p.Tell(p.Owner, p.Proxy, ton, tell))
 	same(t, "state", p.proxy().State, bind.Closed)
 	same(t, "stake", p.proxy().Stake, 0)
+}
+
+// TestKeyLostWithUnsettledCharges: what was charged and never paid out stays owed for ever, because nobody can sign; the
+// owner gets the stake above it all the same, and clients find the rest.
+func TestKeyLostWithUnsettledCharges(t *testing.T) {
+	p := newPlay(t, ourParams())
+	alice := p.addClient("alice")
+	p.do(p.IncreaseStake(9 * ton))
+	p.do(p.TopUp(alice, 4*ton))
+	p.do(p.Charge(alice, 1000))
+	tell := &bind.ProxyClose{QueryID: 1, Excess: p.Owner}
+	p.do(p.Tell(p.Owner, p.Proxy, ton, tell))
+	p.Now += p.Params.ProxyDelay + 30*86400
+	p.do(p.Tell(p.Owner, p.Proxy, ton, tell))
+	p.gets("proxy owner", 5*ton)
+	same(t, "stake", p.proxy().Stake, 4*ton)
+	same(t, "state", p.proxy().State, bind.Closing)
+	p.do(p.RequestRefund(alice)) // 2 TON from the pool, 1 from the stake
+	p.Now += p.Params.ClientDelay + 1
+	p.do(p.RequestRefund(alice))
+	p.gets("alice", ton)
+	p.do(p.Tell(p.Owner, p.Proxy, ton, tell))
+	p.gets("proxy owner", 2*ton)
+	same(t, "stake, as much as is owed", p.proxy().Stake, p.proxy().Ext.Liabilities)
 }
 
 // TestKeyInUse: a commit within the 30 days keeps the owner from closing alone.
