@@ -1,8 +1,8 @@
 // Command measure is the auditor's and publisher's tool: it predicts what TDX will measure for an image, reads event
 // logs and quotes, and names the first difference between the two (tools-and-tests.md section 1).
 //
-// It owns verbs, flags and the forms of their results; the knowledge is in the measure room. No verb touches the
-// network. `predict` and its relatives start a QEMU binary, stopped and without guest code, to read what it would
+// It owns verbs, flags and the forms of their results; the knowledge is in the measure room. No verb but `publish`
+// and `audit` touches the network; those two trust proven state alone. `predict` and its relatives start a QEMU binary, stopped and without guest code, to read what it would
 // offer to the firmware; everything else only reads files. Files are untrusted and bounded. Verbs run one at a time,
 // predictions for several shapes in parallel. It refuses to print an image hash for a machine, firmware or QEMU that
 // is not the declared one.

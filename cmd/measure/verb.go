@@ -30,7 +30,7 @@ type verb struct {
 type action func(ctx context.Context, e *env, operands []string) error
 
 // verbs is the table of commands, in the order of the usage text.
-func verbs() []verb { return append(predictingVerbs(), readingVerbs()...) }
+func verbs() []verb { return slices.Concat(predictingVerbs(), readingVerbs(), networkVerbs()) }
 
 // predictingVerbs need an image.
 func predictingVerbs() []verb {
@@ -234,8 +234,8 @@ func usage(w io.Writer, table []verb) {
 	for _, v := range table {
 		rows = append(rows, []string{"  " + strings.TrimSpace(v.name+" "+v.operands), v.summary})
 	}
-	_ = cli.Table(w, rows)                                                                     // help text
-	fmt.Fprintf(w, "\nNo verb touches the network. `%s VERB -h` prints flags and examples.\n"+ //nolint:errcheck // help text
+	_ = cli.Table(w, rows)                                                                                           // help text
+	fmt.Fprintf(w, "\nNo verb but publish and audit touches the network. `%s VERB -h` prints flags and examples.\n"+ //nolint:errcheck // help text
 		"Exit codes: 0 ok, 1 error, 2 usage, 3 difference, 5 missing prerequisite, 6 timed out.\n", program)
 }
 

@@ -58,3 +58,18 @@ func (c Change) Action() string {
 	}
 	return "delete"
 }
+
+// EntryState is an entry and whether the root has it, as JSON.
+type EntryState struct {
+	Present bool `json:"present"`
+	entryDoc
+}
+
+// States tells of every entry whether the root has it.
+func States(root *registry.Snapshot, entries []Entry) []EntryState {
+	out := make([]EntryState, len(entries))
+	for i, e := range entries {
+		out[i] = EntryState{root.Has(e.List, e.Hash), e.doc()}
+	}
+	return out
+}

@@ -19,8 +19,8 @@ const (
 
 	// EntriesSchema is the document that lists what to publish.
 	EntriesSchema = "cocoon.publish.entries/1"
-	// predictSchema is what "measure predict -o json" prints.
-	predictSchema = "cocoon.measure.predict/1"
+	// PredictSchema is what "measure predict -o json" prints.
+	PredictSchema = "cocoon.measure.predict/1"
 )
 
 // Entry is a hash that a list of the root should hold, or should not any more.
@@ -83,10 +83,10 @@ func ParseEntries(data []byte) ([]Entry, error) {
 	switch head.Schema {
 	case EntriesSchema:
 		out, err = parseList(data)
-	case predictSchema:
+	case PredictSchema:
 		out, err = parsePrediction(data)
 	default:
-		err = fmt.Errorf("schema %q is neither %s nor %s", head.Schema, EntriesSchema, predictSchema)
+		err = fmt.Errorf("schema %q is neither %s nor %s", head.Schema, EntriesSchema, PredictSchema)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading entries: %w", err)
