@@ -570,3 +570,59 @@ func names(c *contractstest.Chain) string {
 	slices.Sort(out)
 	return strings.Join(slices.Compact(out), " ")
 }
+
+// FuzzAgreementFormulas: whatever the numbers in its storage, the contract computes what package bind computes.
+func FuzzAgreementFormulas(f *testing.F) {
+	start := contractstest.Start
+	f.Add(uint64(dealHourly), uint64(10*dealHourly), uint64(5), start, start+100, uint8(0))
+	f.Add(uint64(1), uint64(1<<63-1), uint64(0), start, start*2, uint8(1))
+	f.Add(uint64(1<<63-1), uint64(1<<63-1), uint64(0), start, start+3601, uint8(0))
+	f.Add(uint64(3601), uint64(3599), uint64(3599), start, start+1, uint8(0))
+	f.Add(uint64(7), uint64(0), uint64(0), uint32(1), uint32(1), uint8(2))
+	d, err := newDeal(newChain(f, 12), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, hourly, deposit, paid uint64, started, now uint32, state uint8) {
+		s := bind.AgreementStorage{
+			State:  []bind.AgreementState{bind.AgreementActive, bind.AgreementActive, bind.AgreementClosed, bind.AgreementFunded}[state%4],
+			Hourly: bind.Nano(hourly>>1) | 1, Deposit: bind.Nano(deposit >> 1), StartedAt: max(started, 1), Terms: d.terms,
+		}
+		if s.State == bind.AgreementFunded {
+			s.StartedAt = 0
+		}
+		if s.Deposit > 0 && s.State != bind.AgreementFunded {
+			s.Paid = min(bind.Nano(paid>>1), s.Deposit)
+		}
+		data, err := s.Cell()
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := bind.Address(code.Agreement(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := d.Chain.Clone()
+		c.Now = max(now, s.StartedAt)
+		in := bind.Instance{Code: code.Agreement(), Data: data, Address: at}
+		if err := c.Send(contractstest.Message{From: d.user, To: at, Value: ton, NoBounce: true, Init: &in}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Get(at, "get_agreement_data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		contract, err := bind.ParseAgreementData(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expires, _ := s.ExpiresAt()
+		earned := s.Earned(c.Now)
+		if s.State == bind.AgreementFunded {
+			earned = 0
+		}
+		if contract.Earned != earned || contract.ExpiresAt != expires || contract.State != s.StateAt(c.Now) {
+			t.Errorf("%+v at %d: the contract says %+v; computed: earned %d, expires %d, %s", s, c.Now, contract, earned, expires, s.StateAt(c.Now))
+		}
+	})
+}

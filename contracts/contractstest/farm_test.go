@@ -161,7 +161,9 @@ func TestFarmGivesThePrice(t *testing.T) {
 
 // TestFarmRefusals: what the registry refuses, and with which exit.
 func TestFarmRefusals(t *testing.T) {
-	price := func(n bind.Nano) bind.FarmTerms { return bind.FarmTerms{Prices: []bind.WorkloadPrice{{Kind: 1, Nano: n}}} }
+	price := func(n bind.Nano) bind.FarmTerms {
+		return bind.FarmTerms{Prices: []bind.WorkloadPrice{{Kind: 1, Nano: n}}}
+	}
 	key := func(name string) bind.Hash { return contractstest.PublicKeyOf(contractstest.KeyOf(name)) }
 	odd := address.NewAddress(0, 5, make([]byte, 32))
 	for name, c := range map[string]struct {
@@ -183,18 +185,30 @@ func TestFarmRefusals(t *testing.T) {
 			return &bind.FarmRegister{Excess: m.user, FarmTerms: f}
 		}, 1018},
 		"register, change unpayable": {"boss", 2 * ton, func(m *market) bind.Message { return &bind.FarmRegister{Excess: odd, FarmTerms: m.terms()} }, 1018},
-		"prices by a stranger":       {"stranger", ton, func(m *market) bind.Message { return &bind.FarmSetPrices{Farm: 7, Excess: m.user, FarmTerms: m.terms()} }, 1010},
-		"prices of no farm":          {"boss", ton, func(m *market) bind.Message { return &bind.FarmSetPrices{Farm: 8, Excess: m.user, FarmTerms: m.terms()} }, bind.ExitPriceSource},
-		"prices by the owner":        {"boss", ton, func(m *market) bind.Message { return &bind.FarmSetPrices{Farm: 7, Excess: m.user, FarmTerms: m.terms()} }, 0},
-		"remove by a stranger":       {"stranger", ton, func(m *market) bind.Message { return &bind.FarmRemoveNode{Farm: 7, Excess: m.user, Key: key("node")} }, 1010},
-		"remove of no node":          {"boss", ton, func(m *market) bind.Message { return &bind.FarmRemoveNode{Farm: 7, Excess: m.user, Key: key("spare")} }, bind.ExitPriceSource},
-		"remove by the owner":        {"boss", ton, func(m *market) bind.Message { return &bind.FarmRemoveNode{Farm: 7, Excess: m.user, Key: key("node")} }, 0},
-		"offer by a stranger":        {"stranger", ton, func(m *market) bind.Message { return &bind.FarmOfferOwner{Farm: 7, Excess: m.user, To: m.stranger} }, 1010},
-		"accept without an offer":    {"stranger", ton, func(m *market) bind.Message { return &bind.FarmAcceptOwner{Farm: 7, Excess: m.user} }, bind.ExitWrongState},
-		"rekey by a stranger":        {"stranger", ton, func(m *market) bind.Message { return &bind.FarmRekey{Farm: 7, Excess: m.user, Agreement: m.at.Address, Key: key("node")} }, 1010},
-		"rekey to no node":           {"boss", ton, func(m *market) bind.Message { return &bind.FarmRekey{Farm: 7, Excess: m.user, Agreement: m.at.Address, Key: key("spare")} }, bind.ExitPriceSource},
-		"rekey without value":        {"boss", ton/5 - 1, func(m *market) bind.Message { return &bind.FarmRekey{Farm: 7, Excess: m.user, Agreement: m.at.Address, Key: key("node")} }, 1003},
-		"another operation":          {"boss", ton, func(m *market) bind.Message { return &bind.ClientTopUp{Excess: m.user} }, 1012},
+		"prices by a stranger": {"stranger", ton, func(m *market) bind.Message {
+			return &bind.FarmSetPrices{Farm: 7, Excess: m.user, FarmTerms: m.terms()}
+		}, 1010},
+		"prices of no farm": {"boss", ton, func(m *market) bind.Message {
+			return &bind.FarmSetPrices{Farm: 8, Excess: m.user, FarmTerms: m.terms()}
+		}, bind.ExitPriceSource},
+		"prices by the owner": {"boss", ton, func(m *market) bind.Message {
+			return &bind.FarmSetPrices{Farm: 7, Excess: m.user, FarmTerms: m.terms()}
+		}, 0},
+		"remove by a stranger":    {"stranger", ton, func(m *market) bind.Message { return &bind.FarmRemoveNode{Farm: 7, Excess: m.user, Key: key("node")} }, 1010},
+		"remove of no node":       {"boss", ton, func(m *market) bind.Message { return &bind.FarmRemoveNode{Farm: 7, Excess: m.user, Key: key("spare")} }, bind.ExitPriceSource},
+		"remove by the owner":     {"boss", ton, func(m *market) bind.Message { return &bind.FarmRemoveNode{Farm: 7, Excess: m.user, Key: key("node")} }, 0},
+		"offer by a stranger":     {"stranger", ton, func(m *market) bind.Message { return &bind.FarmOfferOwner{Farm: 7, Excess: m.user, To: m.stranger} }, 1010},
+		"accept without an offer": {"stranger", ton, func(m *market) bind.Message { return &bind.FarmAcceptOwner{Farm: 7, Excess: m.user} }, bind.ExitWrongState},
+		"rekey by a stranger": {"stranger", ton, func(m *market) bind.Message {
+			return &bind.FarmRekey{Farm: 7, Excess: m.user, Agreement: m.at.Address, Key: key("node")}
+		}, 1010},
+		"rekey to no node": {"boss", ton, func(m *market) bind.Message {
+			return &bind.FarmRekey{Farm: 7, Excess: m.user, Agreement: m.at.Address, Key: key("spare")}
+		}, bind.ExitPriceSource},
+		"rekey without value": {"boss", ton/5 - 1, func(m *market) bind.Message {
+			return &bind.FarmRekey{Farm: 7, Excess: m.user, Agreement: m.at.Address, Key: key("node")}
+		}, 1003},
+		"another operation": {"boss", ton, func(m *market) bind.Message { return &bind.ClientTopUp{Excess: m.user} }, 1012},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMarket(t)

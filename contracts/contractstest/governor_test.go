@@ -326,12 +326,11 @@ func TestGovernorRevokesWhatIsAnnounced(t *testing.T) {
 
 // changes are one message of each kind that a governor sends to its root.
 func changes() map[string]bind.Message {
-	code := func(n uint64) *cell.Cell { return cell.BeginCell().MustStoreUInt(n, 64).EndCell() }
 	return map[string]bind.Message{
 		"price":             &bind.RootChangePrice{PricePerToken: 100, WorkerFee: 90},
 		"params":            &bind.RootChangeParams{PricePerToken: 100, WorkerFee: 90, ProxyDelay: 1, ClientDelay: 2, MinProxyStake: 3, MinClientStake: 4},
-		"upgrade contracts": &bind.RootUpgradeContracts{Proxy: code(1), Worker: code(2), Client: code(3)},
-		"upgrade root":      &bind.RootUpgrade{Code: code(4)},
+		"upgrade contracts": &bind.RootUpgradeContracts{Proxy: code.Proxy(), Worker: code.Worker(), Client: code.Client()},
+		"upgrade root":      &bind.RootUpgrade{Code: code.Wallet()},
 		"register proxy":    &bind.RootRegisterProxy{Addr: "1.2.3.4:5"},
 		"key manager":       &bind.RootChangeKeyManager{PublicKey: bind.Hash{1}, ImageHash: bind.Hash{2}, Addr: "1.2.3.4:6"},
 		"public key":        &bind.RootAddPublicKey{Key: bind.ManagedKey{Key: bind.Hash{3}, Type: 1, ExpireAt: contractstest.Start * 2}},
