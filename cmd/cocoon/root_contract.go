@@ -26,7 +26,7 @@ func newRootContractCmd(a *app) *cobra.Command {
 		Short:   "Read and change the root contract: allowed images and models, proxies, prices",
 		GroupID: groupNetwork,
 	}
-	cmd.AddCommand(newRootShowCmd(a), newRootDiffCmd(a), newRootPublishCmd(a))
+	cmd.AddCommand(newRootShowCmd(a), newRootDiffCmd(a), newRootPublishCmd(a), newOrderCmd(a, "root", rootDeploy()))
 	return cmd
 }
 

@@ -20,8 +20,14 @@ func worker(b byte) Entry { return Entry{List: registry.Workers, Hash: hashOf(b)
 // TestEveryOwnersWalletPublishes: whoever owns the root, its key gets the hash in, proven, and out again.
 func TestEveryOwnersWalletPublishes(t *testing.T) {
 	for name, setup := range map[string]func(t *testing.T, p *paced, s *Signer) *address.Address{
-		"v4r2": func(t *testing.T, p *paced, s *Signer) *address.Address { t.Helper(); return p.wallet(t, V4R2, s).Address },
-		"v5r1": func(t *testing.T, p *paced, s *Signer) *address.Address { t.Helper(); return p.wallet(t, V5R1, s).Address },
+		"v4r2": func(t *testing.T, p *paced, s *Signer) *address.Address {
+			t.Helper()
+			return p.wallet(t, V4R2, s).Address
+		},
+		"v5r1": func(t *testing.T, p *paced, s *Signer) *address.Address {
+			t.Helper()
+			return p.wallet(t, V5R1, s).Address
+		},
 		"machine's key": func(t *testing.T, p *paced, s *Signer) *address.Address {
 			t.Helper()
 			return p.machine(t, s, must[*Wallet](t)(NewWallet(V4R2, signerOf(t, "person"), registry.Localnet)).Address).Address

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/xssnick/tonutils-go/address"
 	"github.com/xssnick/tonutils-go/ton/wallet"
+
+	"cocoon/contracts/bind"
 )
 
 const (
@@ -52,3 +55,8 @@ func (s *Signer) String() string { return hex.EncodeToString(s.Public()) }
 func (s *Signer) GoString() string { return "publish.Signer(" + s.String() + ")" }
 
 func (s *Signer) sign(message []byte) []byte { return ed25519.Sign(s.key, message) }
+
+// SignPayload signs what an operation authorises, for keys that contracts know: a farm's, a node's, a price source's.
+func (s *Signer) SignPayload(queryID uint64, excess *address.Address, payload bind.SignedPayload) (bind.Signed, error) {
+	return bind.Sign(s.key, queryID, excess, payload)
+}

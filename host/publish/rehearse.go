@@ -33,7 +33,9 @@ type Step struct {
 }
 
 // Failed tells whether the step means that an order did not do what it was for.
-func (s Step) Failed() bool { return s.Bounced || (!s.NotRun && (s.Exit > 1 || s.Exit < 0 || s.Action != 0)) }
+func (s Step) Failed() bool {
+	return s.Bounced || (!s.NotRun && (s.Exit > 1 || s.Exit < 0 || s.Action != 0))
+}
 
 // Rehearsal is what orders would do, from the accounts' proven state at the site's block.
 type Rehearsal struct {

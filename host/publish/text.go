@@ -20,8 +20,8 @@ func table(w io.Writer, rows [][2]string) error {
 	return tw.Flush()
 }
 
-// amountText writes a decimal amount of nanoTON for people.
-func amountText(nano string) string {
+// AmountText writes a decimal amount of nanoTON for people.
+func AmountText(nano string) string {
 	n, ok := new(big.Int).SetString(nano, 10)
 	if !ok {
 		return nano
@@ -42,7 +42,7 @@ func (d RootDoc) Text(w io.Writer) error {
 		{"version", strconv.FormatUint(uint64(d.Version), 10)},
 		{"parameters", fmt.Sprintf("version %d, structure %d, unique id %d, test %t", p.ParamsVersion, p.StructVersion, p.UniqueID, p.IsTest)},
 		{"price", fmt.Sprintf("%s nanoTON per adjusted token, %s for the worker", p.PricePerToken, p.WorkerFeePerToken)},
-		{"stakes", fmt.Sprintf("proxy %s, client %s", amountText(p.MinProxyStake), amountText(p.MinClientStake))},
+		{"stakes", fmt.Sprintf("proxy %s, client %s", AmountText(p.MinProxyStake), AmountText(p.MinClientStake))},
 	}
 	for _, list := range []struct {
 		name   string
@@ -64,13 +64,13 @@ func (d *RehearsalDoc) Text(w io.Writer) error {
 	if d == nil {
 		return nil
 	}
-	rows := [][2]string{{"rehearsal", fmt.Sprintf("gas %d, fees %s", d.Gas, amountText(d.Fees))}}
+	rows := [][2]string{{"rehearsal", fmt.Sprintf("gas %d, fees %s", d.Gas, AmountText(d.Fees))}}
 	for _, s := range d.Steps {
 		exit := "no code"
 		if s.Exit != nil {
 			exit = fmt.Sprintf("exit %d", *s.Exit)
 		}
-		rows = append(rows, [2]string{"  " + s.Op, fmt.Sprintf("%s  %s  gas %d  to %s", amountText(s.Value), exit, s.Gas, s.To)})
+		rows = append(rows, [2]string{"  " + s.Op, fmt.Sprintf("%s  %s  gas %d  to %s", AmountText(s.Value), exit, s.Gas, s.To)})
 	}
 	return table(w, rows)
 }
@@ -106,7 +106,7 @@ func MessagesText(w io.Writer, messages []MessageDoc) error {
 		if link == "" {
 			link = "no link carries a deployment: take body and state_init from -o json"
 		}
-		rows = append(rows, [2]string{"  " + amountText(m.Amount), link})
+		rows = append(rows, [2]string{"  " + AmountText(m.Amount), link})
 	}
 	return table(w, rows)
 }

@@ -111,15 +111,16 @@ type Order struct {
 	To    *address.Address
 	Value bind.Nano
 	Body  *cell.Cell
-	// Init deploys the receiver, nil when it exists.
-	Init *bind.Instance
+	// Init deploys the receiver, nil when it exists. NoBounce lets the money stay where there is no contract yet.
+	Init     *bind.Instance
+	NoBounce bool
 }
 
 // message is the order from a sender; its wallet's contract fills in what is missing. Deployments do not bounce: before
 // them there is nobody who could.
 func (o Order) message(from *address.Address) *tlb.InternalMessage {
 	m := &tlb.InternalMessage{
-		IHRDisabled: true, Bounce: o.Init == nil, SrcAddr: from, DstAddr: o.To,
+		IHRDisabled: true, Bounce: o.Init == nil && !o.NoBounce, SrcAddr: from, DstAddr: o.To,
 		Amount: tlb.FromNanoTONU(uint64(o.Value)), Body: o.Body,
 	}
 	if o.Body == nil {
