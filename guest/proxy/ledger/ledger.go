@@ -141,7 +141,7 @@ func (f Funds) tokens(nano uint64) int64 {
 	if f.Price == 0 {
 		return freeTokens
 	}
-	return int64(min(nano/f.Price, most)) //nolint:gosec // bounded in the same expression
+	return int64(min(nano/f.Price, most))
 }
 
 // add is a sum of amounts that are not negative and does not wrap.

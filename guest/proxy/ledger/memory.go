@@ -147,7 +147,9 @@ func (m *Memory) Settle(_ context.Context, charge Charge) (Entry, error) {
 }
 
 // total is a sum that does not wrap.
-func total(b pricing.Billed) int64 { return add(add(b.Prompt, b.Cached), add(b.Completion, b.Reasoning)) }
+func total(b pricing.Billed) int64 {
+	return add(add(b.Prompt, b.Cached), add(b.Completion, b.Reasoning))
+}
 
 // remember keeps an entry in the place of the oldest. The caller holds the lock.
 func (m *Memory) remember(key request, e Entry) {

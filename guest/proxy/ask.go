@@ -1,0 +1,287 @@
+package proxy
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/jsonscan"
+	"cocoon/contracts/pricing"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/sched"
+)
+
+const (
+	// transcription is forwarded as it is: a form, not JSON (inference.md section 3).
+	transcription = "/v1/audio/transcriptions"
+	maxHeaders    = 64
+	headerID      = "X-Cocoon-Request-Id"
+)
+
+// ask is a request as a client's message puts it. No number in it is used before check.
+type ask struct {
+	id                        [32]byte
+	model                     string
+	query                     []byte
+	maxCoefficient, maxTokens int32
+	timeout                   float64
+	minConfig                 int32
+	debug                     bool
+	key                       *[32]byte
+}
+
+func askOf(m tl.Object) ask {
+	switch m := m.(type) {
+	case *tl.ClientRunQuery:
+		return ask{
+			id: m.RequestID, model: m.ModelName, query: m.Query, maxCoefficient: m.MaxCoefficient, maxTokens: m.MaxTokens,
+			timeout: m.Timeout, minConfig: m.MinConfigVersion, debug: true,
+		}
+	case *tl.ClientRunQueryEx:
+		a := ask{
+			id: m.RequestID, model: m.ModelName, query: m.Query, maxCoefficient: m.MaxCoefficient, maxTokens: m.MaxTokens,
+			timeout: m.Timeout, minConfig: m.MinConfigVersion, debug: m.EnableDebug != nil && *m.EnableDebug,
+		}
+		if m.PublicKey != nil && *m.PublicKey != [32]byte{} {
+			a.key = m.PublicKey
+		}
+		return a
+	}
+	return ask{}
+}
+
+// check bounds every number (protocol.md decision 5).
+func (a *ask) check(maxTokens int32) error {
+	switch {
+	case a.maxTokens < 1 || a.maxTokens > maxTokens:
+		return violation("max_tokens %d is not from 1 to %d", a.maxTokens, maxTokens)
+	case a.maxCoefficient < 1 || a.maxCoefficient >= coefficientLimit:
+		return violation("max_coefficient %d is not from 1 to %d", a.maxCoefficient, coefficientLimit-1)
+	case math.IsNaN(a.timeout) || math.IsInf(a.timeout, 0) || a.timeout <= 0:
+		return violation("timeout is not above 0")
+	case a.minConfig < 0:
+		return violation("min_config_version %d is negative", a.minConfig)
+	case a.model == "" || len(a.model) > maxModelName:
+		return violation("model_name has %d bytes, not from 1 to %d", len(a.model), maxModelName)
+	}
+	return nil
+}
+
+// within is the time that the request may take; what is above the cap is cut to it.
+func (a *ask) within(limit time.Duration) time.Duration {
+	if a.timeout >= limit.Seconds() {
+		return limit
+	}
+	return time.Duration(a.timeout * float64(time.Second))
+}
+
+// job is a request that may be served: decoded, allowed, and ready to be forwarded.
+type job struct {
+	path, contentType string
+	body              []byte
+	// in is nil for a form.
+	in *api.Request
+	// maxTokens bounds each choice; choices is their number.
+	maxTokens, choices int64
+	stream             bool
+	private            *[32]byte
+}
+
+// refusedError is a request that the field policy refuses: its answer is a whole response with the error in its body.
+type refusedError struct{ why *api.Error }
+
+func (e refusedError) Error() string { return e.why.Error() }
+
+// read decodes the inner request and applies the field policy.
+func (p *Proxy) read(a *ask) (*job, error) {
+	v, err := tl.Parse(a.query)
+	if err != nil {
+		return nil, &session.QueryError{Code: session.CodeParse, Message: "query is no http.request: " + err.Error()}
+	}
+	h, ok := v.(*tl.HTTPRequest)
+	switch {
+	case !ok:
+		return nil, violation("query is %s, not http.request", v.TLName())
+	case h.Method != http.MethodPost:
+		return nil, violation("method is not POST")
+	case len(h.Headers) > maxHeaders:
+		return nil, violation("query has %d headers, at most %d", len(h.Headers), maxHeaders)
+	}
+	j := &job{path: h.URL, body: h.Payload, contentType: contentType(h.Headers), maxTokens: int64(a.maxTokens), choices: 1}
+	if h.URL == transcription {
+		return j, p.key(a, j)
+	}
+	endpoint, ok := api.Paths()[h.URL]
+	if !ok {
+		return nil, violation("unknown path")
+	}
+	if j.in, err = p.policy.Read(endpoint, h.Payload); err != nil {
+		if e, ok := errors.AsType[*api.Error](err); ok {
+			return nil, refusedError{e}
+		}
+		return nil, violation("request refused")
+	}
+	if base(j.in.Model) != base(a.model) {
+		return nil, violation("model name mismatch")
+	}
+	j.stream, j.choices = j.in.Stream, j.in.N
+	if j.in.MaxTokens > 0 {
+		j.maxTokens = min(j.maxTokens, j.in.MaxTokens)
+	}
+	return j, p.key(a, j)
+}
+
+// key finds the private half of the key that the prompt is encrypted to.
+func (p *Proxy) key(a *ask, j *job) error {
+	encrypted := j.in != nil && j.in.Encrypted
+	switch {
+	case a.key == nil && !encrypted:
+		return nil
+	case a.key == nil:
+		return refusal("the request is encrypted and names no public_key")
+	case !encrypted && j.in != nil:
+		return refusal("public_key is given and the request is not encrypted")
+	case p.deps.PrivateKey == nil:
+		return refusal("unknown public key")
+	}
+	private, ok := p.deps.PrivateKey(*a.key)
+	if !ok {
+		return refusal("unknown public key")
+	}
+	j.private = &private
+	return nil
+}
+
+func contentType(headers []tl.HTTPHeader) string {
+	for _, h := range headers {
+		if strings.EqualFold(h.Name, "Content-Type") {
+			return h.Value
+		}
+	}
+	return "application/json"
+}
+
+// base is a model's name without its version.
+func base(model string) string {
+	name, _, _ := strings.Cut(model, "@")
+	return name
+}
+
+// reserve is what must be available for the request.
+func (j *job) reserve(a *ask, m pricing.Multipliers) int64 {
+	return pricing.Reserve(pricing.Ask{
+		QueryBytes: int64(len(a.query)), MaxTokens: j.maxTokens, N: j.choices, MaxCoefficient: int64(a.maxCoefficient),
+	}, m)
+}
+
+// Features of workers, by which requests that some cannot serve avoid them. What is not of our making is not known to
+// stream or to take tools (protocol.md section 6.5).
+const (
+	featureKeys   = "keys"
+	featureOurs   = "stream"
+	featureTools  = "tools"
+	featureSchema = "json_schema"
+)
+
+func features(version int32) []string {
+	switch {
+	case version >= versionOurs:
+		return []string{featureKeys, featureOurs, featureTools, featureSchema}
+	case version >= versionKeys:
+		return []string{featureKeys}
+	default:
+		return nil
+	}
+}
+
+// need is what the request asks of a worker.
+func (j *job) need(a *ask, client string, exclude []uint64) sched.Request {
+	r := sched.Request{
+		Client: client, Model: a.model, MaxCoefficient: int64(a.maxCoefficient), Exclude: exclude,
+		Tokens: int64(len(j.body))/4 + j.choices*min(j.maxTokens, maxInt31/j.choices),
+	}
+	if j.private != nil {
+		r.Features = append(r.Features, featureKeys)
+	}
+	if j.in == nil {
+		return r
+	}
+	r.Sessions = j.in.Sessions
+	for _, f := range []struct {
+		on   bool
+		name string
+	}{
+		{j.stream || j.in.Endpoint&(api.Embeddings|api.Responses) != 0, featureOurs},
+		{j.in.Tools, featureTools},
+		{j.in.Schema, featureSchema},
+	} {
+		if f.on {
+			r.Features = append(r.Features, f.name)
+		}
+	}
+	return r
+}
+
+const maxInt31 = 1<<31 - 1
+
+// forward is the inner request as a worker gets it: consumed fields cut, the maximum of tokens as reserved, the cache
+// salt of the client's (inference.md sections 4 and 11). Workers that are not ours know no salt.
+func (j *job) forward(version int32, clientSC string) (body []byte) {
+	if j.in == nil {
+		return j.body
+	}
+	e := j.in.Forward()
+	doc := j.in.Body()
+	limit := strconv.AppendInt(nil, j.maxTokens, 10)
+	for _, field := range tokenFields(j.in.Endpoint, doc) {
+		e.Set(field, limit)
+	}
+	if salt := cacheSalt(clientSC, j.in.RouteSecret); salt != "" && version >= versionOurs {
+		e.Set("cache_salt", strconv.AppendQuote(nil, salt))
+	}
+	if version < versionOurs && j.in.Model != base(j.in.Model) {
+		e.Set("model", quoted(base(j.in.Model)))
+	}
+	return e.Bytes()
+}
+
+// tokenFields names the fields that bound the answer: those that are there, else the one that the endpoint has.
+func tokenFields(ep api.Endpoint, doc jsonscan.Value) []string {
+	all := map[api.Endpoint][]string{
+		api.Chat: {"max_tokens", "max_completion_tokens"}, api.Completions: {"max_tokens"}, api.Responses: {"max_output_tokens"},
+	}[ep]
+	if len(all) == 0 {
+		return nil
+	}
+	there := slices.DeleteFunc(slices.Clone(all), func(f string) bool { v, ok := doc.Get(f); return !ok || v.Kind() == jsonscan.Null })
+	if len(there) == 0 {
+		return all[:1]
+	}
+	return there
+}
+
+// query is the http.request around a forwarded body.
+func (j *job) query(body []byte, id [32]byte, version int32) []byte {
+	h := tl.HTTPRequest{Method: http.MethodPost, URL: j.path, HTTPVersion: "HTTP/1.1", Payload: body, Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}}}
+	if version >= versionOurs {
+		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerID, Value: fmt.Sprintf("%x", id)})
+	}
+	return tl.Encode(&h)
+}
+
+// quoted is a JSON string of a model's name.
+func quoted(s string) []byte {
+	out, err := json.Marshal(s)
+	if err != nil { // strings always encode
+		return []byte(`""`)
+	}
+	return out
+}

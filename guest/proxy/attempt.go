@@ -1,0 +1,197 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/sched"
+)
+
+// maxInbox bounds what waits of one answer: a worker that obeys its credit never gets near it (inference.md section 9).
+const maxInbox = 1 << 20
+
+// kind tells a worker's messages apart, whichever generation's form they have.
+type kind uint8
+
+const (
+	evHead kind = iota
+	evPart
+	evError
+	evStatement
+)
+
+// event is one message of a worker about one request.
+type event struct {
+	kind kind
+	data []byte
+	// info is set in the last message.
+	info      *tl.ProxyQueryFinalInfo
+	code      int32
+	text      string
+	statement *tl.ProxyQueryStatement
+}
+
+// eventOf reads a worker's message; ok is false for what is none of them.
+func eventOf(m tl.Object) (id [32]byte, e event, ok bool) {
+	plain := func(done bool, t tl.TokensUsed) *tl.ProxyQueryFinalInfo {
+		if !done {
+			return nil
+		}
+		return &tl.ProxyQueryFinalInfo{TokensUsed: t}
+	}
+	switch m := m.(type) {
+	case *tl.ProxyQueryAnswerEx:
+		return m.RequestID, event{kind: evHead, data: m.Answer, info: m.FinalInfo}, true
+	case *tl.ProxyQueryAnswerPartEx:
+		return m.RequestID, event{kind: evPart, data: m.Answer, info: m.FinalInfo}, true
+	case *tl.ProxyQueryAnswerErrorEx:
+		info := m.FinalInfo
+		if info == nil { // the error ends the request whether or not it counts
+			info = &tl.ProxyQueryFinalInfo{}
+		}
+		return m.RequestID, event{kind: evError, code: m.ErrorCode, text: m.Error, info: info}, true
+	case *tl.ProxyQueryAnswer:
+		return m.RequestID, event{kind: evHead, data: m.Answer, info: plain(m.IsCompleted, m.TokensUsed)}, true
+	case *tl.ProxyQueryAnswerPart:
+		return m.RequestID, event{kind: evPart, data: m.Answer, info: plain(m.IsCompleted, m.TokensUsed)}, true
+	case *tl.ProxyQueryAnswerError:
+		return m.RequestID, event{kind: evError, code: m.ErrorCode, text: m.Error, info: plain(true, m.TokensUsed)}, true
+	case *tl.ProxyQueryAnswerPartError:
+		return m.RequestID, event{kind: evError, code: m.ErrorCode, text: m.Error, info: plain(true, m.TokensUsed)}, true
+	case *tl.ProxyQueryStatement:
+		return m.RequestID, event{kind: evStatement, statement: m}, true
+	}
+	return id, event{}, false
+}
+
+// attempt is one request on one worker.
+type attempt struct {
+	id    [32]byte // ours, towards the worker
+	w     *worker
+	lease *sched.Lease
+
+	mu     sync.Mutex
+	queue  []event
+	size   int
+	failed error
+	given  bool // nobody reads any more; the slot is free when the worker says that it is through
+	over   bool // the worker's last message is in
+	some   chan struct{}
+
+	consumed int64 // since credit was last granted; the request's goroutine alone touches it
+}
+
+func newAttempt(w *worker, lease *sched.Lease) *attempt {
+	a := &attempt{w: w, lease: lease, some: make(chan struct{}, 1)}
+	_, _ = rand.Read(a.id[:]) // never fails (crypto/rand)
+	return a
+}
+
+// deliver takes a message of the worker. It never waits.
+func (a *attempt) deliver(e event) {
+	a.mu.Lock()
+	a.over = a.over || e.info != nil
+	free := a.given && a.over
+	if !a.given {
+		a.size += len(e.data)
+		if a.size > maxInbox && len(a.queue) > 0 && a.failed == nil {
+			a.failed = errSlowReader
+		}
+		if a.failed == nil {
+			a.queue = append(a.queue, e)
+		}
+	}
+	a.mu.Unlock()
+	a.wake()
+	if free {
+		a.w.leave(a)
+		a.lease.End(sched.Neutral, 0)
+	}
+}
+
+// fail ends the attempt from outside: the worker is gone.
+func (a *attempt) fail(err error) {
+	a.mu.Lock()
+	if a.failed == nil {
+		a.failed = err
+	}
+	given := a.given
+	a.mu.Unlock()
+	a.wake()
+	if given {
+		a.lease.End(sched.Neutral, 0)
+	}
+}
+
+func (a *attempt) wake() {
+	select {
+	case a.some <- struct{}{}:
+	default:
+	}
+}
+
+// next is the worker's next message. It waits until ctx ends, or for patience when that is not 0.
+func (a *attempt) next(ctx context.Context, patience time.Duration) (event, error) {
+	var silent <-chan time.Time
+	if patience > 0 {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		silent = t.C
+	}
+	for {
+		a.mu.Lock()
+		if len(a.queue) > 0 {
+			e := a.queue[0]
+			a.queue[0] = event{}
+			a.queue = a.queue[1:]
+			a.size -= len(e.data)
+			a.mu.Unlock()
+			return e, nil
+		}
+		err := a.failed
+		a.mu.Unlock()
+		if err != nil {
+			return event{}, err
+		}
+		select {
+		case <-a.some:
+		case <-silent:
+			return event{}, errGap
+		case <-ctx.Done():
+			return event{}, context.Cause(ctx)
+		}
+	}
+}
+
+// release ends the attempt for the request: its slot is free now, or when the worker is through with it.
+func (a *attempt) release(record sched.Outcome, tokens int64) {
+	a.mu.Lock()
+	a.given, a.queue = true, nil
+	over := a.over || a.failed != nil && a.w.gone()
+	a.mu.Unlock()
+	if over {
+		a.w.leave(a)
+		a.lease.End(record, tokens)
+	}
+}
+
+// grant returns credit for bytes that went on, once they are half a window.
+func (a *attempt) grant(ctx context.Context, n int) {
+	a.consumed += int64(n)
+	if a.w.version < versionOurs || a.consumed < window/2 {
+		return
+	}
+	if a.w.sess.Send(ctx, &tl.ProxyQueryCredit{RequestID: a.id, Bytes: int32(min(a.consumed, maxWindow))}) == nil {
+		a.consumed = 0
+	}
+}
+
+// cancel tells the worker that nobody waits.
+func (a *attempt) cancel(ctx context.Context) {
+	if a.w.version >= versionOurs {
+		_ = a.w.sess.Send(ctx, &tl.ProxyCancelQuery{RequestID: a.id}) // a worker that is gone has stopped
+	}
+}

@@ -1,0 +1,73 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"cocoon/contracts/wire/tl"
+)
+
+const (
+	okStatus   = http.StatusOK
+	badStatus  = http.StatusBadRequest
+	downStatus = http.StatusInternalServerError
+)
+
+// streamHead is the head that the proxy sends when it pings before a worker has answered.
+func streamHead() *tl.HTTPResponse {
+	return &tl.HTTPResponse{
+		HTTPVersion: "HTTP/1.1", StatusCode: okStatus, Reason: "OK",
+		Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: "text/event-stream"}, {Name: "Cache-Control", Value: "no-cache"}},
+	}
+}
+
+// hopByHop says whether a header concerns one connection only. Names are compared without their case.
+func hopByHop(name string) bool {
+	return slices.ContainsFunc([]string{
+		"Connection", "Content-Length", "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "TE", "Trailer", "Upgrade",
+	}, func(h string) bool { return strings.EqualFold(h, name) })
+}
+
+// parseHead reads a worker's head and takes the body out of it.
+func parseHead(data []byte) (*tl.HTTPResponse, []byte, error) {
+	v, err := tl.Parse(data)
+	if err != nil {
+		return nil, nil, errMalformed
+	}
+	h, ok := v.(*tl.HTTPResponse)
+	if !ok || h.StatusCode < okStatus || h.StatusCode > 599 || len(h.Headers) > maxHeaders {
+		return nil, nil, errMalformed
+	}
+	h.Headers = slices.DeleteFunc(h.Headers, func(x tl.HTTPHeader) bool { return hopByHop(x.Name) || unsafe(x.Name) || unsafe(x.Value) })
+	body := h.Payload
+	h.Payload = nil
+	return h, body, nil
+}
+
+// unsafe says that a header's part would break out of its line.
+func unsafe(s string) bool { return strings.ContainsAny(s, "\r\n\x00") }
+
+func isStream(h *tl.HTTPResponse) bool {
+	return slices.ContainsFunc(h.Headers, func(x tl.HTTPHeader) bool {
+		return strings.EqualFold(x.Name, "Content-Type") && strings.HasPrefix(strings.ToLower(x.Value), "text/event-stream")
+	})
+}
+
+// stamp adds the proxy's timing headers (protocol.md section 4.1); a zero end adds none.
+func stamp(h *tl.HTTPResponse, start, end time.Time) {
+	h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-Start", Value: fmt.Sprintf("%.6f", unix(start))})
+	if !end.IsZero() {
+		h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-End", Value: fmt.Sprintf("%.6f", unix(end))})
+	}
+}
+
+// unix is a time in seconds, as the network writes them.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMicro()) / 1e6
+}

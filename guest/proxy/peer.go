@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+
+	"cocoon/contracts/wire"
+	"cocoon/guest/router"
+	"cocoon/measure/ratls"
+	"cocoon/measure/tdx"
+)
+
+// spkiPrefix is the DER of an Ed25519 SubjectPublicKeyInfo before the key (inference.md section 10.2).
+const spkiPrefix = "302a300506032b6570032100"
+
+// Peer is what attestation says about the other end of a connection.
+type Peer struct {
+	// Key is the peer's TLS key.
+	Key [32]byte
+	// Attested says that Image is the hash of a verified report.
+	Attested bool
+	Image    [32]byte
+	// Quote is the evidence itself, and TCB its status; empty behind an external router, which keeps them.
+	Quote []byte
+	TCB   string
+}
+
+// PeerOf is the peer of a connection that this process has accepted.
+func PeerOf(c *ratls.Conn) Peer {
+	p := Peer{Key: c.Peer.Key}
+	if q := c.Peer.Report; q != nil && q.TD != nil {
+		p.image(&q.TD.Measurements)
+		p.Quote = q.Signed
+		if r := c.Peer.Verdict.Quote; r != nil {
+			p.TCB = r.Combined.String()
+		}
+	}
+	return p
+}
+
+// PeerOfPreamble is the peer behind an external router.
+func PeerOfPreamble(pre *wire.Preamble) Peer {
+	p := Peer{Key: pre.PeerKey}
+	if pre.TDX != nil {
+		p.image(router.MeasurementsOf(pre.TDX))
+	}
+	return p
+}
+
+// image notes the image hash. A report of zeros is none.
+func (p *Peer) image(m *tdx.Measurements) {
+	hash, err := tdx.PublishableHash(m)
+	if err != nil {
+		return
+	}
+	p.Attested, p.Image = true, hash
+}
+
+// spki is the SHA-256 of the key's SubjectPublicKeyInfo, in hex.
+func spki(key [32]byte) string {
+	prefix, err := hex.DecodeString(spkiPrefix)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(append(prefix, key[:]...))
+	return hex.EncodeToString(sum[:])
+}

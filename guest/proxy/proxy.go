@@ -1,0 +1,219 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/wire/session"
+	"cocoon/guest/proxy/sched"
+)
+
+// Proxy serves clients and workers.
+type Proxy struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	policy  *api.Policy
+	sched   *sched.Scheduler
+	metrics *Metrics
+	papers  *papers
+	routing [32]byte // keys route digests; leaves this process never
+
+	mu       sync.Mutex
+	refusing string
+	clients  map[*client]struct{}
+	workers  map[uint64]*worker
+	started  time.Time
+}
+
+// New checks the configuration against what the process offers. Nothing happens before Run and the Serve calls.
+func New(cfg Config, deps Deps) (*Proxy, error) {
+	cfg.fill()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("making proxy: %w", err)
+	}
+	if err := deps.check(); err != nil {
+		return nil, err
+	}
+	if deps.Log == nil {
+		deps.Log = slog.New(slog.DiscardHandler)
+	}
+	if deps.TLSKeys == nil {
+		deps.TLSKeys = func() [][32]byte { return nil }
+	}
+	p := &Proxy{
+		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), metrics: newMetrics(),
+		sched:   sched.New(sched.Config{Now: deps.Now, Rand: deps.Rand, PriceWeight: cfg.PriceWeight}),
+		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), started: deps.Now(),
+	}
+	_, _ = rand.Read(p.routing[:]) // never fails (crypto/rand)
+	var err error
+	if p.papers, err = newPapers(p); err != nil {
+		return nil, fmt.Errorf("making proxy: %w", err)
+	}
+	return p, nil
+}
+
+// Run does what a proxy does by the clock, until ctx ends.
+func (p *Proxy) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { <-ctx.Done(); return nil })
+	if p.deps.Tick != nil {
+		group.Go(func() error { return every(ctx, p.cfg.Times.Flush, p.deps.Tick.Flush) })
+		group.Go(func() error { return every(ctx, p.cfg.Times.Commit, p.deps.Tick.Commit) })
+	}
+	return group.Wait()
+}
+
+func every(ctx context.Context, d time.Duration, do func()) error {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+// Refuse puts the proxy into the visible state in which it serves nobody new: what runs is finished and signed. An empty
+// reason ends that state.
+func (p *Proxy) Refuse(reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing = reason
+}
+
+// Ready says whether requests can be served now, and if not why.
+func (p *Proxy) Ready() (bool, string) {
+	p.mu.Lock()
+	reason := p.refusing
+	p.mu.Unlock()
+	if reason != "" {
+		return false, reason
+	}
+	if _, err := p.deps.Chain.Root(); err != nil {
+		return false, "root contract: " + err.Error()
+	}
+	return true, ""
+}
+
+// disabled is the answer to whoever asks for something new in the refusing state.
+func (p *Proxy) disabled() error {
+	if ok, why := p.Ready(); !ok {
+		return &session.QueryError{Code: session.CodeNotReady, Message: "proxy is disabled: " + why}
+	}
+	return nil
+}
+
+func (p *Proxy) allWorkers() []*worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := make([]*worker, 0, len(p.workers))
+	for _, id := range slices.Sorted(maps.Keys(p.workers)) {
+		out = append(out, p.workers[id])
+	}
+	return out
+}
+
+func (p *Proxy) worker(id uint64) *worker {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers[id]
+}
+
+// SweepWorkers ends the sessions of workers whose image or model the root contract does not list any more.
+func (p *Proxy) SweepWorkers() {
+	root, err := p.deps.Chain.Root()
+	if err != nil {
+		return // nobody new is served in this state
+	}
+	for _, w := range p.allWorkers() {
+		if err := p.listed(root, w.peer, w.model); err != nil {
+			w.end(err)
+		}
+	}
+}
+
+// negotiate picks the version of a session (protocol.md section 1.1).
+func (p *Proxy) negotiate(low, high *int32) (int32, error) {
+	from, to := int32(0), int32(0)
+	if low != nil {
+		from = *low
+	}
+	if high != nil {
+		to = *high
+	}
+	fail := func(format string, args ...any) (int32, error) {
+		return 0, &session.QueryError{Code: session.CodeProtocol, Message: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case from < 0 || to < from:
+		return fail("unsupported proto version: %d..%d is no range", from, to)
+	case to < p.cfg.MinVersion || p.cfg.MaxVersion < from:
+		return fail("unsupported proto version: %d..%d offered, %d..%d supported", from, to, p.cfg.MinVersion, p.cfg.MaxVersion)
+	}
+	return min(to, p.cfg.MaxVersion), nil
+}
+
+// refusal is a 602, the network's code for what the peer got wrong.
+func refusal(format string, args ...any) error {
+	return &session.QueryError{Code: session.CodeError, Message: fmt.Sprintf(format, args...)}
+}
+
+// violation is a 621.
+func violation(format string, args ...any) error {
+	return &session.QueryError{Code: session.CodeProtocol, Message: fmt.Sprintf(format, args...)}
+}
+
+// notReady is a 651.
+func notReady(format string, args ...any) error {
+	return &session.QueryError{Code: session.CodeNotReady, Message: fmt.Sprintf(format, args...)}
+}
+
+// errHandshake ends the session of a peer whose handshake was refused, after the refusal was sent.
+var errHandshake = errors.New("the handshake was refused")
+
+// errSlowHandshake ends the session of a peer that does not get on.
+var errSlowHandshake = errors.New("the handshake took too long")
+
+// serve runs a session whose handshake must be through in time: opened is closed by then. The peer is heard in between.
+func (p *Proxy) serve(ctx context.Context, s *session.Session, opened <-chan struct{}, ended <-chan error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := s.Run(ctx); err != nil {
+			return err
+		}
+		return context.Canceled // the other waits end as well
+	})
+	group.Go(func() error {
+		timer := time.NewTimer(p.cfg.Times.Handshake)
+		defer timer.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case err := <-ended:
+				return err
+			case <-opened:
+				opened = nil
+				timer.Stop()
+			case <-timer.C:
+				return errSlowHandshake
+			}
+		}
+	})
+	return group.Wait()
+}

@@ -1,0 +1,63 @@
+package proxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"cocoon/contracts/pricing"
+	"cocoon/guest/proxy/ledger"
+)
+
+const (
+	// pseudoBalance is what every client has where there is no chain: 10^6 TON, at price 1 (protocol.md section 4.1).
+	pseudoBalance = 1_000_000 * 1_000_000_000
+	pseudoPrice   = 1
+	unity         = 10_000
+)
+
+// Pseudo stands for the chain in a test network that has none: everybody is known, with an empty secret, and rich. Its
+// contracts have addresses that nobody owns.
+type Pseudo struct {
+	// Owner is the proxy's; contracts' addresses are made from it.
+	Owner Address
+	// Lists are what the root contract would list; nil maps list nothing.
+	WorkerImages, Models map[[32]byte]bool
+}
+
+var _ Chain = (*Pseudo)(nil)
+
+// Root is the first version, with all multipliers 1.0.
+func (p *Pseudo) Root() (Root, error) {
+	return Root{
+		Version: 1, ParamsVersion: 1, Price: pseudoPrice, WorkerFee: pseudoPrice, WorkerImages: p.WorkerImages, Models: p.Models,
+		Multipliers: pricing.Multipliers{Prompt: unity, Cached: unity, Completion: unity, Reasoning: unity},
+	}, nil
+}
+
+// Contract is the address that stands for the contract of an owner at this proxy.
+func (p *Pseudo) Contract(kind string, owner Address) Address {
+	sum := sha256.Sum256([]byte("cocoon/pseudo/" + kind + "/" + p.Owner.String() + "/" + owner.String()))
+	return Address{Hash: sum}
+}
+
+// Client is always known and proves itself with the empty string.
+func (p *Pseudo) Client(_ context.Context, owner Address) (Account, error) {
+	return Account{Contract: p.Contract("client", owner), Known: true, SecretHash: sha256.Sum256(nil)}, nil
+}
+
+// Registered is true at once: nobody has to register.
+func (p *Pseudo) Registered(context.Context, Address, int64) error { return nil }
+
+// Worker is the address that stands for a worker's contract.
+func (p *Pseudo) Worker(owner Address) (Address, error) { return p.Contract("worker", owner), nil }
+
+// Refund is refused: there is nothing to give back.
+func (p *Pseudo) Refund(context.Context, Address) ([]byte, error) {
+	return nil, errors.New("granting refund: there is no chain")
+}
+
+// Funds are the same for everybody.
+func (p *Pseudo) Funds(string) ledger.Funds {
+	return ledger.Funds{Balance: pseudoBalance, Stake: pseudoBalance, Price: pseudoPrice}
+}

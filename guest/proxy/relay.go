@@ -1,0 +1,285 @@
+package proxy
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+)
+
+// statementWait is how long a worker's statement may come after its last message: it follows in the same write.
+const statementWait = 2 * time.Second
+
+// perHop is what each hop of the reference implementation takes off a deadline (protocol.md section 4.1).
+const perHop = 0.95
+
+// Statuses of a worker's statement (inference.md section 9).
+const (
+	statusComplete int32 = iota
+	statusCancelled
+	statusDeadline
+	statusLost
+	statusEngine
+	statusRefused
+)
+
+// statusWord is a statement's status as documents write it; empty for none of them.
+func statusWord(n int32) receipt.Status {
+	words := []receipt.Status{
+		statusComplete: receipt.Complete, statusCancelled: receipt.Cancelled, statusDeadline: receipt.Deadline,
+		statusLost: receipt.WorkerLost, statusEngine: receipt.EngineError, statusRefused: receipt.Refused,
+	}
+	if n < 0 || int(n) >= len(words) {
+		return ""
+	}
+	return words[n]
+}
+
+// relay sends the request to the worker and its answer to the client.
+func (r *request) relay(a *attempt) result {
+	if err := r.forward(a); err != nil {
+		return r.abandon(a, err)
+	}
+	for begun := false; ; {
+		patience := time.Duration(0)
+		if begun && a.w.version >= versionOurs { // others may be silent to their end
+			patience = r.p.cfg.Times.Gap
+		}
+		e, err := a.next(r.ctx, patience)
+		if err != nil {
+			return r.abandon(a, err)
+		}
+		switch e.kind {
+		case evHead:
+			if begun {
+				return r.abandon(a, errOrder)
+			}
+			begun = true
+			if done, res := r.begin(a, e); done {
+				return res
+			}
+		case evPart:
+			if !begun {
+				return r.abandon(a, errOrder)
+			}
+			if e.info != nil {
+				return r.attest(a, result{body: e.data, info: e.info})
+			}
+			if err := r.out.body(r.ctx, e.data, nil); err != nil {
+				return r.abandon(a, err)
+			}
+			a.grant(r.ctx, len(e.data))
+		case evError:
+			return r.attest(a, result{err: &workerError{e.code, e.text}, info: e.info})
+		case evStatement: // before the end it says nothing
+		}
+	}
+}
+
+// forward is the message to the worker: the deadline that is left, the price that was agreed on.
+func (r *request) forward(a *attempt) error {
+	w := a.w
+	r.forwarded = r.job.forward(w.version, r.account.Contract.String())
+	left := r.deadline.Sub(r.p.deps.Now()).Seconds()
+	if left <= 0 {
+		return errDeadline
+	}
+	if w.version < versionOurs {
+		left *= perHop
+	}
+	pay, err := r.p.deps.Ledger.Pay(r.ctx, w.party())
+	if err != nil {
+		return errInternal
+	}
+	query := r.job.query(r.forwarded, r.ask.id, w.version)
+	var m tl.Object = &tl.ProxyRunQuery{Query: query, SignedPayment: signed(pay), Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id}
+	if w.version >= versionEx {
+		ex := &tl.ProxyRunQueryEx{
+			Query: query, SignedPayment: signed(pay), Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id,
+			EnableDebug: new(r.ask.debug),
+		}
+		if w.version >= versionKeys {
+			ex.PrivateKey = r.job.private
+		}
+		m = ex
+	}
+	if err := w.sess.Send(r.ctx, m); err != nil {
+		if cause := context.Cause(r.ctx); cause != nil {
+			return cause
+		}
+		return errWorkerLost
+	}
+	return nil
+}
+
+// begin takes the head of the answer. What comes whole ends the attempt, and so does a failure that another worker may
+// not have.
+func (r *request) begin(a *attempt, e event) (done bool, res result) {
+	h, body, err := parseHead(e.data)
+	if err != nil {
+		return true, r.abandon(a, err)
+	}
+	a.lease.FirstByte()
+	if h.StatusCode >= downStatus && r.mayRetry(errDown) {
+		return true, r.abandon(a, errDown)
+	}
+	if e.info != nil {
+		return true, r.attest(a, result{head: h, body: body, info: e.info})
+	}
+	stamp(h, r.began, time.Time{})
+	if err := r.out.head(r.ctx, h); err != nil {
+		return true, r.abandon(a, err)
+	}
+	if len(body) > 0 { // the head carries no part of a body (protocol.md section 4.4)
+		if err := r.out.body(r.ctx, body, nil); err != nil {
+			return true, r.abandon(a, err)
+		}
+	}
+	return false, result{}
+}
+
+// abandon gives an attempt up: the worker is told, and has a moment to say what was used. A final answer that crosses
+// the cancellation wins.
+func (r *request) abandon(a *attempt, cause error) result {
+	res := result{err: cause}
+	if a.w.gone() {
+		return res
+	}
+	retry := r.mayRetry(cause)
+	if !retry {
+		r.out.hush()
+	}
+	patience := r.p.cfg.Times.LastWord
+	ctx, cancel := context.WithTimeout(r.c.ctx, patience)
+	defer cancel()
+	a.cancel(ctx)
+	if !ended(cause) {
+		return res // what broke the protocol is not waited for, nor what another worker may do better
+	}
+	if a.w.version < versionOurs {
+		// It cannot be stopped. Its slot is taken and its work counts until its own end; the client need not wait for that.
+		_ = r.sayError(ctx, res, r.final(r.estimate()))
+		rest, cancel := context.WithTimeout(r.c.ctx, max(r.deadline.Sub(r.p.deps.Now()), 0)+patience)
+		defer cancel()
+		ctx = rest
+	}
+	return r.lastWord(ctx, a, res)
+}
+
+// lastWord reads what a worker still says about an attempt that was given up.
+func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
+	ours := a.w.version >= versionOurs
+	for {
+		e, err := a.next(ctx, 0)
+		if err != nil {
+			return res
+		}
+		if ours && e.kind == evPart && r.out.sent().worker {
+			if e.info != nil && ended(res.err) {
+				return r.attest(a, result{body: e.data, info: e.info}) //nolint:contextcheck // the statement has a time of its own
+			}
+			_ = r.out.body(ctx, e.data, nil) // hashed, and sent as far as that needs no waiting
+		}
+		if e.info != nil {
+			res.info = e.info
+			return r.attest(a, res) //nolint:contextcheck // the statement has a time of its own
+		}
+	}
+}
+
+// ended says that the request ended by its client or its deadline and not by what the worker did.
+func ended(err error) bool {
+	s := endingOf(err).status
+	return s == receipt.Cancelled || s == receipt.Deadline
+}
+
+// attest waits for the worker's signature under its numbers, and checks it.
+func (r *request) attest(a *attempt, res result) result {
+	if a.w.version < versionOurs || a.w.says.key == nil {
+		return res
+	}
+	ctx, cancel := context.WithTimeout(r.c.ctx, statementWait)
+	defer cancel()
+	for {
+		e, err := a.next(ctx, 0)
+		if err != nil {
+			r.p.metrics.count(`proxy_statements_total{verdict="missing"}`)
+			return res
+		}
+		if e.kind != evStatement {
+			continue
+		}
+		if !r.holds(a, res, e.statement) {
+			r.p.metrics.count(`proxy_statements_total{verdict="invalid"}`)
+			return res
+		}
+		r.p.metrics.count(`proxy_statements_total{verdict="valid"}`)
+		res.statement = e.statement
+		return res
+	}
+}
+
+// holds checks a worker's signature: its key, over what we forwarded and the numbers that are billed.
+func (r *request) holds(a *attempt, res result, s *tl.ProxyQueryStatement) bool {
+	word := statusWord(s.Status)
+	signed := receipt.WorkerStatement{
+		RequestID: hex.EncodeToString(r.ask.id[:]), RequestHash: receipt.SHA256(r.forwarded),
+		ResponseHash: "sha256:" + hex.EncodeToString(s.ResponseHash[:]), Status: word, ServedAt: s.ServedAt,
+		WorkerSC: a.w.contract.String(), Tokens: r.usage(res),
+	}
+	return word != "" && s.KeyID == a.w.says.KeyID && ed25519.Verify(a.w.says.key, signed.Bytes(), s.Signature)
+}
+
+// status is how the request ended, as the receipt says it.
+func (r *request) status() receipt.Status {
+	res := r.result
+	if res.err != nil {
+		return endingOf(res.err).status
+	}
+	if res.statement != nil {
+		return statusWord(res.statement.Status)
+	}
+	status := r.out.sent().status
+	if res.head != nil {
+		status = res.head.StatusCode
+	}
+	switch {
+	case status >= downStatus:
+		return receipt.EngineError
+	case status >= badStatus:
+		return receipt.Refused
+	}
+	return receipt.Complete
+}
+
+// debugOf reads where a worker's counts are from, where it says so.
+func debugOf(info *tl.ProxyQueryFinalInfo) (source string, ok bool) {
+	var d struct {
+		Source string `json:"source"`
+	}
+	if info.WorkerDebug == nil || len(*info.WorkerDebug) > maxDescription || json.Unmarshal([]byte(*info.WorkerDebug), &d) != nil {
+		return "", false
+	}
+	return d.Source, slices.Contains([]string{"engine", "engine_partial", "counted"}, d.Source)
+}
+
+// retriable says that a worker's error is no verdict on the request.
+func retriable(e *workerError) bool {
+	switch session.Code(e.code) {
+	case session.CodeNotReady, session.CodeFailure:
+		return true
+	case session.CodeError:
+		return slices.ContainsFunc([]string{"too many active queries", "engine error", "connection is dead"}, func(s string) bool {
+			return strings.HasPrefix(e.text, s)
+		})
+	default:
+		return false
+	}
+}

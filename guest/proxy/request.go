@@ -1,0 +1,378 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/sse"
+	"cocoon/contracts/pricing"
+	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/ledger"
+	"cocoon/guest/proxy/sched"
+)
+
+// request is one request of a client, from its message to its receipt. Its goroutine alone touches it, besides out and
+// cancel.
+type request struct {
+	p      *Proxy
+	c      *client
+	ask    ask
+	out    *output
+	ctx    context.Context //nolint:containedctx // ends with the request's cause
+	cancel context.CancelCauseFunc
+
+	began    time.Time
+	deadline time.Time
+	root     Root
+	account  Account
+	job      *job
+	held     bool // something is reserved
+	reserved int64
+	tried    []uint64
+
+	// what is known of the last attempt
+	a         *attempt
+	forwarded []byte
+	result    result
+}
+
+// result is how an attempt ended.
+type result struct {
+	err error
+	// head and body are the unsent end of a complete answer.
+	head *tl.HTTPResponse
+	body []byte
+	info *tl.ProxyQueryFinalInfo
+	// statement is the worker's, when it was right.
+	statement *tl.ProxyQueryStatement
+}
+
+func newRequest(c *client, a ask, version int32) *request {
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	return &request{p: c.p, c: c, ask: a, out: newOutput(c, a.id, version), ctx: ctx, cancel: cancel, began: c.p.deps.Now()}
+}
+
+// run serves the request and ends it, once.
+func (r *request) run(ctx context.Context) {
+	defer r.cancel(nil)
+	r.p.metrics.begin()
+	defer r.p.metrics.end()
+	// What has to be said at the end is said even though the request was cancelled; a session that has ended refuses it.
+	last := context.WithoutCancel(ctx)
+	defer func() {
+		if p := recover(); p != nil {
+			r.p.log.Error("Request panicked", slog.Any("err", p))
+			r.out.hush()
+			r.result.err = errInternal
+			r.finish(last)
+		}
+	}()
+	r.result.err = r.admit(r.ctx) //nolint:contextcheck // the request's own context, which has its cause
+	if r.result.err == nil {
+		alarm := time.AfterFunc(r.deadline.Sub(r.began), func() { r.cancel(errDeadline) })
+		defer alarm.Stop()
+		stop := r.pings()    //nolint:contextcheck // the request's own context, which has its cause
+		r.result = r.serve() //nolint:contextcheck // the request's own context, which has its cause
+		stop()
+	}
+	r.finish(last)
+}
+
+// admit is everything that is checked before money is touched, and then the reservation.
+func (r *request) admit(ctx context.Context) error {
+	if err := r.ask.check(r.p.cfg.MaxTokens); err != nil {
+		return err
+	}
+	if err := r.p.disabled(); err != nil {
+		return err
+	}
+	var err error
+	if r.root, err = r.p.deps.Chain.Root(); err != nil {
+		return notReady("proxy is disabled: %v", err)
+	}
+	if r.ask.minConfig > r.root.Version {
+		return refusal("active config version is too low: %d, client has %d", r.root.Version, r.ask.minConfig)
+	}
+	r.account, err = r.p.deps.Chain.Client(ctx, r.c.owner)
+	switch {
+	case err != nil:
+		return notReady("client contract cannot be read")
+	case r.account.Closing || r.account.Closed:
+		return notReady("client is closing")
+	}
+	if r.job, err = r.p.read(&r.ask); err != nil {
+		return err
+	}
+	r.deadline = r.began.Add(r.ask.within(r.p.cfg.Times.Limit))
+	return r.reserve(ctx, r.job.reserve(&r.ask, r.root.Multipliers))
+}
+
+// reserve holds the most that the request can cost.
+func (r *request) reserve(ctx context.Context, amount int64) error {
+	err := r.p.deps.Ledger.Reserve(ctx, ledger.Reservation{Client: r.c.owner.String(), Request: r.ask.id, Amount: amount})
+	switch {
+	case err == nil:
+		r.held, r.reserved = true, amount
+		return nil
+	case errors.Is(err, ledger.ErrBalance):
+		return refusal("client balance is too low: %d tokens have to be available for this request", amount)
+	case errors.Is(err, ledger.ErrDuplicate):
+		return refusal("duplicate request id")
+	default:
+		return notReady("proxy is disabled: the ledger does not answer")
+	}
+}
+
+// pings tells a caller who waits for the first byte that somebody is there.
+func (r *request) pings() (stop func()) {
+	if !r.job.stream || r.out.version < versionOurs {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = every(ctx, r.p.cfg.Times.Ping, func() { _ = r.out.ping(ctx) }) // a client that is gone ends the request itself
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// serve finds a worker and relays its answer; a second one when the first gave nothing.
+func (r *request) serve() result {
+	for {
+		res := r.try()
+		if res.err == nil || !r.mayRetry(res.err) {
+			return res
+		}
+		r.p.metrics.count("proxy_retries_total")
+	}
+}
+
+// mayRetry says whether another worker may be asked: once, before anything of this one's went to the client, and for
+// what is not the client's doing.
+func (r *request) mayRetry(err error) bool {
+	if len(r.tried) != 1 || r.ctx.Err() != nil || r.out.sent().worker || !r.p.metrics.retryAllowed() {
+		return false
+	}
+	if e, ok := errors.AsType[*workerError](err); ok {
+		return retriable(e)
+	}
+	return errors.Is(err, errWorkerLost) || errors.Is(err, errDown)
+}
+
+// try is one attempt.
+func (r *request) try() result {
+	need := r.job.need(&r.ask, r.c.owner.String(), r.tried)
+	need.Route = r.p.routeKey(r.account.Contract.String(), r.secret(), r.job.body)
+	lease, err := r.p.sched.Acquire(r.ctx, need)
+	if err != nil {
+		if cause := context.Cause(r.ctx); cause != nil {
+			err = cause
+		}
+		if refused, ok := errors.AsType[*sched.RefusedError](err); ok && len(r.tried) > 0 && refused.Kind != sched.UnknownModel {
+			err = errWorkerLost // the first worker's failure is the reason, not that there is no second one
+		}
+		return result{err: err}
+	}
+	r.tried = append(r.tried, lease.Worker)
+	w := r.p.worker(lease.Worker)
+	if w == nil {
+		lease.End(sched.Neutral, 0)
+		return result{err: errWorkerLost}
+	}
+	r.a = newAttempt(w, lease)
+	if !w.enter(r.a) {
+		lease.End(sched.Neutral, 0)
+		return result{err: errWorkerLost}
+	}
+	res := r.relay(r.a)
+	r.a.release(r.recordOf(res), r.usage(res).Completion)
+	return res
+}
+
+func (r *request) secret() string {
+	if r.job.in == nil {
+		return ""
+	}
+	return r.job.in.RouteSecret
+}
+
+// recordOf is what the worker's record says about the attempt.
+func (r *request) recordOf(res result) sched.Outcome {
+	if res.err != nil {
+		return endingOf(res.err).record
+	}
+	if s := res.statement; s != nil && s.Status != statusComplete && s.Status != statusRefused {
+		return sched.Failed
+	}
+	return sched.Served
+}
+
+// finish settles, says the last word, signs, and tells both sides what they may claim.
+func (r *request) finish(ctx context.Context) {
+	res := r.result
+	defer r.out.hush()
+	if !r.held && r.out.version >= versionOurs && r.job != nil {
+		_ = r.reserve(ctx, 0) // a refusal has a receipt too, where that is possible
+	}
+	entry, err := r.settle(ctx)
+	if err != nil && r.held {
+		r.p.log.Error("Request not settled", slog.Any("err", err))
+		r.p.Refuse("the ledger does not settle: " + err.Error())
+	}
+	fin := r.final(entry)
+	switch {
+	case res.err == nil && res.head != nil:
+		stamp(res.head, r.began, r.p.deps.Now())
+		err = r.out.whole(ctx, res.head, res.body, &fin)
+	case res.err == nil:
+		err = r.out.body(ctx, res.body, &fin)
+	default:
+		err = r.sayError(ctx, res, fin)
+	}
+	if err != nil {
+		r.p.metrics.count("proxy_answers_unread_total")
+	}
+	r.p.metrics.done(r.status(), entry)
+	if !r.held {
+		return
+	}
+	if r.out.version >= versionOurs {
+		r.giveReceipt(ctx, entry)
+	}
+	r.tellPayments(ctx, entry)
+}
+
+// sayError ends the request with an error: as a whole response where the field policy refused, else as a message.
+func (r *request) sayError(ctx context.Context, res result, fin final) error {
+	if e, ok := errors.AsType[refusedError](res.err); ok {
+		r.p.metrics.refused(res.err)
+		h := &tl.HTTPResponse{
+			HTTPVersion: "HTTP/1.1", StatusCode: int32(e.why.Status()), Reason: string(e.why.Code), //nolint:gosec // a status of a table
+			Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: "application/json"}},
+		}
+		return r.out.whole(ctx, h, e.why.Body(), &fin)
+	}
+	if !r.held {
+		r.p.metrics.refused(res.err)
+	}
+	var event []byte
+	if r.job != nil && r.job.stream && res.statement == nil {
+		e := &api.Error{Code: endingOf(res.err).inside, Message: inBand(res.err), RequestID: requestName(r.ask.id)}
+		event = sse.Append(nil, e.Body())
+	}
+	r.out.fail(ctx, res.err, event, fin)
+	return nil
+}
+
+// inBand is an error's text inside a stream.
+func inBand(err error) string {
+	_, text := wireError(err)
+	return text
+}
+
+// usage is what is billed: the worker's numbers, or an estimate from what passed when it left without any.
+func (r *request) usage(res result) pricing.Tokens {
+	switch {
+	case r.a == nil:
+		return pricing.Tokens{}
+	case res.info != nil:
+		t, lied := counted(r.a.w.version, res.info.TokensUsed, r.a.lease.Coefficient, r.root.Multipliers)
+		if lied {
+			r.p.metrics.count("proxy_usage_rejected_total")
+		}
+		return t
+	}
+	if out := r.out.sent(); out.worker && out.look.events > 0 {
+		const bytesPerToken = 4 // inference.md section 7
+		return pricing.Tokens{Prompt: int64(len(r.job.body)+bytesPerToken-1) / bytesPerToken, Completion: out.look.events}
+	}
+	return pricing.Tokens{}
+}
+
+// source says where the counts are from.
+func (r *request) source() (name string, estimated bool) {
+	res := r.result
+	t := r.usage(res)
+	switch {
+	case t == pricing.Tokens{}:
+		return "none", false
+	case res.info == nil:
+		return "counted", true
+	}
+	if s, ok := debugOf(res.info); ok {
+		return s, s == "counted"
+	}
+	if r.status() == receipt.Complete {
+		return "engine", false
+	}
+	return "engine_partial", false
+}
+
+// settle bills the request.
+func (r *request) settle(ctx context.Context) (ledger.Entry, error) {
+	if !r.held {
+		return ledger.Entry{}, nil
+	}
+	source, estimated := r.source()
+	c := ledger.Charge{
+		Client: r.c.owner.String(), Request: r.ask.id, Model: r.ask.model, Multipliers: r.root.Multipliers,
+		Tokens: r.usage(r.result), Source: source, Estimated: estimated, Status: string(r.status()),
+	}
+	if r.a != nil {
+		c.Worker, c.Coefficient, c.Model = r.a.w.owner.String(), r.a.lease.Coefficient, r.a.w.model
+	}
+	return r.p.deps.Ledger.Settle(ctx, c)
+}
+
+func (r *request) final(e ledger.Entry) final {
+	f := final{
+		tokens: tokensFor(r.out.version, e.Tokens, e.Billed), debug: r.ask.debug,
+		times: [4]float64{unix(r.began), unix(r.p.deps.Now()), 0, 0},
+	}
+	if e.Cut > 0 {
+		r.p.metrics.count("proxy_usage_cut_total")
+		if r.out.version < versionOurs {
+			f.tokens.TotalTokensUsed = e.Paid()
+		}
+	}
+	if i := r.result.info; i != nil {
+		if i.WorkerDebug != nil {
+			f.workerDebug = *i.WorkerDebug
+		}
+		if i.WorkerStartTime != nil && i.WorkerEndTime != nil {
+			f.times[2], f.times[3] = *i.WorkerStartTime, *i.WorkerEndTime
+		}
+	}
+	return f
+}
+
+// tellPayments pushes the new numbers. Clients of the first versions never read what they did not ask for (protocol.md
+// section 4.4).
+func (r *request) tellPayments(ctx context.Context, e ledger.Entry) {
+	ctx, cancel := context.WithTimeout(ctx, r.p.cfg.Times.LastWord)
+	defer cancel()
+	if r.out.version >= versionTimes {
+		if pay, err := r.p.deps.Ledger.Pay(ctx, r.c.party()); err == nil {
+			_ = r.c.sess.Send(ctx, &tl.ProxyClientRequestPayment{
+				RequestID: r.ask.id, SignedPayment: signed(pay), DBTokens: pay.DB, MaxTokens: pay.Max, RequestTokens: e.Paid(),
+			})
+		}
+	}
+	if r.a == nil {
+		return
+	}
+	if pay, err := r.p.deps.Ledger.Pay(ctx, r.a.w.party()); err == nil {
+		_ = r.a.w.sess.Send(ctx, &tl.ProxyWorkerRequestPayment{
+			RequestID: r.a.id, SignedPayment: signed(pay), DBTokens: pay.DB, MaxTokens: pay.Max, RequestTokens: e.Paid(),
+			RequestClientOwner: r.c.owner.Friendly(r.p.cfg.Testnet),
+		})
+	}
+}

@@ -1,0 +1,49 @@
+package proxy
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+)
+
+const (
+	saltPurpose = "cocoon/cache-salt/v1"
+	// routedFrom is the shortest prompt that is kept near its like, routedBytes how much of it tells its like
+	// (inference.md section 11).
+	routedFrom  = 4096
+	routedBytes = 1024
+)
+
+// cacheSalt separates the callers' prompt caches in the engine (inference.md section 11). The length prefixes stop one
+// pair from looking like another. Without a client there is no salt.
+func cacheSalt(clientSC, secret string) string {
+	if clientSC == "" {
+		return ""
+	}
+	h := sha256.New()
+	_, _ = h.Write([]byte(saltPurpose)) // a hash never fails
+	parts := []string{clientSC}
+	if secret != "" {
+		parts = append(parts, secret)
+	}
+	for _, p := range parts {
+		_, _ = h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(p)))) //nolint:gosec // below the frame limit
+		_, _ = h.Write([]byte(p))
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+}
+
+// routeKey is what requests with a common beginning share: keyed, so that nobody outside can tell what it stands for.
+func (p *Proxy) routeKey(clientSC, secret string, prompt []byte) string {
+	if len(prompt) < routedFrom {
+		return ""
+	}
+	mac := hmac.New(sha256.New, p.routing[:])
+	for _, part := range [][]byte{[]byte(clientSC), []byte(secret), prompt[:routedBytes]} {
+		_, _ = mac.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part)))) //nolint:gosec // below the frame limit
+		_, _ = mac.Write(part)
+	}
+	return hex.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,99 @@
+package proxy
+
+import (
+	"context"
+	"encoding/hex"
+
+	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/ledger"
+)
+
+// requestName is x-request-id of a request (inference.md section 3).
+func requestName(id [32]byte) string { return "req_" + hex.EncodeToString(id[:16]) }
+
+// giveReceipt signs what happened and hands it to the client, right after the request's last message.
+func (r *request) giveReceipt(ctx context.Context, e ledger.Entry) {
+	doc, err := r.receipt(e)
+	if err != nil {
+		r.p.metrics.count("proxy_receipts_missing_total")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.p.cfg.Times.LastWord)
+	defer cancel()
+	if r.c.sess.Send(ctx, &tl.ClientQueryReceipt{RequestID: r.ask.id, Receipt: doc}) == nil {
+		r.p.metrics.count("proxy_receipts_total")
+	}
+}
+
+func (r *request) receipt(e ledger.Entry) ([]byte, error) {
+	_, digest, err := r.p.papers.current()
+	if err != nil {
+		return nil, err
+	}
+	out, now := r.out.sent(), r.p.deps.Now()
+	doc := receipt.Receipt{
+		ID: hex.EncodeToString(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: digest, Endpoint: r.path(),
+		ServedAt: now.Unix(), RequestHash: receipt.SHA256(r.body()), ResponseHash: out.hash,
+		Verified: receipt.Verified{Required: true, Model: r.ask.model},
+		Usage:    r.metered(e),
+		Channel: receipt.Channel{
+			ProxySC: r.p.cfg.Contract.String(), ClientSC: r.account.Contract.String(), ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
+			LedgerSeq: e.Seq, Total: uint64(max(e.Total, 0)), Committed: uint64(max(e.Committed, 0)),
+		},
+		Outcome: r.outcome(out, now.Sub(r.began).Milliseconds()),
+	}
+	if r.a == nil || r.forwarded == nil {
+		doc.Verified.Reason = doc.Outcome.ErrorCode
+		return doc.Sign(r.p.papers.keyID, r.p.deps.ReceiptKey), nil
+	}
+	w := r.a.w
+	doc.ForwardedHash = receipt.SHA256(r.forwarded)
+	doc.Verified.OK, doc.Verified.Model, doc.Verified.SessionID = true, w.model, w.session
+	doc.Worker = &receipt.Worker{SC: w.contract.String(), SPKI: spki(w.peer.Key), Image: hex.EncodeToString(w.peer.Image[:]), Engine: w.says.Engine}
+	if s := r.result.statement; s != nil {
+		doc.Statement = &receipt.Statement{
+			KeyID: s.KeyID, ResponseHash: "sha256:" + hex.EncodeToString(s.ResponseHash[:]), ProxyPings: out.pings, Served: s.ServedAt,
+			Status: statusWord(s.Status), Signature: s.Signature,
+		}
+	}
+	return doc.Sign(r.p.papers.keyID, r.p.deps.ReceiptKey), nil
+}
+
+// path and body are what the client asked; both are empty where that could not be read.
+func (r *request) path() string {
+	if r.job == nil {
+		return ""
+	}
+	return r.job.path
+}
+
+func (r *request) body() []byte {
+	if r.job == nil {
+		return nil
+	}
+	return r.job.body
+}
+
+func (r *request) metered(e ledger.Entry) receipt.Usage {
+	u := receipt.Usage{
+		Source: e.Source, Estimated: e.Estimated, Tokens: e.Tokens, Coefficient: e.Coefficient, Multipliers: r.root.Multipliers,
+		Reserved: e.Reserved, Price: r.root.Price, ConfigVersion: int64(r.root.Version), ParamsVersion: int64(r.root.ParamsVersion),
+	}
+	u.Meter()
+	return u
+}
+
+func (r *request) outcome(out sent, took int64) receipt.Outcome {
+	o := receipt.Outcome{
+		Status: r.status(), HTTPStatus: int64(out.status), FinishReason: out.look.finish(), Bytes: out.bytes, Events: out.look.events,
+		Retries: int64(max(len(r.tried)-1, 0)), TTFT: -1, Duration: took,
+	}
+	if !out.first.IsZero() {
+		o.TTFT = out.first.Sub(r.began).Milliseconds()
+	}
+	if err := r.result.err; err != nil {
+		o.ErrorCode = string(endingOf(err).inside)
+	}
+	return o
+}

@@ -1,0 +1,345 @@
+package proxy
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/ledger"
+	"cocoon/guest/proxy/sched"
+)
+
+// maxDescription bounds what a worker says about its machine.
+const maxDescription = 16 << 10
+
+// worker is the session of one worker connection. Its fields up to the mutex are set before others see it.
+type worker struct {
+	p      *Proxy
+	peer   Peer
+	sess   *session.Session
+	opened chan struct{}
+	ended  chan error
+
+	version  int32
+	owner    Address
+	contract Address
+	model    string
+	says     description
+	sched    uint64
+	session  string // id of its document
+
+	mu       sync.Mutex
+	stage    stage
+	closed   bool
+	attempts map[[32]byte]*attempt
+}
+
+// description is what workers of ours say about themselves in machine_description_json.
+type description struct {
+	Key    string `json:"receipt_key"`
+	KeyID  string `json:"receipt_key_id"`
+	Engine string `json:"engine"`
+
+	key ed25519.PublicKey
+}
+
+// describe reads a description; one that cannot be read says nothing.
+func describe(text *string) (d description) {
+	const longest = 128
+	if text == nil || len(*text) > maxDescription || json.Unmarshal([]byte(*text), &d) != nil {
+		return description{}
+	}
+	key, err := hex.DecodeString(d.Key)
+	if err != nil || len(key) != ed25519.PublicKeySize || d.KeyID == "" || len(d.KeyID) > longest {
+		d.Key, d.KeyID, key = "", "", nil
+	}
+	d.key, d.Engine = key, d.Engine[:min(len(d.Engine), longest)]
+	return d
+}
+
+// ServeWorker converses with a worker until one of both leaves.
+func (p *Proxy) ServeWorker(ctx context.Context, conn net.Conn, peer Peer) error {
+	w := &worker{p: p, peer: peer, opened: make(chan struct{}), ended: make(chan error, 1), attempts: make(map[[32]byte]*attempt)}
+	w.sess = session.New(conn, session.Options{Log: p.log}, w)
+	err := p.serve(ctx, w.sess, w.opened, w.ended)
+	w.close()
+	return err
+}
+
+// close takes the worker out of the choice and ends what runs on it.
+func (w *worker) close() {
+	w.mu.Lock()
+	w.closed = true
+	lost := make([]*attempt, 0, len(w.attempts))
+	for _, a := range w.attempts {
+		lost = append(lost, a)
+	}
+	id := w.sched
+	w.mu.Unlock()
+	if id != 0 {
+		w.p.sched.Remove(id)
+		w.p.mu.Lock()
+		delete(w.p.workers, id)
+		w.p.mu.Unlock()
+	}
+	for _, a := range lost {
+		a.fail(errWorkerLost)
+	}
+}
+
+func (w *worker) end(err error) {
+	select {
+	case w.ended <- err:
+	default:
+	}
+}
+
+func (w *worker) gone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
+}
+
+func (w *worker) at() stage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stage
+}
+
+// enter adds an attempt; it is refused once the worker is gone.
+func (w *worker) enter(a *attempt) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed {
+		w.attempts[a.id] = a
+	}
+	return !w.closed
+}
+
+func (w *worker) leave(a *attempt) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.attempts, a.id)
+}
+
+// party is the worker in the ledger.
+func (w *worker) party() ledger.Party {
+	return ledger.Party{Role: ledger.Worker, Address: w.owner.String()}
+}
+
+// Query answers the worker's queries. A handshake that is refused ends the session once the refusal is sent.
+func (w *worker) Query(ctx context.Context, fn tl.Function) (tl.Object, error) {
+	out, err := w.query(ctx, fn)
+	if err != nil && w.at() != open {
+		w.end(errHandshake)
+	}
+	return out, err
+}
+
+func (w *worker) query(ctx context.Context, fn tl.Function) (tl.Object, error) {
+	at := w.at()
+	switch fn := fn.(type) {
+	case *tl.WorkerConnectToProxy:
+		return w.connect(fn)
+	case *tl.WorkerCompareBalanceWithProxy:
+		if at == comparing {
+			return w.compare(ctx, fn)
+		}
+	case *tl.WorkerExtendedCompareBalanceWithProxy:
+		if at == finishing {
+			return w.compareMore(ctx, fn)
+		}
+	case *tl.WorkerProxyHandshakeComplete:
+		if at == finishing {
+			return w.complete(fn)
+		}
+	case *tl.WorkerUpdatePaymentStatus:
+		if at == open {
+			pay, err := w.p.deps.Ledger.Pay(ctx, w.party())
+			if err != nil {
+				return nil, notReady("payment cannot be signed")
+			}
+			return &tl.WorkerPaymentStatus{SignedPayment: signed(pay), DBTokens: pay.DB, MaxTokens: pay.Max}, nil
+		}
+		return nil, notReady("not ready: %s before the handshake", fn.TLName())
+	default:
+		return nil, violation("unknown function %s", fn.TLName())
+	}
+	return nil, violation("%s is out of order", fn.TLName())
+}
+
+// connect is the first step: every number of the worker's is bounded here (protocol.md section 5.1).
+func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
+	if err := w.p.disabled(); err != nil {
+		return nil, err
+	}
+	root, err := w.p.deps.Chain.Root()
+	if err != nil {
+		return nil, notReady("proxy is disabled: %v", err)
+	}
+	params := &q.Params
+	owner, err := w.checkParams(root, params)
+	if err != nil {
+		return nil, err
+	}
+	version, err := w.p.negotiate(params.MinProtoVersion, params.MaxProtoVersion)
+	if err != nil {
+		return nil, err
+	}
+	contract, err := w.p.deps.Chain.Worker(owner)
+	if err != nil {
+		return nil, notReady("worker contract cannot be derived")
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stage != fresh {
+		return nil, refusal("duplicate connect message")
+	}
+	w.stage = comparing
+	w.version, w.owner, w.contract, w.model, w.says = version, owner, contract, params.Model, describe(params.MachineDescriptionJSON)
+	slots := (int64(*params.MaxActiveRequests) + int64(*params.ProxyCnt) - 1) / int64(*params.ProxyCnt)
+	w.session = w.p.papers.meet(w, root)
+	w.sched = w.p.sched.Add(sched.Spec{
+		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version), Session: w.session,
+		Success: 1, New: true,
+	})
+	w.p.mu.Lock()
+	w.p.workers[w.sched] = w
+	w.p.mu.Unlock()
+	return &tl.WorkerConnectedToProxy{Params: w.p.params(version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil
+}
+
+func (w *worker) checkParams(root Root, p *tl.WorkerParams) (Address, error) {
+	if err := w.p.listed(root, w.peer, p.Model); err != nil {
+		return Address{}, err
+	}
+	switch {
+	case p.IsTest == nil || p.ProxyCnt == nil || p.MaxActiveRequests == nil:
+		return Address{}, refusal("expected flags bit 0")
+	case *p.IsTest != w.p.cfg.Test:
+		return Address{}, refusal("is_test mismatch")
+	case p.Model == "" || len(p.Model) > maxModelName:
+		return Address{}, refusal("model name has %d bytes, not from 1 to %d", len(p.Model), maxModelName)
+	case p.Coefficient < 0 || p.Coefficient >= coefficientLimit:
+		return Address{}, refusal("coefficient %d is not from 0 to %d", p.Coefficient, coefficientLimit-1)
+	case *p.MaxActiveRequests < 1 || *p.MaxActiveRequests > maxWorkerSlots:
+		return Address{}, refusal("max_active_requests %d is not from 1 to %d", *p.MaxActiveRequests, maxWorkerSlots)
+	case *p.ProxyCnt < 1 || *p.ProxyCnt > maxProxyCount:
+		return Address{}, refusal("proxy_cnt %d is not from 1 to %d", *p.ProxyCnt, maxProxyCount)
+	}
+	owner, err := ParseAddress(p.WorkerOwnerAddress)
+	if err != nil {
+		return Address{}, refusal("invalid worker owner address")
+	}
+	return owner, nil
+}
+
+// listed says whether the root contract allows the worker's image and model.
+func (p *Proxy) listed(root Root, peer Peer, model string) error {
+	if !p.cfg.CheckWorkers {
+		return nil
+	}
+	switch {
+	case !peer.Attested:
+		return refusal("worker is not attested")
+	case !root.WorkerImages[peer.Image]:
+		return refusal("worker image hash is not in the root contract")
+	case !root.Models[sha256.Sum256([]byte(model))]:
+		return refusal("model is not in the root contract")
+	}
+	return nil
+}
+
+// errorAhead is what a worker is told whose numbers are larger than ours (protocol.md section 5.1).
+const errorAhead = 1
+
+// compare never stops the proxy: a worker that claims more than we know is told so, and may show proof.
+func (w *worker) compare(ctx context.Context, q *tl.WorkerCompareBalanceWithProxy) (tl.Object, error) {
+	if q.TokensCommittedToBlockchain < 0 || q.TokensCommittedToDB < 0 || q.MaxTokens < 0 {
+		return nil, violation("a negative number of tokens")
+	}
+	pay, err := w.p.deps.Ledger.Pay(ctx, w.party())
+	if err != nil {
+		return nil, notReady("payment cannot be signed")
+	}
+	s := w.p.deps.Ledger.State(w.party())
+	out := &tl.WorkerCompareBalanceWithProxyResult{SignedPayment: signed(pay), TokensCommittedToDB: pay.DB, MaxTokens: pay.Max}
+	if q.TokensCommittedToBlockchain > s.Chain || q.TokensCommittedToDB > s.DB || q.MaxTokens > s.Max {
+		out.ErrorCode = errorAhead
+		w.p.metrics.count("proxy_workers_ahead_total")
+		w.p.log.Warn("Worker claims more tokens than this proxy knows", slog.String("contract", w.owner.String()),
+			slog.Int64("chain", q.TokensCommittedToBlockchain), slog.Int64("db", q.TokensCommittedToDB), slog.Int64("max", q.MaxTokens))
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stage = finishing
+	return out, nil
+}
+
+// compareMore takes a proof that is signed with our own key. Whatever it shows, the worker may finish its handshake.
+func (w *worker) compareMore(ctx context.Context, q *tl.WorkerExtendedCompareBalanceWithProxy) (tl.Object, error) {
+	if q.TokensCommittedToDB < 0 {
+		return nil, violation("a negative number of tokens")
+	}
+	if s := w.p.deps.Ledger.State(w.party()); q.TokensCommittedToDB > s.DB {
+		err := w.p.deps.Ledger.Adopt(ctx, w.owner.String(), q.TokensCommittedToDB, q.Other)
+		if err != nil && !errors.Is(err, ledger.ErrProof) {
+			return nil, notReady("the ledger does not answer")
+		}
+		if err == nil {
+			w.p.log.Warn("Adopted a number that this proxy had signed and forgotten", slog.String("contract", w.owner.String()), slog.Int64("db", q.TokensCommittedToDB))
+		}
+	}
+	return &tl.WorkerExtendedCompareBalanceWithProxyResult{}, nil
+}
+
+func (w *worker) complete(q *tl.WorkerProxyHandshakeComplete) (tl.Object, error) {
+	w.mu.Lock()
+	if w.stage != finishing {
+		w.mu.Unlock()
+		return nil, violation("%s is out of order", q.TLName())
+	}
+	w.stage = open
+	w.mu.Unlock()
+	close(w.opened)
+	w.p.sched.Enable(w.sched, !q.IsDisabled)
+	w.p.log.Info("Worker connected", slog.String("contract", w.contract.String()), slog.Int("version", int(w.version)))
+	return &tl.WorkerProxyHandshakeCompleted{}, nil
+}
+
+// Packet takes answers and announcements.
+func (w *worker) Packet(_ context.Context, m tl.Object) error {
+	if id, e, ok := eventOf(m); ok {
+		w.mu.Lock()
+		a := w.attempts[id]
+		w.mu.Unlock()
+		if a != nil { // else it has ended; a last word that comes late has nobody
+			a.deliver(e)
+		}
+		return nil
+	}
+	if w.at() != open {
+		w.p.metrics.count(`proxy_unknown_packets_total{peer="worker"}`)
+		return nil
+	}
+	switch m := m.(type) {
+	case *tl.WorkerEnabledDisabled:
+		w.p.sched.Enable(w.sched, m.Disabled == 0)
+	case *tl.WorkerNewCoefficient:
+		if m.NewCoefficient < 0 || m.NewCoefficient >= coefficientLimit {
+			return violation("coefficient %d is not from 0 to %d", m.NewCoefficient, coefficientLimit-1)
+		}
+		w.p.sched.Update(w.sched, func(s *sched.Spec) { s.Coefficient = int64(m.NewCoefficient) })
+	default:
+		w.p.metrics.count(`proxy_unknown_packets_total{peer="worker"}`)
+	}
+	return nil
+}
