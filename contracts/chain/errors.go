@@ -15,8 +15,8 @@ var (
 	ErrOldHead = errors.New("head older than a trusted block")
 	// ErrForked: a block or transaction contradicts one that was proven before.
 	ErrForked = errors.New("chain contradicts what was proven before")
-	// ErrRecreated: the account was deleted and made again, so that its history does not lead back to where it was known.
-	ErrRecreated = errors.New("account was deleted and made again")
+	// ErrDeleted: the account was deleted, and perhaps made again: its history does not lead back to where it was known.
+	ErrDeleted = errors.New("account was deleted, and its history ends there")
 	// ErrProof: an answer does not come with a valid proof.
 	ErrProof = errors.New("answer without valid proof")
 	// ErrUnavailable: no server answers.

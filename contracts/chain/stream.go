@@ -94,6 +94,8 @@ type page struct {
 
 func (f *follower) walkBack(ctx context.Context, newest Cursor) ([]page, error) {
 	switch {
+	case newest.LT == 0 && f.at.LT != 0:
+		return nil, fmt.Errorf("%w: transaction %d was seen", ErrDeleted, f.at.LT)
 	case newest.LT < f.at.LT:
 		return nil, fmt.Errorf("%w: the newest transaction is %d, %d was seen", ErrForked, newest.LT, f.at.LT)
 	case newest.LT == f.at.LT:
@@ -131,7 +133,7 @@ func (f *follower) passed(txs []Transaction) (Cursor, error) {
 	case next.LT == f.at.LT:
 		return next, f.sameHash(next)
 	case next.LT == 0:
-		return next, fmt.Errorf("%w: transaction %d is its first, %d was seen", ErrRecreated, txs[len(txs)-1].LT, f.at.LT)
+		return next, fmt.Errorf("%w: transaction %d is its first, %d was seen", ErrDeleted, txs[len(txs)-1].LT, f.at.LT)
 	case next.LT < f.at.LT && f.at.Hash != Hash{}:
 		return next, fmt.Errorf("%w: transaction %d, which was seen, is not in the history", ErrForked, f.at.LT)
 	}

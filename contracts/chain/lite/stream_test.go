@@ -187,11 +187,11 @@ func TestStreamHasNoGapsAndNoDuplicates(t *testing.T) {
 				mend = func() {}
 				client = f.client()
 			}
-			cursor = follow(t, f, client, cursor, &got, round)
+			cursor = f.follow(t, client, cursor, &got)
 			mend()
 		}
 		for range 100 { // all is mended now, but the consumer still stops anywhere
-			cursor = follow(t, f, client, cursor, &got, rounds)
+			cursor = f.follow(t, client, cursor, &got)
 		}
 		client.Close()
 		if uint64(len(got)) != f.sent || cursor.LT == 0 {
@@ -207,7 +207,7 @@ func TestStreamHasNoGapsAndNoDuplicates(t *testing.T) {
 }
 
 // follow reads until it has seen what was sent or the stream fails, and returns where it stands.
-func follow(t *testing.T, f *flaky, c *Client, at chain.Cursor, got *[]uint64, round int) chain.Cursor {
+func (f *flaky) follow(t *testing.T, c *Client, at chain.Cursor, got *[]uint64) chain.Cursor {
 	t.Helper()
 	if uint64(len(*got)) == f.sent {
 		return at
@@ -216,7 +216,7 @@ func follow(t *testing.T, f *flaky, c *Client, at chain.Cursor, got *[]uint64, r
 	defer cancel()
 	for tx, err := range c.Transactions(ctx, f.to, at) {
 		if errors.Is(err, chain.ErrForked) || (err != nil && ctx.Err() != nil) {
-			t.Fatalf("round %d: %v", round, err)
+			t.Fatalf("after %d of %d: %v", len(*got), f.sent, err)
 		}
 		if err != nil {
 			return at // a fault that the next round goes on after

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"errors"
 	"math/big"
 	"testing"
@@ -308,27 +309,46 @@ func TestDeletedAccountsLeaveTheState(t *testing.T) {
 	}
 }
 
-// An account may die and live again within a block; its transactions still have times of their own, and a follower is
-// told that the history does not lead back.
-func TestAccountIsDeletedAndMadeAgainInOneBlock(t *testing.T) {
-	c := newTest(t)
-	to := someone(0, 1)
-	send := func(n uint64, amount int64) {
-		t.Helper()
-		if err := c.SendInternal(&tlb.InternalMessage{
-			IHRDisabled: true, SrcAddr: someone(0, 2), DstAddr: to, Amount: tlb.FromNanoTON(big.NewInt(amount)),
-			Body: cell.BeginCell().MustStoreUInt(n, 64).EndCell(), CreatedLT: n,
-		}); err != nil {
-			t.Fatal(err)
+// note queues a numbered message of few nanoTON.
+func note(tb testing.TB, c *Chain, to *address.Address, n uint64, amount int64) {
+	tb.Helper()
+	if err := c.SendInternal(&tlb.InternalMessage{
+		IHRDisabled: true, SrcAddr: someone(0, 2), DstAddr: to, Amount: tlb.FromNanoTON(big.NewInt(amount)),
+		Body: cell.BeginCell().MustStoreUInt(n, 64).EndCell(), CreatedLT: n,
+	}); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// read takes what a stream has within a second.
+func read(tb testing.TB, c *Chain, to *address.Address, from chain.Cursor, most int) (int, error) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Second)
+	defer cancel()
+	n := 0
+	for _, err := range c.Transactions(ctx, to, from) {
+		if err != nil {
+			return n, err
+		}
+		if n++; n == most {
+			break
 		}
 	}
-	send(1, 1)
+	return n, nil
+}
+
+// An account may die and live again. Within a block its transactions still have times of their own and one history;
+// later, a follower is told that the history does not lead back.
+func TestAccountIsDeletedAndMadeAgain(t *testing.T) {
+	c := newTest(t)
+	to := someone(0, 1)
+	note(t, c, to, 1, 1)
 	step(t, c, 1)
 	first := stateOf(t, c, to).Last
-	send(2, 0) // a second's rent takes the one nanoTON, and the account goes
-	send(3, 5)
+	note(t, c, to, 2, 0) // a second's rent takes the one nanoTON, and the account goes
+	note(t, c, to, 3, 1)
 	step(t, c, 1)
-	if a := stateOf(t, c, to); a.Balance.Int64() != 5 {
+	if a := stateOf(t, c, to); a.Balance.Int64() != 1 {
 		t.Fatalf("balance %s", a.Balance)
 	}
 	root, err := c.head.Shard.Root()
@@ -338,12 +358,20 @@ func TestAccountIsDeletedAndMadeAgainInOneBlock(t *testing.T) {
 	if refs, _, err := blocks.Transactions(root); err != nil || len(refs) != 2 || refs[0].LT >= refs[1].LT {
 		t.Errorf("%v, %v", refs, err)
 	}
-	for _, err := range c.Transactions(t.Context(), to, first) {
-		if err != nil && !errors.Is(err, chain.ErrRecreated) {
-			t.Errorf("got %v", err)
-		}
-		if err != nil {
-			return
-		}
+	if n, err := read(t, c, to, first, 2); n != 2 || err != nil {
+		t.Errorf("%d transactions after the first, %v", n, err)
+	}
+	note(t, c, to, 4, 0)
+	step(t, c, 1)
+	if a := stateOf(t, c, to); a.Status != chain.Absent {
+		t.Fatalf("it is %s", a.Status)
+	}
+	if _, err := read(t, c, to, first, 1); !errors.Is(err, chain.ErrDeleted) {
+		t.Errorf("following a deleted account: %v", err)
+	}
+	note(t, c, to, 5, 5)
+	step(t, c, 1)
+	if _, err := read(t, c, to, first, 1); !errors.Is(err, chain.ErrDeleted) {
+		t.Errorf("following an account made again: %v", err)
 	}
 }
