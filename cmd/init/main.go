@@ -62,7 +62,7 @@ func commands() []command {
 	return []command{
 		{"router", "accept RA-TLS connections and pipe them to a service", runRouter},
 		{"proxy", "serve clients and schedule workers", missing},
-		{"worker", "run queries on the engine", missing},
+		{"worker", "run queries on the engine", runWorker},
 		{"seal", "derive sealed keys", missing},
 		{"health", "report status, logs and measurements", missing},
 		{sandbox.EnterVerb, "step of starting the engine: compose its root", enterSandbox},

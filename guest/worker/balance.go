@@ -50,6 +50,16 @@ func (p *Proofs) Raise(proxy string, signed tl.AnyProxySignedPayment, db, maxTok
 	return nil
 }
 
+// note keeps the larger of what was known and what a proxy says now.
+func (p *Proofs) note(proxy string, signed tl.AnyProxySignedPayment, db, maxTokens int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.all[proxy]
+	if db >= old.DB && maxTokens >= old.Max {
+		p.all[proxy] = Proof{Signed: payment(signed, old.Signed), DB: db, Max: maxTokens}
+	}
+}
+
 // restart takes a proxy's numbers although they are lower: it has said that it lost its memory. What it signed stays
 // ours for payout.
 func (p *Proofs) restart(proxy string, signed tl.AnyProxySignedPayment, db, maxTokens int64) error {

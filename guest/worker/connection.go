@@ -50,6 +50,9 @@ type connection struct {
 	since    time.Time
 	queries  map[[32]byte]*query
 	refusals int
+	// floor is what the proxy's counters must not go below; later is what it becomes at the next payment status. In between
+	// messages may overtake each other.
+	floor, later Proof
 }
 
 func (c *connection) wasReady() bool {
@@ -152,7 +155,26 @@ func (c *connection) payments(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("%w: %s for a payment status", errProtocol, got.TLName())
 	}
-	return c.w.proofs.Raise(c.contract(), s.SignedPayment, s.DBTokens, s.MaxTokens)
+	if err := c.paid(s.SignedPayment, s.DBTokens, s.MaxTokens); err != nil {
+		return err
+	}
+	known := c.w.proofs.Get(c.contract())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.floor, c.later = c.later, known
+	return nil
+}
+
+// paid notes what the proxy admits to owe.
+func (c *connection) paid(signed tl.AnyProxySignedPayment, db, maxTokens int64) error {
+	c.mu.Lock()
+	proxy, floor := c.proxy, c.floor
+	c.mu.Unlock()
+	if db < floor.DB || maxTokens < floor.Max || db < 0 || maxTokens < 0 {
+		return fmt.Errorf("%w: from %d to %d, limit from %d to %d", errRegress, floor.DB, db, floor.Max, maxTokens)
+	}
+	c.w.proofs.note(proxy, signed, db, maxTokens)
+	return nil
 }
 
 // contract names the proxy by its contract.
@@ -193,7 +215,7 @@ func (c *connection) Packet(_ context.Context, p tl.Object) error {
 			return q.credit.add(int64(p.Bytes))
 		}
 	case *tl.ProxyWorkerRequestPayment:
-		return c.w.proofs.Raise(c.contract(), p.SignedPayment, p.DBTokens, p.MaxTokens)
+		return c.paid(p.SignedPayment, p.DBTokens, p.MaxTokens)
 	default:
 		c.w.log.Debug("Unexpected packet ignored", slog.String("packet", p.TLName()))
 	}

@@ -40,7 +40,9 @@ func (c *connection) handshake(ctx context.Context) (announced, error) {
 	}
 	now, _ := c.w.announced()
 	told.disabled = now.disabled // the coefficient was told before
+	known := c.w.proofs.Get(c.contract())
 	c.mu.Lock()
+	c.floor, c.later = known, known
 	c.ready, c.since = true, c.w.deps.Now() // queries may come before the answer is seen
 	c.mu.Unlock()
 	_, err = ask[*tl.WorkerProxyHandshakeCompleted](ctx, c.sess, &tl.WorkerProxyHandshakeComplete{IsDisabled: told.disabled})

@@ -158,9 +158,12 @@ func (r *relay) flush(ctx context.Context) error {
 	return r.q.emit(ctx, out)
 }
 
-// exceeded says that more was generated than the request may cost.
+// exceeded says that the engine goes on although it has generated more than the request may cost.
 func (r *relay) exceeded() bool {
 	res := r.m.Result()
+	if int64(len(res.FinishReasons)) >= max(r.p.meter.Choices, 1) {
+		return false // it is through; what it claims beyond the bound is cut
+	}
 	return res.Usage.Completion > r.p.maxTokens || int64(res.Content) > r.p.maxTokens
 }
 

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"cocoon/guest/klog"
+	"cocoon/guest/router"
+	"cocoon/guest/worker"
+	"cocoon/guest/worker/engine"
+)
+
+// workerProcess is what `init worker` is made of. Its functions are replaced by tests.
+type workerProcess struct {
+	cfg        *workerConfig
+	log        *slog.Logger
+	allowLocal bool
+	// dial replaces the router; nil means it.
+	dial func(ctx context.Context, address string) (net.Conn, worker.Peer, error)
+
+	background []func(ctx context.Context) error
+	closers    []func()
+}
+
+// runWorker is `init worker -c FILE`.
+func runWorker(ctx context.Context, args []string) (int, error) {
+	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
+	path := flags.String("c", "", "configuration `file`: the reference's worker configuration with keys of ours")
+	verbose := flags.Bool("v", false, "log each connection and request")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0, nil
+	case err != nil:
+		return exitUsage, err
+	case *path == "" || flags.NArg() > 0:
+		return exitUsage, errors.New("write -c FILE and nothing else")
+	}
+	data, err := readRouterFile(*path)
+	if err != nil {
+		return exitError, err
+	}
+	cfg, warnings, err := parseWorkerConfig(data)
+	if err != nil {
+		return exitUsage, err
+	}
+	local, err := mayBeLocal(imageFile)
+	if err != nil {
+		return exitError, err
+	}
+	level := new(slog.LevelVar)
+	if *verbose {
+		level.Set(slog.LevelDebug)
+	}
+	p := &workerProcess{cfg: cfg, allowLocal: local, log: slog.New(klog.New(klog.Options{Console: os.Stderr, Level: level}))}
+	for _, w := range warnings {
+		p.log.Warn("Configuration", slog.String("err", w))
+	}
+	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
+	defer cancel()
+	return exitError, p.run(stop)
+}
+
+// run serves until ctx ends or something it needs breaks.
+func (p *workerProcess) run(ctx context.Context) error {
+	defer func() {
+		for _, c := range p.closers {
+			c()
+		}
+	}()
+	w, err := p.build(ctx)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return w.Run(ctx) })
+	if p.cfg.HTTPPort != 0 {
+		pages := &workerPages{w: w, access: p.cfg.Access, stateDir: p.cfg.StateDir, log: p.log}
+		group.Go(func() error { return pages.serve(ctx, p.cfg.HTTPPort) })
+	}
+	for _, background := range p.background {
+		group.Go(func() error { return background(ctx) })
+	}
+	return group.Wait()
+}
+
+// build wires the worker.
+func (p *workerProcess) build(ctx context.Context) (*worker.Worker, error) {
+	cfg := p.cfg
+	adapter, err := p.engine()
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, adapter.Close)
+	if p.dial == nil {
+		if err := p.connectBy(ctx); err != nil {
+			return nil, err
+		}
+	}
+	images, err := cfg.images()
+	if err != nil {
+		return nil, err
+	}
+	public, key, err := ed25519.GenerateKey(rand.Reader) // never leaves the process: a restart makes another
+	if err != nil {
+		return nil, fmt.Errorf("making receipt key: %w", err)
+	}
+	coefficient, err := p.coefficient()
+	if err != nil {
+		return nil, err
+	}
+	prices := worker.Prices{PerToken: uint64(cfg.Price), Multipliers: cfg.Multipliers} //nolint:gosec // checked with the file
+	return worker.New(worker.Config{
+		Owner: cfg.Owner, Model: cfg.Model, Coefficient: coefficient, MaxActive: int(cfg.MaxActive), ProxyCount: int(cfg.Connections),
+		Test: cfg.Test, CostFields: cfg.CostFields,
+	}, worker.Deps{
+		Engine: adapter, Proxies: func() []string { return cfg.Proxies }, Dial: p.dial,
+		CheckPeer: func(peer worker.Peer) error { return checkProxy(peer, images, cfg.CheckProxies) },
+		Prices:    func() worker.Prices { return prices }, ReceiptKey: key, KeyID: "worker-" + hex.EncodeToString(public[:8]),
+		Log: p.log, Now: time.Now,
+	})
+}
+
+// checkProxy says whether a peer runs a listed image. Only a test network may do without.
+func checkProxy(peer worker.Peer, images map[[32]byte]bool, needed bool) error {
+	switch {
+	case !needed:
+		return nil
+	case !peer.Attested:
+		return errors.New("the proxy is not attested")
+	case !images[peer.Image]:
+		return fmt.Errorf("the proxy's image %x is not in proxy_image_hashes", peer.Image)
+	}
+	return nil
+}
+
+// engine makes the adapter: a kind that comes with the worker, or an engine.toml.
+func (p *workerProcess) engine() (*engine.Adapter, error) {
+	var cfg *engine.Config
+	var err error
+	if strings.HasSuffix(p.cfg.Engine, ".toml") {
+		data, readErr := readRouterFile(p.cfg.Engine)
+		if readErr != nil {
+			return nil, fmt.Errorf("reading engine.toml: %w", readErr)
+		}
+		cfg, err = engine.Parse(data)
+	} else {
+		cfg, err = engine.Builtin(p.cfg.Engine)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Kind == engine.Fake && !p.allowLocal {
+		return nil, errors.New("this image refuses the fake engine")
+	}
+	switch {
+	case p.cfg.EngineSocket != "":
+		cfg.Listen = "unix:" + p.cfg.EngineSocket
+	case p.cfg.ForwardTo != "":
+		cfg.Listen = p.cfg.ForwardTo
+	}
+	return engine.New(cfg)
+}
+
+// connectBy chooses the way to proxies: a router beside this process, or one within.
+func (p *workerProcess) connectBy(ctx context.Context) error {
+	if p.cfg.Via != "" {
+		p.dial = dialVia(p.cfg.Via)
+		return nil
+	}
+	read := func() (*router.Config, error) { return router.Parse([]string{"-c", p.cfg.Router}, readRouterFile) }
+	cfg, err := read()
+	if err != nil {
+		return err
+	}
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, unix.SIGHUP)
+	inner := &routerProcess{
+		cfg: cfg, log: p.log, now: time.Now, allowLocal: p.allowLocal, openQuotes: openHardwareQuotes, reload: reload, reparse: read,
+	}
+	r, err := inner.build(ctx)
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, func() { signal.Stop(reload) }, inner.close)
+	p.background = append(p.background, r.Run, func(ctx context.Context) error { return inner.reloads(ctx, r) })
+	p.background = append(p.background, inner.background...)
+	p.dial = dialRouter(r, p.cfg.Policy)
+	return nil
+}
+
+// coefficient is the configured price, or the one that was set since.
+func (p *workerProcess) coefficient() (int32, error) {
+	set := p.cfg.Coefficient
+	if p.cfg.StateDir == "" {
+		return int32(set), nil //nolint:gosec // checked with the file
+	}
+	data, err := os.ReadFile(filepath.Join(p.cfg.StateDir, coefficientFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return int32(set), nil //nolint:gosec // checked with the file
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading the coefficient that was set: %w", err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(data)), 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w; remove the file", coefficientFile, err)
+	}
+	return int32(n), nil
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cocoon/contracts/pricing"
+	"cocoon/guest/worker"
+	"cocoon/guest/worker/engine"
+)
+
+// maxWorkerFile bounds the worker's configuration.
+const maxWorkerFile = 1 << 20
+
+// Values of keys that the file leaves out (protocol.md sections 7 and 13).
+const (
+	defaultEngine      = engine.LlamaCPP
+	defaultPolicy      = "tdx"
+	defaultCoefficient = 1000
+	defaultPrice       = 20
+)
+
+// workerConfig is the file of `init worker`: the reference's workerRunner.config and keys of ours behind it.
+type workerConfig struct {
+	Test, CheckProxies       bool
+	Owner, Model, Via        string
+	Coefficient, HTTPPort    int64
+	MaxActive, Connections   int64
+	ForwardTo, Access        string
+	Machine, RootContract    string
+	Engine, EngineSocket     string
+	Proxies, ProxyImages     []string
+	Router, Policy, StateDir string
+	CostFields               bool
+	Price                    int64
+	Multipliers              pricing.Multipliers
+
+	ignored any
+}
+
+// keys are the names in the file. Those whose work is done elsewhere, or not at all any more, are read and dropped.
+func (c *workerConfig) keys() map[string]any {
+	return map[string]any{
+		"is_test": &c.Test, "check_proxy_hashes": &c.CheckProxies, "owner_address": &c.Owner, "model_name": &c.Model,
+		"connect_to_proxy_via": &c.Via, "coefficient": &c.Coefficient, "http_port": &c.HTTPPort, "max_active_requests": &c.MaxActive,
+		"proxy_connections": &c.Connections, "forward_requests_to": &c.ForwardTo, "http_access_hash": &c.Access,
+		"machine_description_json": &c.Machine, "root_contract_address": &c.RootContract,
+		"is_testnet": &c.ignored, "node_wallet_key": &c.ignored, "ton_config_filename": &c.ignored, "image_hash": &c.ignored,
+		"change_model_script": &c.ignored,
+		// ours
+		"engine": &c.Engine, "engine_socket": &c.EngineSocket, "proxies": &c.Proxies, "proxy_image_hashes": &c.ProxyImages,
+		"router": &c.Router, "policy": &c.Policy, "state_dir": &c.StateDir, "cost_fields": &c.CostFields, "price_per_token": &c.Price,
+		"prompt_tokens_price_multiplier": &c.Multipliers.Prompt, "cached_tokens_price_multiplier": &c.Multipliers.Cached,
+		"completion_tokens_price_multiplier": &c.Multipliers.Completion, "reasoning_tokens_price_multiplier": &c.Multipliers.Reasoning,
+	}
+}
+
+// parseWorkerConfig reads the file. A key that nobody knows is a warning, as for the reference's files.
+func parseWorkerConfig(data []byte) (*workerConfig, []string, error) {
+	if len(data) > maxWorkerFile {
+		return nil, nil, fmt.Errorf("reading worker configuration: over %d bytes", maxWorkerFile)
+	}
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, nil, fmt.Errorf("reading worker configuration: %w", err)
+	}
+	c := &workerConfig{
+		Engine: defaultEngine, Policy: defaultPolicy, Coefficient: defaultCoefficient, MaxActive: worker.DefaultMaxActive, Connections: 1,
+		CheckProxies: true, CostFields: true, Price: defaultPrice, Multipliers: worker.Plain(0).Multipliers,
+	}
+	known := c.keys()
+	var warnings []string
+	var found []error
+	for _, name := range slices.Sorted(maps.Keys(doc)) {
+		to, ok := known[name]
+		switch {
+		case ok:
+			if err := setKey(to, doc[name]); err != nil {
+				found = append(found, fmt.Errorf("%s: %w", name, err))
+			}
+		case name != "@type":
+			warnings = append(warnings, fmt.Sprintf("unknown key %q, the nearest known one is %q", name, nearest(name, known)))
+		}
+	}
+	found = append(found, c.check())
+	if err := errors.Join(found...); err != nil {
+		return nil, warnings, fmt.Errorf("checking worker configuration: %w", err)
+	}
+	return c, warnings, nil
+}
+
+// setKey reads a value by the reference's rules: numbers may be strings, booleans numbers.
+func setKey(to any, raw json.RawMessage) error {
+	text := strings.Trim(string(raw), `"`)
+	switch to := to.(type) {
+	case *string:
+		return json.Unmarshal(raw, to)
+	case *[]string:
+		return json.Unmarshal(raw, to)
+	case *int64:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return errors.New("must be an integer")
+		}
+		*to = n
+	case *bool:
+		switch text {
+		case "true", "1":
+			*to = true
+		case "false", "0":
+			*to = false
+		default:
+			return errors.New("must be true or false")
+		}
+	}
+	return nil
+}
+
+func (c *workerConfig) check() error {
+	const maxPrice = 1 << 40
+	inRange := func(n int64) bool { return n >= 0 && n < 1<<31 }
+	m := c.Multipliers
+	rules := []struct {
+		name string
+		ok   bool
+		rule string
+	}{
+		{"coefficient", c.Coefficient >= 0 && c.Coefficient < 1_000_000_000, "must be from 0 to 999999999"},
+		{"http_port", c.HTTPPort >= 0 && c.HTTPPort <= 65535, "must be a port, or 0 for none"},
+		{"max_active_requests", c.MaxActive >= 1 && c.MaxActive <= 1<<16, "must be from 1 to 65536"},
+		{"proxy_connections", c.Connections >= 1 && c.Connections <= 64, "must be from 1 to 64"},
+		{"proxies", len(c.Proxies) > 0, "must list host:port of at least one proxy"},
+		{"router", (c.Router == "") != (c.Via == ""), "or connect_to_proxy_via is needed, and not both"},
+		{"check_proxy_hashes", c.CheckProxies || c.Test, "can be false in a test network only"},
+		{"proxy_image_hashes", !c.CheckProxies || len(c.ProxyImages) > 0, "must list the images of proxies, or check_proxy_hashes be false"},
+		{"price_per_token", c.Price >= 0 && c.Price <= maxPrice, "is out of range"},
+		{"multipliers", inRange(m.Prompt) && inRange(m.Cached) && inRange(m.Completion) && inRange(m.Reasoning), "must not be negative or above 2^31-1"},
+	}
+	var found []error
+	for _, r := range rules {
+		if !r.ok {
+			found = append(found, fmt.Errorf("%s %s", r.name, r.rule))
+		}
+	}
+	_, err := c.images()
+	return errors.Join(append(found, err)...)
+}
+
+// images are the proxies' images, written in hex or in base64.
+func (c *workerConfig) images() (map[[32]byte]bool, error) {
+	out := make(map[[32]byte]bool)
+	for _, text := range c.ProxyImages {
+		raw, err := hex.DecodeString(text)
+		if err != nil {
+			raw, err = base64.StdEncoding.DecodeString(text)
+		}
+		if err != nil || len(raw) != 32 || [32]byte(raw) == [32]byte{} {
+			return nil, fmt.Errorf("proxy_image_hashes: %q is no hash in hex or base64", text)
+		}
+		out[[32]byte(raw)] = true
+	}
+	return out, nil
+}
+
+// nearest is the known key that takes the fewest changes.
+func nearest(name string, known map[string]any) string {
+	best, cost := "", 1<<30
+	for _, k := range slices.Sorted(maps.Keys(known)) {
+		if d := distance(name[:min(len(name), 64)], k); d < cost {
+			best, cost = k, d
+		}
+	}
+	return best
+}
+
+// distance counts the insertions, deletions and replacements between two words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
