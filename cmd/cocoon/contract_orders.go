@@ -183,12 +183,10 @@ func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error
 //nolint:revive // argument-limit: the parts of one run
 func (a *app) perform(ctx context.Context, r orderRun, net *network, c *orderCase, p *publish.Principal, orders []publish.Order) error {
 	rehearsal, err := c.site.Rehearse(ctx, p, orders)
-	if err == nil {
-		err = rehearsal.Err(orders)
-	}
 	if err != nil {
 		return explained(err)
 	}
+	failed := rehearsal.Err(orders)
 	result := ordersResult{
 		Schema: r.schema, Network: c.site.ID.String(), Block: publish.NewBlockDoc(c.site.Head), Sender: publish.NewAddressDoc(p.Address),
 		Messages: []publish.MessageDoc{}, Rehearsal: publish.NewRehearsalDoc(rehearsal, orders),
@@ -200,8 +198,8 @@ func (a *app) perform(ctx context.Context, r orderRun, net *network, c *orderCas
 		}
 		result.Messages = append(result.Messages, doc)
 	}
-	var sendErr error
-	if r.sign.send && !a.dryRun {
+	sendErr := failed
+	if r.sign.send && !a.dryRun && failed == nil {
 		var arrivals []publish.Arrival
 		arrivals, sendErr = c.site.Deliver(ctx, p, orders, net.outbox(p.Wallet))
 		if sendErr != nil && len(arrivals) == 0 {

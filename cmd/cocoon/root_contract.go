@@ -27,6 +27,9 @@ func newRootContractCmd(a *app) *cobra.Command {
 		GroupID: groupNetwork,
 	}
 	cmd.AddCommand(newRootShowCmd(a), newRootDiffCmd(a), newRootPublishCmd(a), newOrderCmd(a, "root", rootDeploy()))
+	for _, v := range rootGovern() {
+		cmd.AddCommand(newOrderCmd(a, "root", v))
+	}
 	return cmd
 }
 
@@ -205,7 +208,7 @@ func (a *app) publishRoot(ctx context.Context, n *networkFlags, s *signFlags, jo
 	job.Root, job.Network, job.Signer, job.Now = net.root, net.expect, signer, a.now
 	job.Send, job.Outbox = s.send && !a.dryRun, net.outbox(nil)
 	out, err := job.Run(ctx, net)
-	if err != nil && (out == nil || len(out.Arrivals) == 0) {
+	if err != nil && !out.Reported() {
 		return explained(err)
 	}
 	doc, docErr := out.Document()
@@ -216,7 +219,7 @@ func (a *app) publishRoot(ctx context.Context, n *networkFlags, s *signFlags, jo
 	if printErr := errors.Join(s.saved(a, result), a.printer.Result(result)); printErr != nil || err == nil {
 		return printErr
 	}
-	// Some messages were executed before one was not: the result says which.
+	// The result shows the rehearsal that failed, or which messages were executed before one was not.
 	return asShown(explained(err))
 }
 

@@ -177,7 +177,7 @@ func (f *publishFlags) run(ctx context.Context, e *env, operands []string) error
 		Outbox: chain.FileOutbox{Path: filepath.Join(net.dir, "outbox.json")}, Now: e.now,
 	}
 	out, err := job.Run(ctx, net)
-	if err != nil && (out == nil || len(out.Arrivals) == 0) {
+	if err != nil && !out.Reported() {
 		return explained(err)
 	}
 	doc, docErr := out.Document()

@@ -34,6 +34,7 @@ func Explain(err error) (Advice, bool) {
 	}{
 		{ErrPresent, Advice{Difference, "see what is on chain with \"cocoon root show\"; leave out what is there already"}},
 		{ErrAbsent, Advice{Difference, "see what is on chain with \"cocoon root show\""}},
+		{ErrNoManifest, Advice{Usage, "publish the manifest itself with \"measure publish MANIFEST --spec SPEC\", or add manifest_sha256 to the entry"}},
 		{ErrTestImage, Advice{Difference, "build the production variant: anybody can log in to a test image"}},
 		{registry.ErrNetwork, Advice{Difference, "name the network's own --global-config and --root-contract"}},
 		{registry.ErrNotRoot, Advice{Usage, "name the root contract with --root-contract ADDRESS"}},

@@ -246,8 +246,31 @@ type OutcomeDoc struct {
 	Changes   []ChangeDoc   `json:"changes"`
 	Messages  []MessageDoc  `json:"messages"`
 	Rehearsal *RehearsalDoc `json:"rehearsal,omitempty"`
+	// Proposals are what the messages to a governor become or became.
+	Proposals []ProposalDoc `json:"proposals,omitempty"`
 	Receipt   *ReceiptDoc   `json:"receipt,omitempty"`
 }
+
+// ProposalDoc is an open proposal as JSON.
+type ProposalDoc struct {
+	ID        uint64 `json:"id"`
+	BodyHash  string `json:"body_hash"`
+	NotBefore string `json:"not_before"`
+	Expires   string `json:"expires"`
+	Approvals int    `json:"approvals"`
+	Needed    int    `json:"needed"`
+}
+
+// NewProposalDoc describes a proposal under a governor's rules.
+func NewProposalDoc(p bind.Proposal, r bind.Rules) ProposalDoc {
+	d := ProposalDoc{ID: p.ID, NotBefore: unix(p.NotBefore), Expires: unix(p.Expires), Approvals: len(p.Approvals), Needed: int(r.Threshold)}
+	if p.Body != nil {
+		d.BodyHash = hex.EncodeToString(p.Body.Hash())
+	}
+	return d
+}
+
+func unix(at uint32) string { return time.Unix(int64(at), 0).UTC().Format(time.RFC3339) }
 
 // ReceiptDoc is what was executed and proven.
 type ReceiptDoc struct {
@@ -261,9 +284,12 @@ type ReceiptDoc struct {
 func (o *Outcome) Document() (OutcomeDoc, error) {
 	d := OutcomeDoc{
 		Contract: NewAddressDoc(o.Before.Root), Network: o.Site.ID.String(), Block: NewBlockDoc(o.Before.Block),
-		Version: o.Before.Version, Sender: NewAddressDoc(o.Before.Owner),
+		Version: o.Before.Version, Sender: NewAddressDoc(o.sender()),
 		Changes: make([]ChangeDoc, len(o.Changes)), Messages: make([]MessageDoc, len(o.Orders)),
 		Rehearsal: NewRehearsalDoc(o.Rehearsal, o.Orders),
+	}
+	for _, p := range o.Proposals {
+		d.Proposals = append(d.Proposals, NewProposalDoc(p, o.Governor.Rules))
 	}
 	for i, c := range o.Changes {
 		d.Changes[i] = ChangeDoc{c.Action(), c.doc()}
@@ -278,4 +304,12 @@ func (o *Outcome) Document() (OutcomeDoc, error) {
 		d.Receipt = &ReceiptDoc{Orders: NewArrivalDocs(o.Arrivals), Valid: o.Valid, Block: NewBlockDoc(o.ValidAt)}
 	}
 	return d, nil
+}
+
+// sender is whom the orders are for; before that is known, the root's owner.
+func (o *Outcome) sender() *address.Address {
+	if o.Principal == nil {
+		return o.Before.Owner
+	}
+	return o.Principal.Address
 }

@@ -10,15 +10,11 @@ import (
 
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
-	"cocoon/contracts/code"
 	"cocoon/contracts/registry"
 )
 
 // rootValue goes along with an operation on a root (contracts.md section 4: 0.1 to 0.2 TON); the rest comes back.
 const rootValue bind.Nano = 2e8
-
-// ErrGovernor: the root's owner is a governor, which takes proposals instead of orders.
-var ErrGovernor = errors.New("the root belongs to a governor")
 
 // Job is one publication.
 type Job struct {
@@ -45,6 +41,10 @@ type Outcome struct {
 	Orders  []Order
 	// Principal that the orders are for.
 	Principal *Principal
+	// Governor that owns the root, nil when a wallet does. Then the orders are for the governor, and Proposals are what
+	// they became: the root changes when those are approved and executed.
+	Governor  *bind.GovernorStorage
+	Proposals []bind.Proposal
 	Rehearsal *Rehearsal
 	// After is the root as rehearsed.
 	After    *registry.Snapshot
@@ -71,10 +71,7 @@ func (j *Job) Run(ctx context.Context, net Network) (*Outcome, error) {
 	if out.Changes, err = Diff(root, j.Entries, !j.Delete); err != nil {
 		return out, err
 	}
-	if out.Principal, err = j.principal(ctx, site, root); err != nil {
-		return out, err
-	}
-	if out.Orders, err = j.orders(out.Changes); err != nil {
+	if err := j.route(ctx, out); err != nil {
 		return out, err
 	}
 	if err := out.rehearse(ctx); err != nil || !j.Send {
@@ -89,22 +86,27 @@ func (j *Job) Run(ctx context.Context, net Network) (*Outcome, error) {
 	return out, out.confirm(ctx)
 }
 
-// principal is whoever may change the root.
-func (j *Job) principal(ctx context.Context, site *Site, root *registry.Snapshot) (*Principal, error) {
-	owner, err := site.Account(ctx, root.Owner)
-	if err != nil {
-		return nil, err
+// route finds who may change the root, and how: a wallet by itself, a governor by proposals.
+func (j *Job) route(ctx context.Context, o *Outcome) error {
+	var err error
+	if o.Governor, err = o.Site.governorOf(ctx, o.Before.Owner); err != nil {
+		return err
 	}
-	if owner.Status == chain.Active {
-		if id, ok := code.Recognise(code.Hash(owner.Code.Hash())); ok && id.Contract == "governor" {
-			return nil, fmt.Errorf("%w: %s", ErrGovernor, root.Owner)
+	if o.Governor != nil {
+		return j.govern(ctx, o)
+	}
+	o.Principal = Unsigned(o.Before.Owner)
+	if j.Signer != nil {
+		if o.Principal, err = o.Site.Principal(ctx, o.Before.Owner, j.Signer); err != nil {
+			return err
 		}
 	}
-	if j.Signer == nil {
-		return Unsigned(root.Owner), nil
-	}
-	return site.Principal(ctx, root.Owner, j.Signer)
+	o.Orders, err = j.orders(o.Changes)
+	return err
 }
+
+// proposes tells that the orders leave the root as it is, until they are approved.
+func (o *Outcome) proposes() bool { return o.Governor != nil && len(o.Changes) > 0 && o.Changes[0].Add }
 
 // orders are one message per change.
 func (j *Job) orders(changes []Change) ([]Order, error) {
@@ -128,6 +130,14 @@ func (o *Outcome) rehearse(ctx context.Context) error {
 	}
 	if err := o.Rehearsal.Err(o.Orders); err != nil {
 		return err
+	}
+	if o.proposes() {
+		governor, err := o.Rehearsal.After(o.Before.Owner)
+		if err != nil {
+			return err
+		}
+		o.After = o.Before
+		return o.proposed(governor)
 	}
 	account, err := o.Rehearsal.After(o.Before.Root)
 	if err != nil {
@@ -159,15 +169,38 @@ func (o *Outcome) rehearse(ctx context.Context) error {
 // confirm asks the root's get methods on the state that contains the last transaction.
 func (o *Outcome) confirm(ctx context.Context) error {
 	o.ValidAt = o.Site.Head
+	if o.proposes() {
+		governor, err := o.Site.Account(ctx, o.Before.Owner)
+		if err != nil {
+			return err
+		}
+		return o.proposed(governor)
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxArrival)
+	defer cancel()
 	for _, c := range o.Changes {
 		valid, err := o.Site.Valid(ctx, o.Before.Root, c.List, c.Hash)
+		for err == nil && valid != c.Add && o.Governor != nil { // the governor's message is still on its way
+			if err = errors.Join(o.Site.net.Wait(ctx, o.Site.Head.Seqno), ctx.Err()); err == nil {
+				err = o.Site.refresh(ctx)
+			}
+			if err == nil {
+				valid, err = o.Site.Valid(ctx, o.Before.Root, c.List, c.Hash)
+			}
+		}
 		if err != nil {
 			return err
 		}
 		if valid != c.Add {
-			return fmt.Errorf("%w: block %d shows %t for: %s %s hash %x", ErrRefused, o.ValidAt.Seqno, valid, c.Action(), c.List, c.Hash)
+			return fmt.Errorf("%w: block %d shows %t for: %s %s hash %x", ErrRefused, o.Site.Head.Seqno, valid, c.Action(), c.List, c.Hash)
 		}
 	}
+	o.ValidAt = o.Site.Head
 	o.Valid = true
 	return nil
+}
+
+// Reported tells that an outcome has something to show although the job failed: a rehearsal, or executed orders.
+func (o *Outcome) Reported() bool {
+	return o != nil && (len(o.Arrivals) > 0 || (o.Rehearsal != nil && len(o.Rehearsal.Steps) > 0))
 }

@@ -139,3 +139,10 @@ func (p *paced) balance(t *testing.T, a *address.Address) *big.Int {
 	head := must[chain.Block](t)(p.Head(t.Context()))
 	return must[*chain.Account](t)(p.Account(t.Context(), head, a)).Balance
 }
+
+func must0(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

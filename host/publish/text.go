@@ -89,6 +89,14 @@ func (d OutcomeDoc) Text(w io.Writer) error {
 	if err := d.Rehearsal.Text(w); err != nil {
 		return err
 	}
+	rows = rows[:0]
+	for _, p := range d.Proposals {
+		rows = append(rows, [2]string{"proposal " + strconv.FormatUint(p.ID, 10),
+			fmt.Sprintf("%d of %d approvals, not before %s, expires %s", p.Approvals, p.Needed, p.NotBefore, p.Expires)})
+	}
+	if err := table(w, rows); err != nil {
+		return err
+	}
 	if d.Receipt != nil {
 		return d.Receipt.Text(w)
 	}
