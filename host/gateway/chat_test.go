@@ -1,0 +1,67 @@
+package gateway
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestACompletionArrivesByteForByteWithItsReceipt(t *testing.T) {
+	w := start(t, setup{}, newScripted("p1", 5, good))
+	r := w.chat(`,"user":"u1","odd_field":1`)
+	if r.status != 200 || r.body != answerBody {
+		t.Fatalf("got %d %s", r.status, r.body)
+	}
+	for name, want := range map[string]string{
+		"Content-Type": "application/json", "X-Cocoon-Cost-Nano": "320", "X-Cocoon-Ignored-Params": "odd_field", "X-Aci-Version": "aci/1",
+		"X-Cocoon-Proxy-Start": "1.500000", "Set-Cookie": "", "X-Cocoon-Warning": "", "X-Content-Type-Options": "nosniff",
+	} {
+		if got := r.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	q := w.proxies["p1"].requests()[0]
+	if string(q.http.Payload) != chatBody(`,"user":"u1","odd_field":1`) {
+		t.Errorf("the body was changed: %s", q.http.Payload)
+	}
+	if len(q.http.Headers) != 1 || q.MaxTokens != 10000 || q.MaxCoefficient != 4000 || q.Timeout > 120 || q.Timeout < 110 {
+		t.Errorf("headers %v, max tokens %d, coefficient %d, timeout %v", q.http.Headers, q.MaxTokens, q.MaxCoefficient, q.Timeout)
+	}
+	id := r.header.Get("X-Receipt-Id")
+	if !strings.HasPrefix("req_"+id, r.header.Get("X-Request-Id")) || len(id) != 64 {
+		t.Errorf("receipt %s, request %s", id, r.header.Get("X-Request-Id"))
+	}
+	got := w.do("GET", "/v1/aci/receipts/"+id, "")
+	var doc struct {
+		ID     string `json:"receipt_id"`
+		ChatID string `json:"chat_id"`
+	}
+	if err := json.Unmarshal([]byte(got.body), &doc); err != nil || doc.ID != id || got.header.Get("X-Cocoon-Receipt-Verdict") != "ok" {
+		t.Fatalf("receipt: %d %s %v", got.status, got.body, got.header)
+	}
+	if by := w.do("GET", "/v1/aci/receipts/"+doc.ChatID, ""); by.body != got.body {
+		t.Errorf("by chat id: %s", by.body)
+	}
+}
+
+func TestAStreamArrivesByteForByte(t *testing.T) {
+	for name, mode := range map[string]Mode{"record": Record, "require": Require} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, setup{mode: mode}, newScripted("p1", 5, func(p *scripted, q *query) {
+				q.head(200, "text/event-stream", "", false)
+				for i := range len(streamEvents) {
+					q.part(streamEvents[i:i+1], i == len(streamEvents)-1)
+				}
+				q.receipt(p, nil)
+			}))
+			r := w.chat(`,"stream":true`)
+			if r.err != nil || r.status != 200 || r.body != streamEvents {
+				t.Fatalf("got %d %q %v", r.status, r.body, r.err)
+			}
+			if r.header.Get("Content-Type") != "text/event-stream" || r.header.Get("X-Receipt-Id") == "" || r.header.Get("Cache-Control") != "no-cache" {
+				t.Errorf("headers %v", r.header)
+			}
+			w.until(func() bool { return w.server.record.receiptOK.Read(w.server.cfg.Now())[0] == 1 })
+		})
+	}
+}

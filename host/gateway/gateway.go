@@ -1,0 +1,210 @@
+// Package gateway is the client role: an HTTP server that unmodified OpenAI SDKs talk to, and that hands their requests
+// to attested proxies (inference.md sections 2 to 8 and 19).
+//
+// It owns admission, the choice of a proxy, the answer's way back, and the verdict on its receipt. It trusts the app no
+// further than its key, and a proxy no further than its evidence: bodies are bounded and checked before anything is sent,
+// a stream that breaks never ends like one that is whole, and no prompt goes to a proxy that was not verified. Server is
+// safe for concurrent use; everything ends with Run's context. It never changes the bytes of an answer, never passes an
+// app's headers on, and never logs or shows a prompt, a key or an answer.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/stats"
+	"cocoon/host/gateway/keys"
+	"cocoon/host/gateway/receipts"
+	"cocoon/host/gateway/upstream"
+)
+
+const (
+	// Limits of the HTTP server (inference.md section 17, pitfall 14).
+	headerTimeout = 20 * time.Second
+	bodyTimeout   = 60 * time.Second
+	idleTimeout   = 120 * time.Second
+	maxHeader     = 64 << 10
+	// writeTimeout is how long an app may leave its connection full (inference.md section 9).
+	writeTimeout = 30 * time.Second
+	// drainTimeout is how long requests may take to end when the gateway stops.
+	drainTimeout = 10 * time.Second
+	syncEvery    = time.Second
+
+	// pingAfter is the silence after which a stream gets a sign of life (inference.md section 6.3).
+	pingAfter = 10 * time.Second
+	// gapTimeout is the silence after which a stream is lost (inference.md section 8).
+	gapTimeout = 60 * time.Second
+	// receiptTimeout is how long a receipt may take after the end of its answer (protocol.md section 3.5).
+	receiptTimeout = 10 * time.Second
+)
+
+// Mode is what happens to an answer whose receipt is bad.
+type Mode string
+
+// The modes (inference.md section 6.4).
+const (
+	// Record marks it.
+	Record Mode = "record"
+	// Require refuses it.
+	Require Mode = "require"
+)
+
+// Build says which program this is.
+type Build struct{ Version, Commit, CommitTime string }
+
+// Config is what a gateway needs. Fields with a remark may be left out.
+type Config struct {
+	Pool *upstream.Pool
+	// Keys are who may use it; nil admits everybody who reaches it.
+	Keys *keys.Book
+	// Store keeps receipts; nil keeps none.
+	Store *receipts.Store
+	// Checker judges receipts; nil judges none, which Require refuses.
+	Checker *receipts.Checker
+	// Receipts is Record when empty.
+	Receipts Mode
+	Limits   api.Limits
+	// Origins are web pages that browsers may call from; none by default.
+	Origins []string
+	// Test is whether the network is a test network.
+	Test bool
+	// Owner and Root are addresses to show.
+	Owner, Root string
+	Build       Build
+	Now         func() time.Time
+	Log         *slog.Logger
+	// Ping, Gap and Receipt replace the times of inference.md sections 6 and 8, for tests.
+	Ping, Gap, Receipt time.Duration
+}
+
+// Server is one gateway.
+type Server struct {
+	cfg      Config
+	policy   *api.Policy
+	render   *stats.Renderer
+	record   *recorder
+	started  time.Time
+	running  sync.WaitGroup // what goes on after an answer: receipts
+	stopping context.Context
+	seen     firstSeen
+}
+
+// New checks a configuration and makes a server.
+func New(cfg Config) (*Server, error) {
+	var problems []error
+	need := func(ok bool, what string) {
+		if !ok {
+			problems = append(problems, errors.New(what))
+		}
+	}
+	if cfg.Receipts == "" {
+		cfg.Receipts = Record
+	}
+	need(cfg.Pool != nil, "Pool is missing")
+	need(cfg.Now != nil, "Now is missing")
+	need(cfg.Log != nil, "Log is missing")
+	need(cfg.Receipts == Record || cfg.Receipts == Require, fmt.Sprintf("receipts %q is none of record, require", cfg.Receipts))
+	need(cfg.Receipts != Require || cfg.Checker != nil, "receipts cannot be required without a Checker")
+	for _, o := range cfg.Origins {
+		need(o != "*" && strings.Contains(o, "://"), fmt.Sprintf("origin %q is no scheme://host[:port]", o))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, fmt.Errorf("checking gateway: %w", err)
+	}
+	for at, value := range map[*time.Duration]time.Duration{&cfg.Ping: pingAfter, &cfg.Gap: gapTimeout, &cfg.Receipt: receiptTimeout} {
+		if *at <= 0 {
+			*at = value
+		}
+	}
+	render, err := stats.NewRenderer()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, policy: api.NewPolicy(cfg.Limits), render: render, started: cfg.Now(), record: newRecorder(cfg.Now()),
+		stopping: context.Background(), seen: firstSeen{at: make(map[string]int64)},
+	}
+	return s, s.remember()
+}
+
+// remember counts what the store knows of this day against the keys' budgets again.
+func (s *Server) remember() error {
+	if s.cfg.Store == nil || s.cfg.Keys.Open() {
+		return nil
+	}
+	const day = 24 * time.Hour
+	for r, err := range s.cfg.Store.All() {
+		if err != nil {
+			return err
+		}
+		if r.Key != "" && s.cfg.Now().Sub(r.Time) < day {
+			s.cfg.Keys.Spend(r.Key, r.Time, r.Tokens, r.Cost)
+		}
+	}
+	return nil
+}
+
+// Run serves until ctx ends, and then lets what is under way finish for a while. It owns the listener.
+func (s *Server) Run(ctx context.Context, l net.Listener) error {
+	base, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	s.stopping = base
+	server := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		BaseContext: func(net.Listener) context.Context { return base },
+		ErrorLog:    slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	var all sync.WaitGroup
+	all.Go(func() { s.cfg.Pool.Run(base) })
+	all.Go(func() { s.syncReceipts(base) })
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	var err error
+	select {
+	case err = <-served:
+	case <-ctx.Done():
+		draining, cancel := context.WithTimeout(base, drainTimeout)
+		if server.Shutdown(draining) != nil {
+			_ = server.Close() // whoever still reads has had its time
+		}
+		cancel()
+		<-served
+	}
+	s.running.Wait()
+	cut()
+	all.Wait()
+	if s.cfg.Store != nil {
+		err = errors.Join(err, s.cfg.Store.Sync())
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// syncReceipts makes receipts durable, many at a time.
+func (s *Server) syncReceipts(ctx context.Context) {
+	if s.cfg.Store == nil {
+		return
+	}
+	tick := time.NewTicker(syncEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if err := s.cfg.Store.Sync(); err != nil {
+				s.cfg.Log.Error("Receipts cannot be kept", slog.Any("err", err))
+			}
+		}
+	}
+}

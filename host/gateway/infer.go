@@ -1,0 +1,320 @@
+package gateway
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/host/gateway/keys"
+	"cocoon/host/gateway/upstream"
+)
+
+// defaultMaxTokens is what a request without a limit asks for (protocol.md section 8.1).
+const defaultMaxTokens = 10_000
+
+// exchange is one request of an app on its way through the gateway. It belongs to its handler's goroutine.
+type exchange struct {
+	s       *Server
+	w       http.ResponseWriter
+	control *http.ResponseController
+	r       *http.Request
+	ctx     context.Context // ends with the app's connection or the deadline
+
+	path, contentType string
+	req               *api.Request
+	body              []byte
+	key               string
+	began, deadline   time.Time
+
+	call *upstream.Call
+	sent []byte // the body as the proxy got it
+	id   [32]byte
+	// emulate says that the answer to a streaming request is made from a whole one (inference.md section 6.5).
+	emulate bool
+	// committed says that the head of the answer was sent, streaming that events follow it.
+	committed, streaming bool
+	// first is when the first byte of the answer came, after began.
+	first   time.Duration
+	outcome outcome
+}
+
+// infer answers one of the paths that take JSON.
+func (s *Server) infer(w http.ResponseWriter, r *http.Request, path string, ep api.Endpoint) {
+	x, body, err := s.admit(w, r, path, "application/json", api.MaxBody)
+	if err == nil {
+		x.req, err = s.policy.Read(ep, body)
+	}
+	if err != nil {
+		s.refuseRequest(w, err)
+		return
+	}
+	x.body, x.contentType = body, "application/json"
+	x.run()
+}
+
+// admit checks the key, its budgets and the form of the body, and reads the body whole: whether the app is still there
+// can only be seen behind it (inference.md section 8).
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media string, most int64) (*exchange, []byte, error) {
+	key, err := s.cfg.Keys.Identify(r.Header.Get("Authorization"))
+	if err != nil {
+		return nil, nil, err
+	}
+	limits, err := s.cfg.Keys.Admit(key, s.cfg.Now())
+	limitHeaders(w.Header(), limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != media {
+		return nil, nil, &api.Error{Code: api.UnsupportedMedia, Message: "the Content-Type must be " + media}
+	}
+	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return nil, nil, &api.Error{Code: api.UnsupportedMedia, Message: "a Content-Encoding is not accepted; send the body plain"}
+	}
+	x := &exchange{s: s, w: w, r: r, control: http.NewResponseController(w), path: path, key: key, began: s.cfg.Now()}
+	// A connection without deadlines, such as one of a test, ends with its request all the same.
+	_ = x.control.SetReadDeadline(x.began.Add(bodyTimeout))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, nil, &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body exceeds %d bytes; send less context", most)}
+	}
+	if err != nil {
+		return nil, nil, &api.Error{Code: api.InvalidJSON, Message: "the body did not arrive whole; send it again"}
+	}
+	_ = x.control.SetReadDeadline(time.Time{})
+	return x, body, nil
+}
+
+// refuseRequest answers what was not handed to a proxy.
+func (s *Server) refuseRequest(w http.ResponseWriter, err error) {
+	s.record.refused(s.cfg.Now())
+	if e, ok := errors.AsType[*api.Error](err); ok && e.RequestID == "" {
+		var id [32]byte
+		_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+		e.RequestID = requestID(id)
+	}
+	refuse(w, err)
+}
+
+func requestID(id [32]byte) string { return "req_" + hex.EncodeToString(id[:16]) }
+
+func limitHeaders(h http.Header, l keys.Limits) {
+	for name, limit := range map[string]*keys.Limit{"requests": l.Requests, "tokens": l.Tokens} {
+		if limit != nil {
+			h.Set("X-Ratelimit-Limit-"+name, strconv.FormatInt(limit.Limit, 10))
+			h.Set("X-Ratelimit-Remaining-"+name, strconv.FormatInt(limit.Remaining, 10))
+			h.Set("X-Ratelimit-Reset-"+name, limit.Reset.Round(time.Millisecond).String())
+		}
+	}
+}
+
+// run hands the request to a proxy, and to one more when the first failed before its first byte.
+func (x *exchange) run() {
+	const attempts = 2
+	timeout := x.req.Timeout
+	x.deadline = x.began.Add(timeout)
+	ctx, cancel := context.WithTimeout(x.r.Context(), timeout)
+	defer cancel()
+	x.ctx = ctx
+	done := x.s.record.begin()
+	defer done()
+	defer x.report()
+	var tried []*upstream.Link
+	problem := (*api.Error)(nil)
+	for range attempts {
+		link := x.s.cfg.Pool.Pick(x.req.Model, tried)
+		if link == nil {
+			break
+		}
+		err := x.attempt(link)
+		if err == nil {
+			return
+		}
+		if x.r.Context().Err() != nil {
+			x.outcome.status = statusCancelled
+			return // nobody is there to answer
+		}
+		var t translation
+		if problem, t = refusalOf(err); t.rest {
+			link.Rest()
+		}
+		if x.committed || t.again == never || ctx.Err() != nil {
+			break
+		}
+		if t.again == elsewhere || x.s.cfg.Pool.Pick(x.req.Model, append(tried, link)) != nil {
+			tried = append(tried, link)
+		}
+	}
+	if problem == nil {
+		problem = x.s.noProxy()
+	}
+	x.fail(problem)
+}
+
+// refusalOf is the error for the app, and what it says of another attempt.
+func refusalOf(err error) (*api.Error, translation) {
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return e, translation{}
+	}
+	return translate(err)
+}
+
+// noProxy says why there is none to choose.
+func (s *Server) noProxy() *api.Error {
+	all := s.cfg.Pool.Status()
+	refused := func(p upstream.Status) bool { return p.State != upstream.Refused }
+	if len(all) > 0 && !slices.ContainsFunc(all, refused) {
+		return &api.Error{Code: api.VerificationFailed, Message: "no proxy could be verified, so nothing was sent; /readyz says why each was refused"}
+	}
+	return &api.Error{Code: api.NoProxy, Message: "no proxy is connected; /readyz says why", RetryAfter: time.Second}
+}
+
+// attempt hands the request to one proxy and brings the answer back. An error means that the app has no answer yet.
+func (x *exchange) attempt(link *upstream.Link) error {
+	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand)
+	ask, err := x.ask(link)
+	if err != nil {
+		return err
+	}
+	began := x.s.cfg.Now()
+	x.call, err = link.Start(x.ctx, ask)
+	if err != nil {
+		link.Report(true, 0)
+		return err
+	}
+	x.sent = ask.Body
+	x.first = 0
+	call := x.call
+	err = x.relay()
+	call.Close()
+	failed := err != nil && x.r.Context().Err() == nil && blames(err)
+	link.Report(failed, min(x.first, x.s.cfg.Now().Sub(began)))
+	x.settleLater(call)
+	return err
+}
+
+// blames says that an error is the proxy's: a refusal that names the caller's fault is not.
+func blames(err error) bool {
+	e, _ := refusalOf(err)
+	return e.Status() >= http.StatusInternalServerError
+}
+
+// ask makes the message. The app's bytes stay as they are for our proxies; a reference proxy gets what it can read.
+func (x *exchange) ask(link *upstream.Link) (upstream.Ask, error) {
+	remaining := x.deadline.Sub(x.s.cfg.Now())
+	if remaining <= 0 {
+		return upstream.Ask{}, context.DeadlineExceeded
+	}
+	tokens := x.req.MaxTokens
+	if tokens == 0 {
+		tokens = defaultMaxTokens
+	}
+	a := upstream.Ask{
+		ID: x.id, Path: x.path, ContentType: x.contentType, Model: x.req.Model, Body: x.body, Timeout: remaining,
+		MaxCoefficient: int32(x.req.MaxCoefficient), MaxTokens: int32(tokens), //nolint:gosec // the policy bounds both below 2^31
+		Debug: x.req.Debug, Stream: x.req.Stream,
+	}
+	x.emulate = false
+	if link.Status().Offer.Version < upstream.ExtensionVersion && x.req.Endpoint != 0 {
+		body, err := forReference(x.req)
+		if err != nil {
+			return a, err
+		}
+		a.Body, a.Stream = body, false
+		x.emulate = x.req.Stream
+	}
+	return a, nil
+}
+
+// relay brings the answer back.
+func (x *exchange) relay() error {
+	if x.req.Stream && !x.emulate {
+		return x.stream()
+	}
+	return x.whole()
+}
+
+// head writes the status and the headers of the answer.
+func (x *exchange) head(status int, media string) {
+	h := x.w.Header()
+	h.Set("Content-Type", media)
+	h.Set("X-Request-Id", requestID(x.id))
+	h.Set("X-Cocoon-Client-Start", unix(x.began))
+	if x.call != nil && x.call.Version() >= upstream.ExtensionVersion {
+		h.Set("X-Receipt-Id", hex.EncodeToString(x.id[:]))
+		h.Set("X-Aci-Version", "aci/1")
+	}
+	if x.call != nil && !x.call.Offer.Peer.Verified {
+		h.Set("X-Cocoon-Warning", "the proxy was not verified: test use only")
+	}
+	if x.emulate {
+		h.Set("X-Cocoon-Stream", "emulated")
+	}
+	if len(x.req.Ignored) > 0 {
+		h.Set("X-Cocoon-Ignored-Params", strings.Join(x.req.Ignored[:min(len(x.req.Ignored), 64)], ","))
+	}
+	if media == eventStream {
+		h.Set("Cache-Control", "no-cache")
+		h.Set("X-Accel-Buffering", "no")
+	}
+	x.committed = true
+	x.outcome.http = status
+	x.w.WriteHeader(status)
+}
+
+// unix is a time as the reference implementation writes it: seconds with six decimals.
+func unix(t time.Time) string {
+	return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000)
+}
+
+// passed are the headers of an answer that reach the app.
+func passed() []string {
+	return []string{
+		"Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Cocoon-Stream",
+		"X-Cocoon-Proxy-Start", "X-Cocoon-Proxy-End", "X-Cocoon-Worker-Start", "X-Cocoon-Worker-End",
+		"X-Cocoon-Ignored-Params", "X-Aci-Keyset-Digest",
+	}
+}
+
+// write sends bytes to the app, which has a time to take them.
+func (x *exchange) write(data []byte) error {
+	_ = x.control.SetWriteDeadline(x.s.cfg.Now().Add(writeTimeout)) // see SetReadDeadline in admit
+	if _, err := x.w.Write(data); err != nil {
+		return fmt.Errorf("answering the app: %w", err)
+	}
+	if err := x.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return fmt.Errorf("answering the app: %w", err)
+	}
+	return nil
+}
+
+// fail tells the app what went wrong: as an HTTP error, as an event of a stream that has begun, or, where neither can be,
+// by breaking the connection, so that nothing broken looks whole.
+func (x *exchange) fail(e *api.Error) {
+	if x.call != nil || e.RequestID == "" {
+		e.RequestID = requestID(x.id)
+	}
+	x.outcome.status, x.outcome.code = statusFailed, e.Code
+	if e.Code == api.Timeout {
+		x.outcome.status = statusDeadline
+	}
+	if !x.committed {
+		x.outcome.http = e.Status()
+		e.Write(x.w)
+		return
+	}
+	if x.streaming && x.write(errorEvent(e)) == nil {
+		return
+	}
+	panic(http.ErrAbortHandler) //nolint:forbidigo // the only way to end an HTTP/1.1 answer as broken (pitfall 13)
+}

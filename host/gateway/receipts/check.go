@@ -1,0 +1,322 @@
+package receipts
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"cocoon/contracts/receipt"
+)
+
+const (
+	// maxSessions and maxKeysets bound what is remembered; what was dropped is asked for again.
+	maxSessions, maxKeysets = 4096, 64
+	// maxNeighbours is how many entries of a channel's ledger are remembered to compare the next with.
+	maxNeighbours = 256
+)
+
+// Classes of this package, beside those of contracts/receipt.
+const (
+	// Overcharged is a ledger whose total rose by more than was billed.
+	Overcharged receipt.Class = "overcharged"
+	// LedgerBroken is a ledger that repeats a number or falls.
+	LedgerBroken receipt.Class = "ledger_inconsistent"
+)
+
+// Evidence judges what documents cannot prove by themselves.
+type Evidence interface {
+	// Keyset judges a proxy's quote, which must carry the report data.
+	Keyset(ctx context.Context, quote []byte, reportData [32]byte) error
+	// Worker judges the quote of a worker's session.
+	Worker(ctx context.Context, s *receipt.Session) error
+	// Price is the root contract's price of a token at a version of its configuration.
+	Price(config, params int64) (nano uint64, ok bool)
+}
+
+// Source is the proxy that a receipt came from.
+type Source interface {
+	Attestation(ctx context.Context, nonce *[32]byte) ([]byte, error)
+	Session(ctx context.Context, id [32]byte) ([]byte, error)
+}
+
+// Claim is a receipt with what the gateway saw itself.
+type Claim struct {
+	Receipt, Request, Response []byte
+	// SPKI is that of the proxy's connection; empty when it had no attestation.
+	SPKI              string
+	ClientSC, ProxySC string
+}
+
+// Checker judges receipts and remembers the evidence.
+type Checker struct {
+	evidence Evidence
+	now      func() time.Time
+
+	asking sync.Mutex // one question to a proxy at a time: many receipts miss the same document
+	mu     sync.Mutex
+	keys   map[string]*receipt.Keyset
+	met    map[string]*receipt.Session
+	raw    map[string][]byte
+	ledger map[string][]entry
+}
+
+// entry is where a channel's ledger stood.
+type entry struct {
+	seq           int64
+	total, billed uint64
+}
+
+// NewChecker makes a checker.
+func NewChecker(e Evidence, now func() time.Time) *Checker {
+	return &Checker{
+		evidence: e, now: now, keys: make(map[string]*receipt.Keyset), met: make(map[string]*receipt.Session),
+		raw: make(map[string][]byte), ledger: make(map[string][]entry),
+	}
+}
+
+// Check judges a receipt. The error is a *receipt.BrokenError; the receipt is nil when it could not be read that far.
+func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt.Receipt, error) {
+	cites := cited(claim.Receipt)
+	why := c.learn(ctx, from, claim.SPKI, cites)
+	c.mu.Lock()
+	keysets := make(map[string]*receipt.Keyset, 1)
+	if k := c.keys[cites.keyset]; k != nil && bound(k, claim.SPKI) {
+		keysets[cites.keyset] = k
+	}
+	session := c.met[cites.session]
+	c.mu.Unlock()
+	r, err := receipt.Verify(claim.Receipt, receipt.Context{
+		Request: claim.Request, Response: claim.Response, Keysets: keysets, Price: c.evidence.Price,
+		ClientSC: claim.ClientSC, ProxySC: claim.ProxySC, Now: c.now(),
+		Session: func(id string) *receipt.Session {
+			if session != nil && session.ID == id {
+				return session
+			}
+			return nil
+		},
+	})
+	broken, ok := errors.AsType[*receipt.BrokenError](err)
+	if ok && why != nil && (broken.Class == receipt.KeysetMismatch || broken.Class == receipt.SessionUnknown) {
+		return r, &receipt.BrokenError{Class: broken.Class, Why: broken.Why + "; " + why.Error()}
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, c.follow(r)
+}
+
+// citation is what a receipt cites.
+type citation struct{ keyset, session string }
+
+// cited reads the citations of a receipt; what cannot be read cites nothing.
+func cited(raw []byte) citation {
+	var doc struct {
+		Keyset string `json:"workload_keyset_digest"`
+		Events []struct {
+			Type    string `json:"type"`
+			Session string `json:"session_id"`
+		} `json:"event_log"`
+	}
+	if len(raw) > receipt.MaxDocument || json.Unmarshal(raw, &doc) != nil {
+		return citation{}
+	}
+	out := citation{keyset: doc.Keyset}
+	for _, e := range doc.Events {
+		if e.Type == "upstream.verified" {
+			out.session = e.Session
+		}
+	}
+	return out
+}
+
+// bound says that a keyset names the key of the connection.
+func bound(k *receipt.Keyset, spki string) bool {
+	return spki == "" || slices.Contains(k.TLS, spki)
+}
+
+// learn asks the proxy for the documents that are missing.
+func (c *Checker) learn(ctx context.Context, from Source, spki string, want citation) error {
+	if c.knows(want) {
+		return nil
+	}
+	c.asking.Lock()
+	defer c.asking.Unlock()
+	if c.knows(want) { // somebody else has asked meanwhile
+		return nil
+	}
+	var problems []error
+	if want.keyset != "" && !c.knows(citation{keyset: want.keyset}) {
+		problems = append(problems, c.learnKeyset(ctx, from, spki))
+	}
+	if want.session != "" && !c.knows(citation{session: want.session}) {
+		problems = append(problems, c.learnSession(ctx, from, want.session))
+	}
+	return errors.Join(problems...)
+}
+
+func (c *Checker) knows(want citation) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return (want.keyset == "" || c.keys[want.keyset] != nil) && (want.session == "" || c.met[want.session] != nil)
+}
+
+// Report is what this package reads of an attestation report (inference.md section 10.2).
+type Report struct {
+	Digest      string `json:"workload_keyset_digest"`
+	Attestation struct {
+		Keyset   json.RawMessage `json:"workload_keyset"`
+		Evidence struct {
+			Quote string `json:"quote"`
+		} `json:"evidence"`
+	} `json:"attestation"`
+}
+
+// ReadReport reads a report and its keyset, and checks what the two say of each other.
+func ReadReport(raw []byte) (*receipt.Keyset, []byte, error) {
+	var doc Report
+	if len(raw) > receipt.MaxDocument*2 {
+		return nil, nil, fmt.Errorf("reading attestation report: %d bytes", len(raw))
+	}
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		return nil, nil, fmt.Errorf("reading attestation report: %w", err)
+	}
+	k, err := receipt.ParseKeyset(doc.Attestation.Keyset)
+	if err != nil {
+		return nil, nil, err
+	}
+	if k.Digest() != doc.Digest {
+		return nil, nil, fmt.Errorf("reading attestation report: it names keyset %.80q and carries %s", doc.Digest, k.Digest())
+	}
+	quote, err := hex.DecodeString(doc.Attestation.Evidence.Quote)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading attestation report: quote: %w", err)
+	}
+	return k, quote, nil
+}
+
+func (c *Checker) learnKeyset(ctx context.Context, from Source, spki string) error {
+	raw, err := from.Attestation(ctx, nil)
+	if err != nil {
+		return err
+	}
+	k, quote, err := ReadReport(raw)
+	if err != nil {
+		return err
+	}
+	if err := c.evidence.Keyset(ctx, quote, receipt.ReportData(k.Digest(), nil)); err != nil {
+		return fmt.Errorf("judging the proxy's quote: %w", err)
+	}
+	if !bound(k, spki) {
+		return errors.New("the keyset does not name the key of the proxy's connection")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.keys) >= maxKeysets {
+		clear(c.keys)
+	}
+	c.keys[k.Digest()] = k
+	return nil
+}
+
+func (c *Checker) learnSession(ctx context.Context, from Source, id string) error {
+	raw, err := hex.DecodeString(id)
+	if err != nil || len(raw) != 32 {
+		return errors.New("the cited session id is not 64 hexadecimal digits")
+	}
+	doc, err := from.Session(ctx, [32]byte(raw))
+	if err != nil {
+		return err
+	}
+	if len(doc) == 0 {
+		return errors.New("the proxy does not know the session that it cites")
+	}
+	s, err := receipt.ParseSession(doc)
+	if err != nil {
+		return err
+	}
+	if s.ID != id {
+		return errors.New("the proxy sent another session than it cites")
+	}
+	if err := c.evidence.Worker(ctx, s); err != nil {
+		return fmt.Errorf("judging the worker's quote: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.met) >= maxSessions {
+		clear(c.met)
+		clear(c.raw)
+	}
+	c.met[id], c.raw[id] = s, doc
+	return nil
+}
+
+// Session is a session document that was judged; nil when it is not known.
+func (c *Checker) Session(id string) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.raw[id]
+}
+
+// Sessions lists what was judged, by id.
+func (c *Checker) Sessions() []*receipt.Session {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*receipt.Session, 0, len(c.met))
+	for _, s := range c.met {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b *receipt.Session) int {
+		if a.ID < b.ID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// follow compares a receipt with its neighbours in the channel's ledger: the total rises by what was billed. A proxy that
+// begins with new keys begins anew here; what it then asks to be paid is compared with the chain elsewhere.
+func (c *Checker) follow(r *receipt.Receipt) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	channel := r.Channel.ClientSC + " " + r.Channel.ProxySC + " " + r.KeysetDigest
+	e := entry{r.Channel.LedgerSeq, r.Channel.Total, uint64(max(r.Usage.Total(), 0))}
+	list := c.ledger[channel]
+	at, twice := slices.BinarySearchFunc(list, e.seq, func(e entry, seq int64) int { return int(e.seq - seq) })
+	if twice {
+		return &receipt.BrokenError{Class: LedgerBroken, Why: fmt.Sprintf("entry %d of the channel's ledger was seen before", e.seq)}
+	}
+	if at > 0 {
+		if err := step(list[at-1], e); err != nil {
+			return err
+		}
+	}
+	if at < len(list) {
+		if err := step(e, list[at]); err != nil {
+			return err
+		}
+	}
+	list = slices.Insert(list, at, e)
+	if len(list) > maxNeighbours {
+		list = slices.Delete(list, 0, len(list)-maxNeighbours)
+	}
+	c.ledger[channel] = list
+	return nil
+}
+
+func step(before, after entry) error {
+	switch rise := after.total - before.total; {
+	case after.total < before.total || rise < after.billed:
+		return &receipt.BrokenError{Class: LedgerBroken, Why: fmt.Sprintf(
+			"the ledger's total goes from %d at entry %d to %d at entry %d, which billed %d", before.total, before.seq, after.total, after.seq, after.billed)}
+	case before.seq+1 == after.seq && rise > after.billed:
+		return &receipt.BrokenError{Class: Overcharged, Why: fmt.Sprintf(
+			"the ledger's total rose by %d at entry %d, which billed %d", rise, after.seq, after.billed)}
+	}
+	return nil
+}

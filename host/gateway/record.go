@@ -1,0 +1,195 @@
+package gateway
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/stats"
+)
+
+// The ways a request ends, as a closed set of labels.
+const (
+	statusComplete  = "complete"
+	statusCancelled = "cancelled"
+	statusDeadline  = "deadline"
+	statusFailed    = "failed"
+	statusRefused   = "refused"
+)
+
+func statuses() []string {
+	return []string{statusComplete, statusCancelled, statusDeadline, statusFailed, statusRefused}
+}
+
+// outcome is how a request ended.
+type outcome struct {
+	status  string
+	code    api.Code
+	http    int
+	verdict *verdict
+}
+
+// usage is what a request used.
+type usage struct {
+	verdict                               *verdict
+	prompt, cached, completion, reasoning int64
+	cost                                  uint64
+}
+
+// row is one of the last requests, as the page shows it.
+type row struct {
+	id, model, status, code string
+	http                    int
+	at                      time.Time
+	first, total            time.Duration
+	use                     usage
+	settled                 bool
+}
+
+// maxRows is how many of the last requests the page shows.
+const maxRows = 20
+
+// recorder counts.
+type recorder struct {
+	active atomic.Int64
+
+	queries, success, failed, bytesIn, bytesOut, seconds stats.Counter
+	byStatus                                             map[string]*stats.Counter
+	prompt, cached, completion, reasoning, nano          stats.Counter
+	receiptOK, receiptBad, receiptMissing                stats.Counter
+	ttft, total                                          stats.Distribution
+	requestsHistory, failedHistory, tokensIn, tokensOut  *stats.History
+	spent                                                *stats.History
+
+	mu   sync.Mutex
+	rows []row
+	bad  []string // the last receipts that were not good: id and class
+}
+
+func newRecorder(now time.Time) *recorder {
+	r := &recorder{byStatus: make(map[string]*stats.Counter)}
+	for _, s := range statuses() {
+		r.byStatus[s] = &stats.Counter{}
+	}
+	for _, h := range []**stats.History{&r.requestsHistory, &r.failedHistory, &r.tokensIn, &r.tokensOut, &r.spent} {
+		*h = stats.NewHistory(now)
+	}
+	return r
+}
+
+// begin counts a request as under way until the function it returns is called.
+func (r *recorder) begin() func() {
+	r.active.Add(1)
+	return func() { r.active.Add(-1) }
+}
+
+func (r *recorder) refused(now time.Time) {
+	r.queries.Add(now, 1)
+	r.requestsHistory.Add(now, 1)
+	r.byStatus[statusRefused].Add(now, 1)
+}
+
+// report counts a request that has ended.
+func (x *exchange) report() {
+	now, r := x.s.cfg.Now(), x.s.record
+	if x.outcome.status == "" {
+		x.outcome.status = statusFailed
+	}
+	total := now.Sub(x.began)
+	r.queries.Add(now, 1)
+	r.requestsHistory.Add(now, 1)
+	r.byStatus[x.outcome.status].Add(now, 1)
+	r.bytesIn.Add(now, float64(len(x.body)))
+	r.seconds.Add(now, total.Seconds())
+	switch x.outcome.status {
+	case statusComplete:
+		r.success.Add(now, 1)
+		r.total.Add(now, total)
+	case statusFailed, statusDeadline:
+		r.failed.Add(now, 1)
+		r.failedHistory.Add(now, 1)
+	}
+	if x.first > 0 {
+		r.ttft.Add(now, x.first)
+	}
+	id := requestID(x.id)
+	if x.call != nil {
+		_, transcript, _ := x.call.Paper()
+		r.bytesOut.Add(now, float64(len(transcript)))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	entry := row{
+		id: id, model: x.s.listed(x.req.Model), status: x.outcome.status, code: string(x.outcome.code), http: x.outcome.http,
+		at: now, first: x.first, total: total,
+	}
+	for i := range r.rows { // its receipt may have come first
+		if r.rows[i].id == id {
+			entry.use, entry.settled = r.rows[i].use, r.rows[i].settled
+			r.rows[i] = entry
+			return
+		}
+	}
+	r.push(entry)
+}
+
+func (r *recorder) push(entry row) {
+	r.rows = append(r.rows, entry)
+	if len(r.rows) > maxRows {
+		r.rows = r.rows[1:]
+	}
+}
+
+// used counts what a request used; id is 64 hexadecimal digits.
+func (r *recorder) used(now time.Time, id string, u usage) {
+	for c, n := range map[*stats.Counter]int64{&r.prompt: u.prompt, &r.cached: u.cached, &r.completion: u.completion, &r.reasoning: u.reasoning} {
+		c.Add(now, float64(n))
+	}
+	r.nano.Add(now, float64(u.cost))
+	r.tokensIn.Add(now, float64(u.prompt))
+	r.tokensOut.Add(now, float64(u.completion))
+	r.spent.Add(now, float64(u.cost))
+	short := "req_" + id[:32]
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch v := u.verdict; {
+	case v == nil:
+	case v.ok():
+		r.receiptOK.Add(now, 1)
+	case v.class == classMissing:
+		r.receiptMissing.Add(now, 1)
+	default:
+		r.receiptBad.Add(now, 1)
+		r.bad = append(r.bad, v.class)
+		r.bad = r.bad[max(len(r.bad)-maxRows, 0):]
+	}
+	for i := range r.rows {
+		if r.rows[i].id == short {
+			r.rows[i].use, r.rows[i].settled = u, true
+			return
+		}
+	}
+	r.push(row{id: short, at: now, use: u, settled: true, status: "-"})
+}
+
+// recent is the last requests, newest first, and the classes of bad receipts.
+func (r *recorder) recent() (rows []row, bad []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.rows) - 1; i >= 0; i-- {
+		rows = append(rows, r.rows[i])
+	}
+	return rows, append(bad, r.bad...)
+}
+
+// listed is a model's name if some proxy offers it: a name is content until then, and is neither shown nor counted.
+func (s *Server) listed(model string) string {
+	for _, m := range s.merged() {
+		if m.name == model || strings.HasPrefix(m.name, model+"@") {
+			return m.name
+		}
+	}
+	return "(not offered)"
+}

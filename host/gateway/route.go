@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"cocoon/contracts/api"
+)
+
+// route is one path: its method and who answers. Paths with keyed set ask for an API key.
+type route struct {
+	method string
+	keyed  bool
+	serve  func(w http.ResponseWriter, r *http.Request, rest string)
+}
+
+// routes are the exact paths. A path that ends in "/" here takes the rest of the URL's path as its argument.
+func (s *Server) routes() map[string]route {
+	plain := func(f http.HandlerFunc) func(http.ResponseWriter, *http.Request, string) {
+		return func(w http.ResponseWriter, r *http.Request, _ string) { f(w, r) }
+	}
+	out := map[string]route{
+		"/v1/audio/transcriptions": {http.MethodPost, false, plain(s.transcribe)},
+		"/v1/models":               {http.MethodGet, true, plain(s.listModels)},
+		"/v1/models/":              {http.MethodGet, true, s.showModel},
+		"/v1/aci/attestation":      {http.MethodGet, true, plain(s.attestation)},
+		"/v1/aci/receipts/":        {http.MethodGet, false, s.showReceipt},
+		"/v1/aci/sessions":         {http.MethodGet, true, plain(s.listSessions)},
+		"/v1/aci/sessions/":        {http.MethodGet, true, s.showSession},
+		"/v1/attestation/report":   {http.MethodGet, true, plain(s.attestation)},
+		"/v1/signature/":           {http.MethodGet, false, s.showSignature},
+		"/healthz":                 {http.MethodGet, false, plain(s.healthz)},
+		"/readyz":                  {http.MethodGet, false, plain(s.readyz)},
+		"/metrics":                 {http.MethodGet, false, plain(s.metrics)},
+		"/stats":                   {http.MethodGet, false, plain(s.stats)},
+		"/":                        {http.MethodGet, false, plain(s.home)},
+		"/jsonstats":               {http.MethodGet, false, plain(s.jsonstats)},
+	}
+	for path, ep := range api.Paths() {
+		out[path] = route{http.MethodPost, false, func(w http.ResponseWriter, r *http.Request, _ string) { s.infer(w, r, path, ep) }}
+	}
+	return out
+}
+
+// Handler is the HTTP surface.
+func (s *Server) Handler() http.Handler {
+	routes := s.routes()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		s.allowOrigin(h, r)
+		if r.Method == http.MethodOptions {
+			h.Set("Allow", "GET, POST, OPTIONS")
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		found, rest, ok := match(routes, r.URL)
+		switch {
+		case !ok:
+			(&api.Error{Code: api.UnknownURL, Message: "there is nothing at this path; see the list of paths in the documentation"}).Write(w)
+			return
+		case r.Method != found.method && (r.Method != http.MethodHead || found.method != http.MethodGet):
+			h.Set("Allow", found.method+", OPTIONS")
+			(&api.Error{Code: api.MethodNotAllowed, Message: "this path takes " + found.method}).Write(w)
+			return
+		}
+		if found.keyed {
+			if _, err := s.cfg.Keys.Identify(r.Header.Get("Authorization")); err != nil {
+				refuse(w, err)
+				return
+			}
+		}
+		found.serve(w, r, rest)
+	})
+}
+
+// match finds the route of a URL. Model names contain slashes, so the rest of a path is one argument, decoded once.
+func match(routes map[string]route, u *url.URL) (found route, rest string, ok bool) {
+	if found, ok = routes[u.Path]; ok && !strings.HasSuffix(u.Path, "/") || u.Path == "/" {
+		return found, "", ok
+	}
+	escaped := u.EscapedPath()
+	for prefix, r := range routes {
+		if after, cut := strings.CutPrefix(escaped, prefix); cut && prefix != "/" && strings.HasSuffix(prefix, "/") && after != "" {
+			rest, err := url.PathUnescape(after)
+			return r, rest, err == nil
+		}
+	}
+	return route{}, "", false
+}
+
+// allowOrigin lets the pages of the list call from browsers (inference.md section 2).
+func (s *Server) allowOrigin(h http.Header, r *http.Request) {
+	if len(s.cfg.Origins) == 0 {
+		return
+	}
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" || !slices.Contains(s.cfg.Origins, origin) {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", "x-request-id, X-Receipt-Id, Retry-After, retry-after-ms")
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", "GET, POST")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Requested-With, "+
+			"X-Stainless-Arch, X-Stainless-Lang, X-Stainless-Os, X-Stainless-Package-Version, X-Stainless-Retry-Count, "+
+			"X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+}
+
+// refuse answers with an error before anything of an answer was sent.
+func refuse(w http.ResponseWriter, err error) {
+	e, ok := errors.AsType[*api.Error](err)
+	if !ok {
+		e = &api.Error{Code: "internal_error", Message: "the gateway failed; its log says how"}
+	}
+	e.Write(w)
+}

@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/receipt"
+	"cocoon/host/gateway/receipts"
+	"cocoon/host/gateway/upstream"
+)
+
+const (
+	// inlineReceipt is how long a whole answer waits for its receipt, to say what it cost.
+	inlineReceipt = 2 * time.Second
+	// judgeTimeout bounds the verdict, with the questions to the proxy that it may need.
+	judgeTimeout = 60 * time.Second
+)
+
+// verdict is what became of a receipt.
+type verdict struct {
+	receipt *receipt.Receipt // nil when it could not be read
+	class   string
+	why     string
+}
+
+func (v *verdict) ok() bool { return v.class == receipts.ClassOK }
+
+// classMissing is the class of a receipt that never came.
+const classMissing = "missing"
+
+// hearing is everything that the verdict on one call needs.
+type hearing struct {
+	call             *upstream.Call
+	sent             []byte
+	key, model, path string
+	id               string
+}
+
+func (x *exchange) hearing(call *upstream.Call) hearing {
+	return hearing{call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:])}
+}
+
+// settle judges the receipt if it comes soon; otherwise settleLater does.
+func (x *exchange) settle(call *upstream.Call) {
+	if call.Version() < upstream.ExtensionVersion {
+		return
+	}
+	x.await(call, min(inlineReceipt, x.s.cfg.Receipt))
+	if paper, _, _ := call.Paper(); paper != nil && x.outcome.verdict == nil {
+		x.outcome.verdict = x.s.judge(x.ctx, x.hearing(call))
+		call.Forget()
+	}
+}
+
+func (x *exchange) await(call *upstream.Call, limit time.Duration) {
+	wait := time.NewTimer(limit)
+	defer wait.Stop()
+	select {
+	case <-call.Settled():
+	case <-wait.C:
+	case <-x.ctx.Done():
+	}
+}
+
+// required refuses an answer whose receipt is not good.
+func (x *exchange) required() error {
+	if x.call.Version() >= upstream.ExtensionVersion && x.outcome.verdict == nil {
+		x.await(x.call, x.s.cfg.Receipt)
+		x.outcome.verdict = x.s.judge(x.ctx, x.hearing(x.call))
+		x.call.Forget()
+	}
+	if v := x.outcome.verdict; v != nil && v.ok() {
+		return nil
+	}
+	class := classMissing
+	if v := x.outcome.verdict; v != nil {
+		class = v.class
+	}
+	return &api.Error{Code: api.ReceiptInvalid, Message: "the answer's receipt is not good (" + class + ") and this gateway requires one; see the page at /stats"}
+}
+
+// settleLater waits for the receipt off the answer's path.
+func (x *exchange) settleLater(call *upstream.Call) {
+	h := x.hearing(call)
+	if x.outcome.verdict != nil {
+		x.s.tally(h, x.outcome.verdict)
+		return
+	}
+	x.s.running.Go(func() {
+		defer call.Forget()
+		wait := time.NewTimer(x.s.cfg.Receipt)
+		defer wait.Stop()
+		select {
+		case <-call.Settled():
+		case <-wait.C:
+		}
+		if call.Version() < upstream.ExtensionVersion {
+			x.s.tally(h, nil)
+			return
+		}
+		x.s.tally(h, x.s.judge(x.s.stopping, h))
+	})
+}
+
+// judge checks a receipt and keeps it.
+func (s *Server) judge(ctx context.Context, h hearing) *verdict {
+	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
+	defer cancel()
+	paper, transcript, _ := h.call.Paper()
+	v := &verdict{class: classMissing}
+	if paper == nil {
+		return v
+	}
+	v.class = "unchecked"
+	if s.cfg.Checker != nil {
+		var err error
+		v.receipt, err = s.cfg.Checker.Check(ctx, h.call.Link, receipts.Claim{
+			Receipt: paper, Request: h.sent, Response: transcript, SPKI: h.call.Offer.Peer.SPKI,
+			ClientSC: h.call.Offer.ClientSC, ProxySC: h.call.Offer.ProxySC,
+		})
+		v.class = receipts.ClassOK
+		if err != nil {
+			v.class, v.why = string(receipt.ClassOf(err)), err.Error()
+			s.cfg.Log.Warn("Receipt is not good", slog.String("req", h.id), slog.String("peer", h.call.Link.Address()), slog.String("class", v.class))
+		}
+		if v.ok() && v.receipt.ID != h.id {
+			v.class, v.why = string(receipt.Malformed), "the receipt is for another request"
+		}
+	}
+	s.keep(h, v, paper)
+	return v
+}
+
+// keep puts a receipt into the store.
+func (s *Server) keep(h hearing, v *verdict, paper []byte) {
+	if s.cfg.Store == nil {
+		return
+	}
+	const longest = 500
+	r := receipts.Record{
+		Time: s.cfg.Now().UTC().Truncate(time.Millisecond), ID: h.id, Model: h.model, Key: h.key, Proxy: h.call.Link.Address(),
+		Class: v.class, Why: v.why[:min(len(v.why), longest)],
+	}
+	if len(paper) <= receipt.MaxDocument && json.Valid(paper) && !bytes.ContainsAny(paper, "\r\n") {
+		r.Receipt = paper
+	}
+	if v.receipt != nil {
+		u := v.receipt.Usage
+		r.ChatID, r.Status = v.receipt.ChatID, string(v.receipt.Outcome.Status)
+		r.Tokens, r.Cost = u.Tokens.Prompt+u.Tokens.Completion, u.Cost
+	}
+	if err := s.cfg.Store.Append(r); err != nil {
+		s.cfg.Log.Error("Receipt cannot be kept", slog.String("req", h.id), slog.Any("err", err))
+	}
+}
+
+// tally counts what a request used, once it is known: by its receipt, or by the proxy's word alone.
+func (s *Server) tally(h hearing, v *verdict) {
+	use := usage{verdict: v}
+	if v != nil && v.receipt != nil {
+		u := v.receipt.Usage
+		use.prompt, use.cached = u.Tokens.Prompt, u.Tokens.Cached
+		use.completion, use.reasoning, use.cost = u.Tokens.Completion, u.Tokens.Reasoning, u.Cost
+	} else if _, _, final := h.call.Paper(); final != nil {
+		use.prompt, use.cached = final.Prompt, final.Cached
+		use.completion, use.reasoning = final.Completion, final.Reasoning
+	}
+	now := s.cfg.Now()
+	s.cfg.Keys.Spend(h.key, now, use.prompt+use.completion, use.cost)
+	s.record.used(now, h.id, use)
+}

@@ -1,0 +1,191 @@
+package gateway
+
+import (
+	"net/http"
+	"runtime"
+	"strconv"
+
+	"cocoon/contracts/api/stats"
+	"cocoon/host/gateway/upstream"
+)
+
+// healthz says that the process is alive.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	answer(w, struct {
+		Status string `json:"status"`
+	}{"ok"})
+}
+
+// reason is why the gateway cannot serve, or serves less than it should.
+type reason struct {
+	Code  string `json:"code"`
+	Proxy string `json:"proxy,omitempty"`
+	Text  string `json:"text"`
+}
+
+// ready says whether a request would be handed on now, and what is wrong.
+func (s *Server) ready() (bool, []reason) {
+	ready, reasons := false, []reason{}
+	for _, p := range s.cfg.Pool.Status() {
+		switch p.State {
+		case upstream.Ready:
+			ready = true
+			if p.Unverified {
+				reasons = append(reasons, reason{"proxy_unverified", p.Address, "its attestation was not accepted; it is used because the test flag says so"})
+			}
+		case upstream.Refused:
+			reasons = append(reasons, reason{"proxy_refused", p.Address, p.Reason})
+		case upstream.Connecting:
+			reasons = append(reasons, reason{"proxy_connecting", p.Address, "the connection is being made"})
+		case upstream.Down:
+			reasons = append(reasons, reason{"proxy_down", p.Address, p.Reason})
+		}
+	}
+	if !ready {
+		reasons = append([]reason{{Code: "no_proxy_ready", Text: "no proxy takes requests"}}, reasons...)
+	} else if len(s.merged()) == 0 {
+		reasons = append(reasons, reason{Code: "no_models", Text: "the proxies that are connected offer no model"})
+	}
+	return ready, reasons
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	ready, reasons := s.ready()
+	if !ready {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	answer(w, struct {
+		Ready   bool     `json:"ready"`
+		Reasons []reason `json:"reasons"`
+	}{ready, reasons})
+}
+
+// metrics writes the text for Prometheus. No label comes from a request.
+func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+	now, r := s.cfg.Now(), s.record
+	var m stats.Metrics
+	total := func(c *stats.Counter) float64 { return c.Read(now)[0] }
+	for _, status := range statuses() {
+		m.Add("gateway_requests_total", stats.KindCounter, "Requests by how they ended.", total(r.byStatus[status]), "status", status)
+	}
+	m.Add("gateway_requests_active", stats.KindGauge, "Requests under way.", float64(r.active.Load()))
+	for _, t := range []struct {
+		class string
+		c     *stats.Counter
+	}{{"prompt", &r.prompt}, {"cached", &r.cached}, {"completion", &r.completion}, {"reasoning", &r.reasoning}} {
+		m.Add("gateway_tokens_total", stats.KindCounter, "Tokens by class; cached is a part of prompt, reasoning of completion.", total(t.c), "class", t.class)
+	}
+	m.Add("gateway_cost_nano_total", stats.KindCounter, "nanoTON that receipts have charged.", total(&r.nano))
+	for _, t := range []struct {
+		verdict string
+		c       *stats.Counter
+	}{{"ok", &r.receiptOK}, {"bad", &r.receiptBad}, {"missing", &r.receiptMissing}} {
+		m.Add("gateway_receipts_total", stats.KindCounter, "Receipts by verdict.", total(t.c), "verdict", t.verdict)
+	}
+	for _, d := range []struct {
+		name, help string
+		d          *stats.Distribution
+	}{
+		{"gateway_first_byte_seconds", "Time to the first byte of an answer; quantiles over about ten minutes.", &r.ttft},
+		{"gateway_request_seconds", "Time of complete requests; quantiles over about ten minutes.", &r.total},
+	} {
+		for _, q := range []float64{0.5, 0.95, 0.99} {
+			if v, ok := d.d.Quantile(now, q); ok {
+				m.Add(d.name, stats.KindSummary, d.help, v.Seconds(), "quantile", strconv.FormatFloat(q, 'g', -1, 64))
+			}
+		}
+		n, sum := d.d.Total()
+		m.Add(d.name+"_sum", stats.KindSummary, d.help, sum.Seconds())
+		m.Add(d.name+"_count", stats.KindSummary, d.help, float64(n))
+	}
+	ready := 0
+	for _, p := range s.cfg.Pool.Status() {
+		if p.State == upstream.Ready {
+			ready++
+		}
+	}
+	m.Add("gateway_proxies", stats.KindGauge, "Proxies that the configuration names.", float64(len(s.cfg.Pool.Links())))
+	m.Add("gateway_proxies_ready", stats.KindGauge, "Proxies that take requests.", float64(ready))
+	m.Add("process_goroutines", stats.KindGauge, "Goroutines.", float64(runtime.NumGoroutine()))
+	m.Add("process_uptime_seconds", stats.KindGauge, "Time since the start.", now.Sub(s.started).Seconds())
+	w.Header().Set("Content-Type", stats.ContentType)
+	_, _ = w.Write(m.Bytes()) // the caller is gone when this does not succeed
+}
+
+// jsonCounters are the reference implementation's counters.
+type jsonCounters struct {
+	Queries       stats.Reading `json:"queries"`
+	Success       stats.Reading `json:"success"`
+	Failed        stats.Reading `json:"failed"`
+	BytesReceived stats.Reading `json:"bytes_received"`
+	BytesSent     stats.Reading `json:"bytes_sent"`
+	Time          stats.Reading `json:"time"`
+}
+
+type jsonConnection struct {
+	Address string `json:"address"`
+	Ready   bool   `json:"is_ready"`
+	ProxySC string `json:"proxy_sc_address"`
+	State   string `json:"state"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+type jsonProxy struct {
+	ProxySC   string `json:"proxy_sc_address"`
+	Key       string `json:"proxy_public_key"`
+	ClientSC  string `json:"sc_address"`
+	State     string `json:"state"`
+	ToDB      int64  `json:"tokens_used_proxy_committed_to_db"`
+	Max       int64  `json:"tokens_used_proxy_max"`
+	ImageHash string `json:"image_hash,omitempty"`
+}
+
+// jsonStats has the keys of protocol.md section 8.2 for a client. What the chain would say is absent while nothing here
+// reads the chain.
+type jsonStats struct {
+	Status struct {
+		Enabled       bool   `json:"enabled"`
+		GitCommit     string `json:"git_commit"`
+		GitCommitData string `json:"git_commit_data"`
+		Ready         bool   `json:"ready"`
+	} `json:"status"`
+	Stats     jsonCounters `json:"stats"`
+	LocalConf struct {
+		RootAddress    string `json:"root_address"`
+		OwnerAddress   string `json:"owner_address"`
+		CheckProxyHash bool   `json:"check_proxy_hash"`
+	} `json:"localconf"`
+	Connections []jsonConnection `json:"proxy_connections"`
+	Proxies     []jsonProxy      `json:"proxies"`
+	Receipts    struct {
+		OK      stats.Reading `json:"ok"`
+		Bad     stats.Reading `json:"bad"`
+		Missing stats.Reading `json:"missing"`
+	} `json:"receipts"`
+}
+
+func (s *Server) jsonstats(w http.ResponseWriter, _ *http.Request) {
+	now, r := s.cfg.Now(), s.record
+	var out jsonStats
+	out.Status.Enabled = true
+	out.Status.Ready, _ = s.ready()
+	out.Status.GitCommit, out.Status.GitCommitData = s.cfg.Build.Commit, s.cfg.Build.CommitTime
+	out.Stats = jsonCounters{
+		Queries: r.queries.Read(now), Success: r.success.Read(now), Failed: r.failed.Read(now),
+		BytesReceived: r.bytesIn.Read(now), BytesSent: r.bytesOut.Read(now), Time: r.seconds.Read(now),
+	}
+	out.LocalConf.RootAddress, out.LocalConf.OwnerAddress, out.LocalConf.CheckProxyHash = s.cfg.Root, s.cfg.Owner, true
+	out.Connections, out.Proxies = []jsonConnection{}, []jsonProxy{}
+	for _, p := range s.cfg.Pool.Status() {
+		out.LocalConf.CheckProxyHash = out.LocalConf.CheckProxyHash && !p.Unverified
+		out.Connections = append(out.Connections, jsonConnection{p.Address, p.State == upstream.Ready, p.Offer.ProxySC, string(p.State), p.Reason})
+		if p.Offer.ProxySC != "" {
+			out.Proxies = append(out.Proxies, jsonProxy{
+				p.Offer.ProxySC, hexKey(p.Offer.ProxyKey), p.Offer.ClientSC, string(p.State), p.DBTokens, p.MaxTokens, p.Offer.Peer.Image,
+			})
+		}
+	}
+	out.Receipts.OK, out.Receipts.Bad, out.Receipts.Missing = r.receiptOK.Read(now), r.receiptBad.Read(now), r.receiptMissing.Read(now)
+	answer(w, out)
+}

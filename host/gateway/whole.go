@@ -1,0 +1,128 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/api/sse"
+	"cocoon/contracts/wire/tl"
+	"cocoon/host/gateway/upstream"
+)
+
+// whole answers with one body, or with a stream made from it.
+func (x *exchange) whole() error { return x.collect(upstream.Piece{}) }
+
+// collect reads the answer to its end and passes it on.
+func (x *exchange) collect(piece upstream.Piece) error {
+	head, body := piece.Head, piece.Data
+	for !piece.End {
+		var err error
+		piece, err = x.call.Recv(x.ctx, x.s.cfg.Ping)
+		if errors.Is(err, upstream.ErrIdle) {
+			if err := x.keepAlive(); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if head == nil && piece.Head != nil {
+			head, x.first = piece.Head, x.s.cfg.Now().Sub(x.began)
+		}
+		if body = append(body, piece.Data...); len(body) > upstream.MaxAnswer {
+			return upstream.ErrTooLarge
+		}
+	}
+	if head == nil {
+		return upstream.ErrOrder
+	}
+	media, err := x.upstreamHead(head)
+	if err != nil {
+		return err
+	}
+	if x.emulate && head.StatusCode == http.StatusOK {
+		return x.imitate(body)
+	}
+	return x.deliver(head, media, body)
+}
+
+// keepAlive pings the app of an emulated stream: behind a reference proxy nobody else does.
+func (x *exchange) keepAlive() error {
+	if !x.emulate {
+		return nil
+	}
+	if !x.committed {
+		x.streaming = true
+		x.head(http.StatusOK, eventStream)
+	}
+	return x.write([]byte(sse.Ping))
+}
+
+// deliver sends a whole answer, with its length and what it cost.
+func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) error {
+	if x.committed { // pings have begun, and the answer is an error
+		return x.inBand(head, body)
+	}
+	if media == eventStream {
+		return &api.Error{Code: api.WorkerProtocol, Message: "a stream came that was not asked for; try again"}
+	}
+	if x.s.cfg.Receipts == Require {
+		if err := x.required(); err != nil {
+			return err
+		}
+	} else {
+		x.settle(x.call)
+	}
+	h := x.w.Header()
+	if v := x.outcome.verdict; v != nil && v.receipt != nil {
+		h.Set("X-Cocoon-Cost-Nano", strconv.FormatUint(v.receipt.Usage.Cost, 10))
+		h.Set("X-Aci-Keyset-Digest", v.receipt.KeysetDigest)
+	}
+	if _, _, used := x.call.Paper(); used != nil {
+		for name, at := range map[string]float64{
+			"X-Cocoon-Proxy-Start": used.ProxyStart, "X-Cocoon-Proxy-End": used.ProxyEnd,
+			"X-Cocoon-Worker-Start": used.WorkerStart, "X-Cocoon-Worker-End": used.WorkerEnd,
+		} {
+			if at > 0 {
+				h.Set(name, strconv.FormatFloat(at, 'f', 6, 64))
+			}
+		}
+	}
+	h.Set("X-Cocoon-Client-End", unix(x.s.cfg.Now()))
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.outcome.status = statusComplete
+	if head.StatusCode >= http.StatusBadRequest {
+		x.outcome.status, x.outcome.code = statusFailed, api.EngineError
+	}
+	x.head(int(head.StatusCode), media)
+	return x.write(body)
+}
+
+// inBand turns an answer with an error status into an event.
+func (x *exchange) inBand(head *tl.HTTPResponse, _ []byte) error {
+	code := api.EngineError
+	if head.StatusCode < http.StatusInternalServerError {
+		code = api.InvalidValue
+	}
+	return &api.Error{Code: code, Message: "the worker answered with status " + strconv.Itoa(int(head.StatusCode)) + " after the stream had begun"}
+}
+
+// imitate sends a whole answer as a stream.
+func (x *exchange) imitate(body []byte) error {
+	events, err := imitation(x.req.Endpoint, body, x.req.IncludeUsage)
+	if err != nil {
+		return err
+	}
+	if !x.committed {
+		x.head(http.StatusOK, eventStream)
+	}
+	x.streaming = true
+	if err := x.write(events); err != nil {
+		return err
+	}
+	x.outcome.status = statusComplete
+	return nil
+}
