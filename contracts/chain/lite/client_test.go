@@ -556,3 +556,53 @@ func TestSenderFinishesAfterARestart(t *testing.T) {
 		t.Errorf("recovered %d, left %v, %v", found, left, err)
 	}
 }
+
+// The same life at every global version that the contracts run on.
+func TestWalletLivesAtEveryGlobalVersion(t *testing.T) {
+	for _, version := range []uint32{12, 14, 15} {
+		n := newNetwork(t, func(o *local.Options) { o.GlobalVersion = version })
+		key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, 32))
+		addr, _ := walletMessage(t, key, 0, n.clock())
+		n.fund(t, addr, 10e9)
+		n.steps(t, 2)
+		client := n.client(t)
+		for seqno := range uint32(3) {
+			_, msg := walletMessage(t, key, seqno, n.clock().Add(time.Hour))
+			if err := client.Send(t.Context(), msg); err != nil {
+				t.Fatalf("version %d, message %d: %v", version, seqno, err)
+			}
+			n.steps(t, 2)
+		}
+		at := head(t, client)
+		a, err := client.Account(t.Context(), at, someone(0, 50))
+		if err != nil || a.Balance.Int64() != 3e7-2 { // two nanoTON of rent between the three payments
+			t.Errorf("version %d: %+v, %v", version, a, err)
+		}
+		got, err := client.RunGet(t.Context(), at, addr, "seqno")
+		if d := cmp.Diff([]any{big.NewInt(3)}, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); err != nil || d != "" {
+			t.Errorf("version %d: %v %s", version, err, d)
+		}
+	}
+}
+
+func BenchmarkHead(b *testing.B) {
+	n := newNetwork(b)
+	client := n.client(b)
+	for b.Loop() {
+		b.StopTimer()
+		n.steps(b, 1)
+		b.StartTimer()
+		head(b, client)
+	}
+}
+
+func BenchmarkAccount(b *testing.B) {
+	n := newNetwork(b)
+	client := n.client(b)
+	at := head(b, client)
+	for b.Loop() {
+		if _, err := client.Account(b.Context(), at, n.Faucet()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

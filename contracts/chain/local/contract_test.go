@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/xssnick/tonutils-go/address"
 	"github.com/xssnick/tonutils-go/tlb"
 	"github.com/xssnick/tonutils-go/tvm/cell"
@@ -373,5 +374,56 @@ func TestAccountIsDeletedAndMadeAgain(t *testing.T) {
 	step(t, c, 1)
 	if _, err := read(t, c, to, first, 1); !errors.Is(err, chain.ErrDeleted) {
 		t.Errorf("following an account made again: %v", err)
+	}
+}
+
+// refCounter is the counter for data with references, which it keeps:
+//
+//	PUSHCTR c4; CTOS; 64 LDU; SWAP; INC; NEWC; 64 STU; STSLICE; ENDC; POPCTR c4
+const refCounter = "F800ED44D0D33F01A4C8CB3FCEC9ED54"
+
+// TestStorageStatisticsSurviveARestart: an account of many cells carries a dictionary of them from transaction to
+// transaction, and its hash in the state. Without the process that carried it, it is counted again, to the same result.
+func TestStorageStatisticsSurviveARestart(t *testing.T) {
+	tree := cell.BeginCell().EndCell()
+	for i := range uint64(40) {
+		tree = cell.BeginCell().MustStoreUInt(i, 32).MustStoreRef(tree).EndCell()
+	}
+	init := &tlb.StateInit{Code: code(t, refCounter), Data: cell.BeginCell().MustStoreUInt(0, 64).MustStoreRef(tree).EndCell()}
+	dir := t.TempDir()
+	var runs [2]goldenHashes
+	for i := range runs {
+		o := func(o *Options) { o.GlobalVersion, o.Volatile = 14, true }
+		if i == 1 {
+			o = func(o *Options) { o.GlobalVersion, o.Volatile, o.Dir = 14, true, dir }
+		}
+		c := newTest(t, o)
+		addr := deploy(t, c, 0, init, tons(5))
+		for n := range uint64(6) {
+			if n == 3 && i == 1 {
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				c = newTest(t, o)
+			}
+			if err := c.Send(t.Context(), anExternal(t, addr, n)); err != nil {
+				t.Fatal(err)
+			}
+			step(t, c, 1)
+		}
+		if got := counted(t, c, addr); got != 7 {
+			t.Fatalf("%d runs", got)
+		}
+		var st tlb.AccountState
+		if err := tlb.Parse(&st, stateOf(t, c, addr).State); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := st.StorageInfo.StorageExtra.(tlb.StorageExtraInfo); !ok {
+			t.Errorf("the state has no hash of its cells: %+v", st.StorageInfo)
+		}
+		runs[i] = goldenOf(t, c)
+	}
+	if d := cmp.Diff(runs[0], runs[1]); d != "" {
+		t.Errorf("(-uninterrupted +restarted):\n%s", d)
 	}
 }

@@ -445,3 +445,33 @@ func TestTongoReadsTheChain(t *testing.T) {
 		t.Errorf("key block: %v", err)
 	}
 }
+
+// A shard block is proven from the masterchain block that registered it, for clients that begin at a shard block.
+func TestShardBlockIsProvenFromTheMasterchain(t *testing.T) {
+	n := newNetwork(t, func(o *local.Options) { o.Deterministic = true })
+	n.steps(t, 2)
+	n.DelayShard(2)
+	n.steps(t, 4)
+	for seqno := uint32(1); seqno <= 4; seqno++ {
+		p, err := n.BlockAt(0, seqno, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, ok := n.server.answer(ton.GetShardBlockProof{ID: p.ID()}).(ton.ShardBlockProof)
+		if !ok || len(resp.Links) != 1 {
+			t.Fatalf("block %d: %+v", seqno, resp)
+		}
+		proof, err := cell.FromBOC(resp.Links[0].Proof)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, err := ton.CheckBlockProof(proof, resp.MasterchainID.RootHash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shards, err := ton.LoadShardsFromHashes(block.Extra.Custom.ShardHashes, true)
+		if err != nil || len(shards) != 1 || !shards[0].Equals(p.ID()) {
+			t.Errorf("block %d: the masterchain block knows %+v, %v", seqno, shards, err)
+		}
+	}
+}
