@@ -410,3 +410,66 @@ func TestGovernedNames(t *testing.T) {
 		}
 	}
 }
+
+// TestAudit: events replay to the storage and the root; the first that does not fit is named.
+func TestAudit(t *testing.T) {
+	entry := func(state EntryState) *Entry { return &Entry{Hash: Hash{1}, State: state, ManifestHash: Hash{2}} }
+	event := func(n uint64, kind EventKind, old, next EntryState) GovernorEvent {
+		e := GovernorEvent{Seqno: n, Kind: kind, Actor: anyAddr(1), List: ListWorkers, Hash: Hash{1}, Old: old, New: next, At: uint32(n)}
+		if next != EntryAbsent {
+			e.Entry = entry(next)
+		}
+		return e
+	}
+	good := []GovernorEvent{
+		event(1, EventProposed, EntryAbsent, EntryAnnounced), event(2, EventAttested, EntryAnnounced, EntryAnnounced),
+		event(3, EventExecuted, EntryAnnounced, EntryActive), event(4, EventDeprecated, EntryActive, EntryDeprecated),
+	}
+	storage := GovernorStorage{LastEvent: 4, Lists: GovernorLists{Workers: []Entry{*entry(EntryDeprecated)}}}
+	root := RootStorage{WorkerHashes: []Hash{{1}, {9}}}
+	older, err := storage.Audit(good, root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(GovernorHashes{ListWorkers: {{9}}}, older); diff != "" {
+		t.Errorf("hashes older than the governor (-want +got):\n%s", diff)
+	}
+	for name, c := range map[string]struct {
+		change func(events []GovernorEvent, s *GovernorStorage, r *RootStorage) []GovernorEvent
+		seqno  uint64
+		why    string
+	}{
+		"an event is missing": {func(e []GovernorEvent, _ *GovernorStorage, _ *RootStorage) []GovernorEvent {
+			return slices.Delete(e, 1, 2)
+		}, 3, "number 2"},
+		"the last is missing": {func(e []GovernorEvent, _ *GovernorStorage, _ *RootStorage) []GovernorEvent { return e[:3] }, 0, "3 events"},
+		"time goes back":      {func(e []GovernorEvent, _ *GovernorStorage, _ *RootStorage) []GovernorEvent { e[2].At = 1; return e }, 3, "after one at 2"},
+		"another old state": {func(e []GovernorEvent, _ *GovernorStorage, _ *RootStorage) []GovernorEvent {
+			e[2].Old = EntryActive
+			return e
+		}, 3, "was announced"},
+		"a leap": {func(e []GovernorEvent, _ *GovernorStorage, _ *RootStorage) []GovernorEvent {
+			e[2] = event(3, EventExecuted, EntryAnnounced, EntryDeprecated)
+			return e
+		}, 3, "from announced to deprecated"},
+		"another manifest": {func(e []GovernorEvent, s *GovernorStorage, _ *RootStorage) []GovernorEvent {
+			s.Lists.Workers[0].ManifestHash[0]++
+			return e
+		}, 0, "not what the events give"},
+		"the root lacks it": {func(e []GovernorEvent, _ *GovernorStorage, r *RootStorage) []GovernorEvent {
+			r.WorkerHashes = nil
+			return e
+		}, 0, "in the root: false"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, r := storage, root
+			s.Lists.Workers = slices.Clone(storage.Lists.Workers)
+			events := c.change(slices.Clone(good), &s, &r)
+			_, err := s.Audit(events, r)
+			var misfit *Misfit
+			if !errors.As(err, &misfit) || misfit.Seqno != c.seqno || !strings.Contains(err.Error(), c.why) {
+				t.Errorf("got %v, want event %d and %q", err, c.seqno, c.why)
+			}
+		})
+	}
+}
