@@ -64,7 +64,7 @@ func (in *orderInput) within(f *pflag.FlagSet, name string, value time.Duration,
 
 // orderCase is one run of a verb, with what was read for it.
 type orderCase struct {
-	ctx    context.Context //nolint:containedctx // lives as long as one command
+	ctx    context.Context // lives as long as one command
 	in     *orderInput
 	site   *publish.Site
 	root   *registry.Snapshot // nil unless the verb reads it
@@ -88,7 +88,8 @@ type ordersResult struct {
 
 // Text implements cli.Document.
 func (r ordersResult) Text(w io.Writer) error {
-	rows := [][]string{{"network", fmt.Sprintf("%s, block %d of %s", r.Network, r.Block.Seqno, r.Block.Time)}, {"sender", r.Sender.Address}}
+	rows := make([][]string, 0, 2+len(r.Messages))
+	rows = append(rows, []string{"network", fmt.Sprintf("%s, block %d of %s", r.Network, r.Block.Seqno, r.Block.Time)}, []string{"sender", r.Sender.Address})
 	for _, m := range r.Messages {
 		rows = append(rows, []string{"message", m.What + " at " + m.To.Address})
 	}
@@ -159,7 +160,7 @@ func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error
 		return err
 	}
 	defer net.Close()
-	c := &orderCase{ctx: ctx, in: r.in, signer: signer, app: a, now: a.now(), query: uint64(a.now().UnixNano())} //nolint:gosec // tells messages apart
+	c := &orderCase{ctx: ctx, in: r.in, signer: signer, app: a, now: a.now(), query: uint64(a.now().UnixNano())}
 	if err := c.read(net, target, a.now); err != nil {
 		return explained(err)
 	}

@@ -93,7 +93,8 @@ type rootDiffResult struct {
 
 // Text implements cli.Document.
 func (r rootDiffResult) Text(w io.Writer) error {
-	rows := [][]string{{"root", r.Contract.Address}, {"block", fmt.Sprintf("%d of %s", r.Block.Seqno, r.Block.Time)}}
+	rows := make([][]string, 0, 2+len(r.Entries))
+	rows = append(rows, []string{"root", r.Contract.Address}, []string{"block", fmt.Sprintf("%d of %s", r.Block.Seqno, r.Block.Time)})
 	for _, e := range r.Entries {
 		state := "missing"
 		if e.Present {
@@ -225,8 +226,7 @@ func (a *app) publishRoot(ctx context.Context, n *networkFlags, s *signFlags, jo
 
 // asShown marks an error whose result is on stdout already.
 func asShown(err error) error {
-	var tagged *cli.Error
-	if errors.As(err, &tagged) {
+	if tagged, ok := errors.AsType[*cli.Error](err); ok {
 		return cli.Shown(tagged.Kind, tagged.Err, tagged.Hints...)
 	}
 	return cli.Shown(cli.KindError, err)

@@ -88,7 +88,7 @@ func (c *orderCase) rootParams() (bind.Params, error) {
 		if d < 0 || d > maxSpan {
 			return p, cli.Usagef("--%s: %s is not between 0 and %s", flag, d, maxSpan)
 		}
-		*to = uint32(d / time.Second) //nolint:gosec // bounded above
+		*to = uint32(d / time.Second)
 	}
 	p.MinProxyStake, p.MinClientStake = 15e9, 15e9
 	for flag, to := range map[string]*bind.Nano{"min-proxy-stake": &p.MinProxyStake, "min-client-stake": &p.MinClientStake} {

@@ -53,7 +53,8 @@ type walletNewResult struct {
 
 // Text implements cli.Document.
 func (r walletNewResult) Text(w io.Writer) error {
-	rows := [][]string{{"key", r.File + ": 24 words; whoever reads them has the coins"}, {"public key", r.PublicKey}}
+	rows := make([][]string, 0, 2+len(r.Wallets))
+	rows = append(rows, []string{"key", r.File + ": 24 words; whoever reads them has the coins"}, []string{"public key", r.PublicKey})
 	for _, x := range r.Wallets {
 		rows = append(rows, []string{string(x.Kind) + " on " + r.Network, x.Address})
 	}

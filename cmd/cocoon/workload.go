@@ -150,14 +150,11 @@ func (c *orderCase) createTerms(user *address.Address) (bind.AgreementTerms, err
 	t.WorkloadHash, errs[1] = hashOf("--workload", *c.in.text["workload"])
 	t.AcceptBy, errs[2] = c.after("accept-within")
 	t.DeployBy, errs[3] = c.after("deploy-within")
-	numbers := [3]uint64{}
-	for i, row := range []struct {
-		flag string
-		most uint64
-	}{{"size-gib", math.MaxUint32}, {"kind", math.MaxUint8}, {"min-hours", math.MaxUint16}} {
-		numbers[i], errs[4+i] = c.bounded(row.flag, row.most)
-	}
-	t.SizeGiB, t.WorkloadKind, t.MinHours = uint32(numbers[0]), uint8(numbers[1]), uint16(numbers[2]) //nolint:gosec // bounded above
+	var size, kind, hours uint64
+	size, errs[4] = c.bounded("size-gib", math.MaxUint32)
+	kind, errs[5] = c.bounded("kind", math.MaxUint8)
+	hours, errs[6] = c.bounded("min-hours", math.MaxUint16)
+	t.SizeGiB, t.WorkloadKind, t.MinHours = uint32(size), uint8(kind), uint16(hours) //nolint:gosec // bounded above
 	t.Farm = *c.in.number["farm"]
 	if text := *c.in.text["max-hourly"]; text != "" {
 		t.MaxHourly, errs[7] = publish.ParseTON(text)
@@ -171,7 +168,7 @@ func (c *orderCase) createTerms(user *address.Address) (bind.AgreementTerms, err
 	if grace < 0 || grace > maxSpan || t.SizeGiB == 0 || t.AcceptBy > t.DeployBy {
 		return t, cli.Usagef("--grace must not be negative, --size-gib must not be zero, --accept-within must not exceed --deploy-within")
 	}
-	t.Grace = uint32(grace / time.Second) //nolint:gosec // bounded above
+	t.Grace = uint32(grace / time.Second)
 	return t, c.priceSource(&t)
 }
 

@@ -171,10 +171,12 @@ func (d *auditDoc) difference() error {
 
 // Text implements cli.Document.
 func (d *auditDoc) Text(w io.Writer) error {
-	rows := [][]string{
-		{"root", d.Contract.Address}, {"network", fmt.Sprintf("%s, block %d of %s", d.Network, d.Block.Seqno, d.Block.Time)},
-		{"history", fmt.Sprintf("%d operations, complete: %t", len(d.Events), d.Complete)},
-	}
+	rows := make([][]string, 0, 3+len(d.Events)+len(d.Hashes))
+	rows = append(rows,
+		[]string{"root", d.Contract.Address},
+		[]string{"network", fmt.Sprintf("%s, block %d of %s", d.Network, d.Block.Seqno, d.Block.Time)},
+		[]string{"history", fmt.Sprintf("%d operations, complete: %t", len(d.Events), d.Complete)},
+	)
 	for _, e := range d.Events {
 		outcome := fmt.Sprintf("refused, exit %d", e.ExitCode)
 		if e.Applied {

@@ -248,7 +248,7 @@ func (f *chainFlags) entries(ctx context.Context, e *env, p *predictFlags, opera
 }
 
 func operand(ctx context.Context, e *env, p *predictFlags, name string) ([]publish.Entry, error) {
-	if st, err := os.Stat(name); err == nil && !st.IsDir() {
+	if st, err := os.Stat(name); err == nil && !st.IsDir() { //nolint:gosec // the operator names the file
 		data, err := readFile(name, maxEntries)
 		if err != nil {
 			return nil, err
@@ -307,7 +307,7 @@ func predicted(ctx context.Context, e *env, p *predictFlags, name string) ([]pub
 		return nil, err
 	}
 	path := name
-	if st, err := os.Stat(name); err == nil && st.IsDir() {
+	if st, err := os.Stat(name); err == nil && st.IsDir() { //nolint:gosec // the operator names the file
 		path = filepath.Join(name, manifest.FileName)
 	}
 	sum, _, err := manifest.HashFile(path)

@@ -17,7 +17,7 @@ import (
 // governorValue goes along with an operation on a governor, which passes a part on to the root; the rest comes back.
 const governorValue bind.Nano = 5e8
 
-// ErrNoManifest: a governor keeps the manifest of every hash, so a hash without one cannot be proposed.
+// ErrNoManifest is for a hash without a manifest: a governor keeps the manifest of every hash.
 var ErrNoManifest = errors.New("the governor wants the manifest's hash")
 
 // governorOf reads the governor that owns a root; nil when its owner is none.
@@ -75,9 +75,9 @@ func (j *Job) govern(ctx context.Context, o *Outcome) error {
 	if o.Principal, err = o.Site.Member(ctx, members, j.Signer, role); err != nil {
 		return err
 	}
-	query := uint64(j.Now().UnixNano()) //nolint:gosec // a number to tell messages apart
+	query := uint64(j.Now().UnixNano())
 	for i, c := range o.Changes {
-		body, what, err := c.governed(query + uint64(i)) //nolint:gosec // a small index
+		body, what, err := c.governed(query + uint64(i))
 		if err != nil {
 			return err
 		}

@@ -110,10 +110,10 @@ func (o *Outcome) proposes() bool { return o.Governor != nil && len(o.Changes) >
 
 // orders are one message per change.
 func (j *Job) orders(changes []Change) ([]Order, error) {
-	query := uint64(j.Now().UnixNano()) //nolint:gosec // a number to tell messages apart
+	query := uint64(j.Now().UnixNano())
 	out := make([]Order, len(changes))
 	for i, c := range changes {
-		body, err := bind.Encode(c.Message(query + uint64(i))) //nolint:gosec // a small index
+		body, err := bind.Encode(c.Message(query + uint64(i)))
 		if err != nil {
 			return nil, err
 		}

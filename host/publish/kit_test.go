@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"errors"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +58,7 @@ func signerOf(t *testing.T, name string) *Signer {
 }
 
 func must[T any](t *testing.T) func(T, error) T {
+	t.Helper()
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -132,12 +132,6 @@ func (p *paced) machine(t *testing.T, s *Signer, owner *address.Address) *Wallet
 
 func (p *paced) job(root *address.Address, s *Signer, entries ...Entry) *Job {
 	return &Job{Root: root, Entries: entries, Signer: s, Outbox: &chain.MemoryOutbox{}, Now: p.now}
-}
-
-func (p *paced) balance(t *testing.T, a *address.Address) *big.Int {
-	t.Helper()
-	head := must[chain.Block](t)(p.Head(t.Context()))
-	return must[*chain.Account](t)(p.Account(t.Context(), head, a)).Balance
 }
 
 func must0(t *testing.T, err error) {

@@ -91,7 +91,7 @@ func (s *Site) Rehearse(ctx context.Context, p *Principal, orders []Order) (*Reh
 func (r *Rehearsal) enqueue(orders []Order, from *address.Address, now uint32) error {
 	for i, o := range orders {
 		m := o.message(from)
-		m.CreatedLT, m.CreatedAt = r.site.Head.EndLT+uint64(i)+1, now //nolint:gosec // a small index
+		m.CreatedLT, m.CreatedAt = r.site.Head.EndLT+uint64(i)+1, now
 		c, err := tlb.ToCell(m)
 		if err != nil {
 			return fmt.Errorf("writing message to %s: %w", o.To, err)

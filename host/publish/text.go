@@ -91,8 +91,10 @@ func (d OutcomeDoc) Text(w io.Writer) error {
 	}
 	rows = rows[:0]
 	for _, p := range d.Proposals {
-		rows = append(rows, [2]string{"proposal " + strconv.FormatUint(p.ID, 10),
-			fmt.Sprintf("%d of %d approvals, not before %s, expires %s", p.Approvals, p.Needed, p.NotBefore, p.Expires)})
+		rows = append(rows, [2]string{
+			"proposal " + strconv.FormatUint(p.ID, 10),
+			fmt.Sprintf("%d of %d approvals, not before %s, expires %s", p.Approvals, p.Needed, p.NotBefore, p.Expires),
+		})
 	}
 	if err := table(w, rows); err != nil {
 		return err
