@@ -21,8 +21,9 @@ const (
 )
 
 const (
-	// FarmDeposit and NodeDeposit stay in the registry and pay a row's rent; a node's comes back when it is removed.
+	// FarmDeposit stays in the registry and pays a farm's rent.
 	FarmDeposit Nano = 1e9
+	// NodeDeposit pays a node's rent and comes back when the node is removed.
 	NodeDeposit Nano = 1e8
 	// maxPrices bounds a farm's list.
 	maxPrices = 16

@@ -119,7 +119,7 @@ func farms(rng *rand.Rand) FarmStorage {
 
 // TestGovernedStorageRoundTrip: each storage reads back as it was written, and a bit more or less is refused.
 func TestGovernedStorageRoundTrip(t *testing.T) {
-	rng := rand.New(rand.NewPCG(5, 5)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(5, 5))
 	for range 50 {
 		roundTrip(t, governed(rng), ParseGovernorStorage)
 		roundTrip(t, agreementOf(rng), ParseAgreementStorage)
@@ -133,7 +133,7 @@ func TestGovernedStorageRoundTrip(t *testing.T) {
 
 // FuzzGovernedStorage: no cell crashes a parser, and what one reads is written back to the same cell.
 func FuzzGovernedStorage(f *testing.F) {
-	rng := rand.New(rand.NewPCG(6, 6)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(6, 6))
 	for range 3 {
 		f.Add(seed(f, governed(rng)))
 		f.Add(seed(f, agreementOf(rng)))
@@ -206,7 +206,7 @@ func TestGovernedPayloads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !s.Verify(Hash(key.Public().(ed25519.PublicKey))) {
+		if !s.Verify(Hash(key[ed25519.SeedSize:])) {
 			t.Errorf("%s: the signature does not verify", name)
 		}
 		gotPrice, err1 := ParsePricePayload(s.Payload)
@@ -319,7 +319,7 @@ func TestNotYet(t *testing.T) {
 				c.change(&s.Proposals[0])
 			}
 			_, err := s.Execute(1, c.id, c.now)
-			var notYet *NotYet
+			var notYet *NotYetError
 			if c.exit == 0 {
 				if err != nil {
 					t.Error(err)
@@ -466,7 +466,7 @@ func TestAudit(t *testing.T) {
 			s.Lists.Workers = slices.Clone(storage.Lists.Workers)
 			events := c.change(slices.Clone(good), &s, &r)
 			_, err := s.Audit(events, r)
-			var misfit *Misfit
+			var misfit *MisfitError
 			if !errors.As(err, &misfit) || misfit.Seqno != c.seqno || !strings.Contains(err.Error(), c.why) {
 				t.Errorf("got %v, want event %d and %q", err, c.seqno, c.why)
 			}

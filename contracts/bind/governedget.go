@@ -2,6 +2,9 @@ package bind
 
 import "github.com/xssnick/tonutils-go/address"
 
+// octet is a number of at most eight bits.
+func (s *stack) octet(bits int) uint8 { return uint8(s.number(bits).Uint64()) } //nolint:gosec // number checks the width
+
 // AgreementData is what an agreement's get method get_agreement_data says about now.
 type AgreementData struct {
 	State                 AgreementState // with grace
@@ -17,7 +20,7 @@ type AgreementData struct {
 func ParseAgreementData(values []any) (AgreementData, error) {
 	s := stack{values: values}
 	d := AgreementData{
-		State: AgreementState(s.number(3).Uint64()), User: s.addr(), NodeKey: s.hash(), Hourly: s.amount(), Deposit: s.amount(),
+		State: AgreementState(s.octet(3)), User: s.addr(), NodeKey: s.hash(), Hourly: s.amount(), Deposit: s.amount(),
 		Paid: s.amount(), Earned: s.amount(), StartedAt: s.word(), StoppedAt: s.word(),
 	}
 	if expires := s.number(128); expires.IsUint64() {
@@ -43,7 +46,7 @@ type GovernorData struct {
 func ParseGovernorData(values []any) (GovernorData, error) {
 	s := stack{values: values}
 	d := GovernorData{
-		Root: s.addr(), Owner: s.addr(), Threshold: uint8(s.number(8).Uint64()), DelayAdd: s.word(), DelayUpgrade: s.word(),
+		Root: s.addr(), Owner: s.addr(), Threshold: s.octet(8), DelayAdd: s.word(), DelayUpgrade: s.word(),
 		LastProposal: s.number(64).Uint64(), LastEvent: s.number(64).Uint64(),
 	}
 	if err := s.end("get_governor_data"); err != nil {
@@ -57,8 +60,8 @@ func ParseGovernorData(values []any) (GovernorData, error) {
 func ParseEntryData(hash Hash, values []any) (e Entry, builders uint16, err error) {
 	s := stack{values: values}
 	e = Entry{
-		Hash: hash, State: EntryState(s.number(3).Uint64()), AddedAt: s.word(), EffectiveFrom: s.word(),
-		DrainAt: s.word(), RevokedAt: s.word(), Reason: uint8(s.number(8).Uint64()),
+		Hash: hash, State: EntryState(s.octet(3)), AddedAt: s.word(), EffectiveFrom: s.word(),
+		DrainAt: s.word(), RevokedAt: s.word(), Reason: s.octet(8),
 	}
 	builders = uint16(s.number(16).Uint64()) //nolint:gosec // number checks the width
 	e.ManifestHash, e.SourceHash = s.hash(), s.hash()

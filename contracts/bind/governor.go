@@ -232,7 +232,7 @@ func (e *entryCell) fields(c *codec) {
 	number64(c, "drain_at", 32, &e.DrainAt)
 	number64(c, "revoked_at", 32, &e.RevokedAt)
 	number64(c, "reason", 8, &e.Reason)
-	count := uint16(min(len(e.Builders), maxEntries)) //nolint:gosec // bounded on this line
+	count := uint16(min(len(e.Builders), maxEntries))
 	number64(c, "builder_count", 16, &count)
 	c.hash("manifest_hash", &e.ManifestHash)
 	c.hash("source_hash", &e.SourceHash)
@@ -241,15 +241,6 @@ func (e *entryCell) fields(c *codec) {
 	if c.err == nil && int(count) != len(e.Builders) {
 		c.fail("builder_count", fmt.Errorf("%d, but %d keys", count, len(e.Builders)))
 	}
-}
-
-// parseEntry reads an entry's cell.
-func parseEntry(hash Hash, from *cell.Cell) (*Entry, error) {
-	e := &Entry{Hash: hash}
-	if err := decode(from, (*entryCell)(e)); err != nil {
-		return nil, err
-	}
-	return e, nil
 }
 
 func (p *Proposal) key(c *codec)   { number64(c, "id", 64, &p.ID) }

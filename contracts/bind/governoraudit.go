@@ -7,45 +7,37 @@ import (
 	"slices"
 )
 
-// Misfit is the first event that does not fit what came before it, or an entry that no event explains.
-type Misfit struct {
+// MisfitError is the first event that does not fit what came before it, or an entry that no event explains.
+type MisfitError struct {
 	Seqno uint64 // of the event; 0 when all events fit and the storage or the root does not
 	Why   string
 }
 
 // Error names the event and what does not fit.
-func (m *Misfit) Error() string {
+func (m *MisfitError) Error() string {
 	if m.Seqno == 0 {
 		return "auditing governor: " + m.Why
 	}
 	return fmt.Sprintf("auditing governor: event %d: %s", m.Seqno, m.Why)
 }
 
-// follows says which states may come after a state, by a kind of event.
+// follows says whether an event of a kind may take an entry from a state to the next.
 func (k EventKind) follows(old, next EntryState) bool {
-	switch k {
-	case EventProposed:
-		return old == EntryAbsent && next == EntryAnnounced
-	case EventExecuted:
-		return old == EntryAnnounced && next == EntryActive
-	case EventCancelled:
-		return old == next || (old == EntryAnnounced && next == EntryAbsent)
-	case EventRevoked:
-		return old != EntryRevoked && next == EntryRevoked
-	case EventDeprecated:
-		return old == EntryActive && next == EntryDeprecated
-	case EventDrained:
-		return old == EntryDeprecated && next == EntryRevoked
-	case EventAttested:
-		return old == next && old != EntryAbsent && old != EntryRevoked
-	case EventRefused:
-		return true // puts back whatever was there
-	case EventApproved, EventOffered, EventAccepted:
+	type step struct{ old, next EntryState }
+	steps := map[EventKind][]step{
+		EventProposed:   {{EntryAbsent, EntryAnnounced}},
+		EventExecuted:   {{EntryAnnounced, EntryActive}},
+		EventCancelled:  {{EntryAnnounced, EntryAbsent}, {EntryRevoked, EntryRevoked}}, // revoked while it was proposed
+		EventRevoked:    {{EntryAbsent, EntryRevoked}, {EntryAnnounced, EntryRevoked}, {EntryActive, EntryRevoked}, {EntryDeprecated, EntryRevoked}},
+		EventDeprecated: {{EntryActive, EntryDeprecated}},
+		EventDrained:    {{EntryDeprecated, EntryRevoked}},
+		EventAttested:   {{EntryAnnounced, EntryAnnounced}, {EntryActive, EntryActive}, {EntryDeprecated, EntryDeprecated}},
 	}
-	return false // not about a hash
+	// What the root refused puts back whatever was there.
+	return k == EventRefused || slices.Contains(steps[k], step{old, next})
 }
 
-// ReplayEvents makes the entries from all events of a governor since its first, or a *Misfit for the first that does not
+// ReplayEvents makes the entries from all events of a governor since its first, or a *MisfitError for the first that does not
 // fit.
 func ReplayEvents(events []GovernorEvent) (GovernorLists, error) {
 	type key struct {
@@ -58,14 +50,14 @@ func ReplayEvents(events []GovernorEvent) (GovernorLists, error) {
 		was := entries[key{e.List, e.Hash}]
 		switch {
 		case e.Seqno != uint64(i)+1:
-			return GovernorLists{}, &Misfit{e.Seqno, fmt.Sprintf("number %d is missing", i+1)}
+			return GovernorLists{}, &MisfitError{e.Seqno, fmt.Sprintf("number %d is missing", i+1)}
 		case e.At < at:
-			return GovernorLists{}, &Misfit{e.Seqno, fmt.Sprintf("at %d, after one at %d", e.At, at)}
+			return GovernorLists{}, &MisfitError{e.Seqno, fmt.Sprintf("at %d, after one at %d", e.At, at)}
 		case e.List == ListNone:
 		case e.Old != was.State:
-			return GovernorLists{}, &Misfit{e.Seqno, fmt.Sprintf("%s %x was %s, not %s", e.List, e.Hash, was.State, e.Old)}
+			return GovernorLists{}, &MisfitError{e.Seqno, fmt.Sprintf("%s %x was %s, not %s", e.List, e.Hash, was.State, e.Old)}
 		case !e.Kind.follows(e.Old, e.New):
-			return GovernorLists{}, &Misfit{e.Seqno, fmt.Sprintf("%s from %s to %s", e.Kind, e.Old, e.New)}
+			return GovernorLists{}, &MisfitError{e.Seqno, fmt.Sprintf("%s from %s to %s", e.Kind, e.Old, e.New)}
 		case e.Entry == nil:
 			delete(entries, key{e.List, e.Hash})
 		default:
@@ -104,7 +96,7 @@ func (s GovernorStorage) Audit(events []GovernorEvent, root RootStorage) (older 
 		return nil, err
 	}
 	if uint64(len(events)) != s.LastEvent {
-		return nil, &Misfit{0, fmt.Sprintf("%d events, the storage counts %d", len(events), s.LastEvent)}
+		return nil, &MisfitError{0, fmt.Sprintf("%d events, the storage counts %d", len(events), s.LastEvent)}
 	}
 	older = GovernorHashes{}
 	var errs []error
@@ -118,7 +110,7 @@ func (s GovernorStorage) Audit(events []GovernorEvent, root RootStorage) (older 
 			return nil, fmt.Errorf("auditing governor: %w", err)
 		}
 		if want.HashKey() != got.HashKey() {
-			errs = append(errs, &Misfit{0, fmt.Sprintf("the list of %s hashes is not what the events give", l)})
+			errs = append(errs, &MisfitError{0, fmt.Sprintf("the list of %s hashes is not what the events give", l)})
 		}
 		if len(s.Lists.Pending) == 0 {
 			errs = append(errs, s.compareRoot(l, root.hashes(l), older))
@@ -135,7 +127,7 @@ func (s GovernorStorage) compareRoot(l HashList, root []Hash, older GovernorHash
 	for _, e := range s.Lists.List(l) {
 		want := e.State == EntryActive || e.State == EntryDeprecated
 		if got := slices.Contains(root, e.Hash); got != want {
-			errs = append(errs, &Misfit{0, fmt.Sprintf("%s %x is %s, and in the root: %v", l, e.Hash, e.State, got)})
+			errs = append(errs, &MisfitError{0, fmt.Sprintf("%s %x is %s, and in the root: %v", l, e.Hash, e.State, got)})
 		}
 	}
 	for _, h := range root {

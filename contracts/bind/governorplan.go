@@ -45,9 +45,17 @@ type kindRow struct {
 
 func (k ProposalKind) row() (kindRow, bool) {
 	rows := [...]kindRow{
-		{"add", 0}, {"price", OpRootChangePrice}, {"params", OpRootChangeParams}, {"upgrade contracts", OpRootUpgradeContracts},
-		{"upgrade root", OpRootUpgrade}, {"register proxy", OpRootRegisterProxy}, {"update proxy", OpRootUpdateProxy},
-		{"unregister proxy", OpRootUnregisterProxy}, {"rules", 0}, {"key manager", OpRootChangeKeyManager}, {"public key", OpRootAddPublicKey},
+		{"add", 0},
+		{"price", OpRootChangePrice},
+		{"params", OpRootChangeParams},
+		{"upgrade contracts", OpRootUpgradeContracts},
+		{"upgrade root", OpRootUpgrade},
+		{"register proxy", OpRootRegisterProxy},
+		{"update proxy", OpRootUpdateProxy},
+		{"unregister proxy", OpRootUnregisterProxy},
+		{"rules", 0},
+		{"key manager", OpRootChangeKeyManager},
+		{"public key", OpRootAddPublicKey},
 	}
 	if k == 0 || int(k) > len(rows) {
 		return kindRow{}, false
@@ -206,10 +214,10 @@ func (p Proposal) NewRules() (Rules, error) {
 
 // Change is the message that the root gets when a proposal is executed; nil when it gets none.
 func (p Proposal) Change(queryID uint64) (Message, error) {
-	switch p.Kind {
-	case KindRules:
+	if p.Kind == KindRules {
 		return nil, nil //nolint:nilnil // documented: rules are the governor's own
-	case KindAdd:
+	}
+	if p.Kind == KindAdd {
 		a, err := p.Addition()
 		if err != nil {
 			return nil, err
@@ -268,38 +276,40 @@ const (
 	ExitState    = 1054
 )
 
-// NotYet says why a proposal cannot be executed.
-type NotYet struct {
+// NotYetError says why a proposal cannot be executed.
+type NotYetError struct {
 	Proposal uint64
 	Exit     int // of the contract
 	Why      string
 }
 
 // Error names the proposal and what is missing.
-func (e *NotYet) Error() string { return fmt.Sprintf("executing proposal %d: %s", e.Proposal, e.Why) }
+func (e *NotYetError) Error() string {
+	return fmt.Sprintf("executing proposal %d: %s", e.Proposal, e.Why)
+}
 
-// Execute is the message that carries out a proposal at a time, or the *NotYet that the contract would answer.
+// Execute is the message that carries out a proposal at a time, or the *NotYetError that the contract would answer.
 func (s GovernorStorage) Execute(queryID, id uint64, now uint32) (GovernorExecute, error) {
 	p, ok := s.Proposal(id)
 	switch {
 	case !ok:
-		return GovernorExecute{}, &NotYet{id, ExitProposal, "it is unknown"}
+		return GovernorExecute{}, &NotYetError{id, ExitProposal, "it is unknown"}
 	case now > p.Expires:
-		return GovernorExecute{}, &NotYet{id, ExitProposal, fmt.Sprintf("it expired at %d: cancel it and propose again", p.Expires)}
+		return GovernorExecute{}, &NotYetError{id, ExitProposal, fmt.Sprintf("it expired at %d: cancel it and propose again", p.Expires)}
 	}
 	votes, owners := s.Votes(p), p.Kind == KindRules && p.By.Equals(s.Owner)
 	switch {
 	case !owners && votes < int(s.Rules.Threshold):
-		return GovernorExecute{}, &NotYet{id, ExitRole, fmt.Sprintf("%d of %d approvals", votes, s.Rules.Threshold)}
+		return GovernorExecute{}, &NotYetError{id, ExitRole, fmt.Sprintf("%d of %d approvals", votes, s.Rules.Threshold)}
 	case now < p.NotBefore:
-		return GovernorExecute{}, &NotYet{id, ExitTimelock, fmt.Sprintf("it waits until %d", p.NotBefore)}
+		return GovernorExecute{}, &NotYetError{id, ExitTimelock, fmt.Sprintf("it waits until %d", p.NotBefore)}
 	case p.Kind == KindAdd:
 		a, err := p.Addition()
 		if err != nil {
 			return GovernorExecute{}, err
 		}
 		if e, ok := s.Lists.Find(a.List, a.Hash); !ok || e.State != EntryAnnounced || e.Proposal != id {
-			return GovernorExecute{}, &NotYet{id, ExitState, fmt.Sprintf("the hash is %s", e.State)}
+			return GovernorExecute{}, &NotYetError{id, ExitState, fmt.Sprintf("the hash is %s", e.State)}
 		}
 	}
 	return GovernorExecute{QueryID: queryID, Proposal: id}, nil

@@ -98,7 +98,7 @@ type dealRun struct {
 
 func runDeal(template *deal, seed uint64, seen *tally) error {
 	d := template.clone()
-	r := &dealRun{deal: d, seen: seen, rng: rand.New(rand.NewPCG(seed, 13))} //nolint:gosec // a seed, not a secret
+	r := &dealRun{deal: d, seen: seen, rng: rand.New(rand.NewPCG(seed, 13))}
 	err := r.run()
 	if err != nil {
 		return fmt.Errorf("%w\nsteps:\n%s\n%s", err, strings.Join(r.steps, "\n"), d.Tree())
@@ -333,6 +333,7 @@ func (r *dealRun) checkAfter(before, value bind.Nano) error {
 		{"paid is monotone", now.Paid < was.Paid},
 		{"paid is what the farmer got", now.Paid != r.toFarmer},
 		{"paid is earned", now.State == bind.AgreementActive && now.Paid > now.Earned(r.Now)},
+		{"no message earns anything", was.State == bind.AgreementActive && now.State == bind.AgreementActive && now.Earned(r.Now) != was.Earned(r.Now)},
 		{"an open agreement is solvent", now.State != bind.AgreementClosed && balance < liability},
 		{"only the node starts it", now.StartedAt != 0 && !r.reported},
 		{"no pay before it runs", now.StartedAt == 0 && r.toFarmer != 0},

@@ -3,8 +3,7 @@ package contractstest_test
 import (
 	"crypto/ed25519"
 	"fmt"
-	"slices"
-	"strings"
+	"maps"
 	"testing"
 
 	"github.com/xssnick/tonutils-go/address"
@@ -56,7 +55,7 @@ func newDeal(c *contractstest.Chain, change func(*bind.AgreementTerms)) (*deal, 
 
 func (d *deal) clone() *deal {
 	out := *d
-	out.Chain = d.Chain.Clone()
+	out.Chain = d.Clone()
 	return &out
 }
 
@@ -95,7 +94,7 @@ func (d *deal) pricePayload() (bind.PricePayload, error) {
 // message is an operation as the parties send it when all is well.
 func (d *deal) message(op bind.Op) (bind.Message, error) {
 	q := d.query()
-	switch op {
+	switch op { //nolint:exhaustive // the operations of an agreement
 	case bind.OpAgreementPrice:
 		p, err := d.pricePayload()
 		if err != nil {
@@ -162,45 +161,45 @@ func (d *deal) reach(to bind.AgreementState) error {
 			return err
 		}
 	}
-	switch to {
-	case bind.AgreementGrace:
+	if to == bind.AgreementGrace {
 		d.Now += dealHours*3600 + 1
-	case bind.AgreementClosed:
+	}
+	if to == bind.AgreementClosed {
 		d.Now += 1000
 		return d.do(d.user, bind.OpAgreementCancel)
 	}
 	return nil
 }
 
-func reached(t testing.TB, to bind.AgreementState) *deal {
-	t.Helper()
-	d, err := newDeal(newChain(t, 12), nil)
+func reached(tb testing.TB, to bind.AgreementState) *deal {
+	tb.Helper()
+	d, err := newDeal(newChain(tb, 12), nil)
 	if err == nil {
 		err = d.reach(to)
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	d.expect(t, to)
+	d.expect(tb, to)
 	return d
 }
 
-func (d *deal) expect(t testing.TB, want bind.AgreementState) bind.AgreementStorage {
-	t.Helper()
+func (d *deal) expect(tb testing.TB, want bind.AgreementState) bind.AgreementStorage {
+	tb.Helper()
 	s, err := d.state()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if got := s.StateAt(d.Now); got != want {
-		t.Fatalf("the agreement is %s, want %s\n%s", got, want, d.Tree())
+		tb.Fatalf("the agreement is %s, want %s\n%s", got, want, d.Tree())
 	}
 	return s
 }
 
-func (d *deal) exit(t testing.TB, want int) {
-	t.Helper()
+func (d *deal) exit(tb testing.TB, want int) {
+	tb.Helper()
 	if _, err := d.Find(contractstest.Match{To: "agreement", Exit: &want}); err != nil {
-		t.Error(err)
+		tb.Error(err)
 	}
 }
 
@@ -215,7 +214,7 @@ func (d *deal) paid(who string) bind.Nano {
 	return sum
 }
 
-var agreementStates = []bind.AgreementState{ //nolint:gochecknoglobals // a table of tests
+var agreementStates = []bind.AgreementState{
 	bind.AgreementCreated, bind.AgreementPriced, bind.AgreementAccepted, bind.AgreementFunded, bind.AgreementActive,
 	bind.AgreementGrace, bind.AgreementClosed,
 }
@@ -229,9 +228,7 @@ func TestAgreementOperations(t *testing.T) {
 		for _, s := range agreementStates {
 			out[s] = code
 		}
-		for s, c := range but {
-			out[s] = c
-		}
+		maps.Copy(out, but)
 		return out
 	}
 	only := func(s bind.AgreementState, code int) map[bind.AgreementState]int {
@@ -363,7 +360,7 @@ func TestAgreementRefusals(t *testing.T) {
 		"price for a farmer who cannot be paid": {bind.AgreementCreated, 0, ton, price(func(_ *deal, p *bind.PricePayload) { p.Farmer = odd }), 1018},
 		"accept by key for another price":       {bind.AgreementPriced, 0, ton, accept(func(_ *deal, p *bind.AcceptPayload) { p.Agreed[0]++ }), 1005},
 		"accept by key for another agreement":   {bind.AgreementPriced, 0, ton, accept(func(d *deal, p *bind.AcceptPayload) { p.Agreement = d.user }), 1015},
-		"accept by key too late":                {bind.AgreementPriced, 0, ton, accept(func(d *deal, p *bind.AcceptPayload) { p.ValidUntil-- }), bind.ExitDeadlinePassed},
+		"accept by key too late":                {bind.AgreementPriced, 0, ton, accept(func(_ *deal, p *bind.AcceptPayload) { p.ValidUntil-- }), bind.ExitDeadlinePassed},
 		"accept by key in time":                 {bind.AgreementPriced, 0, ton, accept(func(*deal, *bind.AcceptPayload) {}), 0},
 		"accept after accept_by":                {bind.AgreementPriced, 3601, ton, accept(func(*deal, *bind.AcceptPayload) {}), bind.ExitDeadlinePassed},
 		"report of another key": {bind.AgreementFunded, 0, ton, func(d *deal) bind.Message {
@@ -555,20 +552,10 @@ func TestAgreementGet(t *testing.T) {
 		}
 		expires, _ := s.ExpiresAt()
 		earned := s.Earned(d.Now)
-		if data.State != state || data.Earned != earned || uint64(data.ExpiresAt) != expires || data.Deposit != s.Deposit || !data.User.Equals(d.user) {
+		if data.State != state || data.Earned != earned || data.ExpiresAt != expires || data.Deposit != s.Deposit || !data.User.Equals(d.user) {
 			t.Errorf("%s: get method says %+v, storage %+v, earned %d, expires %d", state, data, s, earned, expires)
 		}
 	}
-}
-
-// names joins what a set of transactions was, for messages of tests.
-func names(c *contractstest.Chain) string {
-	var out []string
-	for _, tx := range c.Log {
-		out = append(out, tx.To)
-	}
-	slices.Sort(out)
-	return strings.Join(slices.Compact(out), " ")
 }
 
 // FuzzAgreementFormulas: whatever the numbers in its storage, the contract computes what package bind computes.
@@ -602,7 +589,7 @@ func FuzzAgreementFormulas(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := d.Chain.Clone()
+		c := d.Clone()
 		c.Now = max(now, s.StartedAt)
 		in := bind.Instance{Code: code.Agreement(), Data: data, Address: at}
 		if err := c.Send(contractstest.Message{From: d.user, To: at, Value: ton, NoBounce: true, Init: &in}); err != nil {

@@ -23,24 +23,24 @@ type market struct {
 
 const perGiB = dealHourly / 100
 
-func newMarket(t testing.TB) *market {
-	t.Helper()
-	c := newChain(t, 12)
+func newMarket(tb testing.TB) *market {
+	tb.Helper()
+	c := newChain(tb, 12)
 	list, err := bind.NewFarmRegistry(code.Farm(), 7)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c.Name(list.Address, "farms")
 	if err := c.Send(contractstest.Message{From: c.Actor("anyone"), To: list.Address, Value: ton / 10, NoBounce: true, Init: &list}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	d, err := newDeal(c, func(terms *bind.AgreementTerms) {
 		terms.PriceSource, terms.Registry, terms.SourceKey = bind.PriceOfRegistry, list.Address, bind.Hash{}
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return &market{d, t, list}
+	return &market{d, tb, list}
 }
 
 func (m *market) terms() bind.FarmTerms {
@@ -305,7 +305,7 @@ func TestFarmBodies(t *testing.T) {
 	m := newMarket(t)
 	m.register()
 	m.join("boss", "node", 7)
-	rng := rand.New(rand.NewPCG(3, 3)) //nolint:gosec // a seed, not a secret
+	rng := rand.New(rand.NewPCG(3, 3))
 	held, before := m.Balance(m.list.Address), m.Data(m.list.Address).HashKey()
 	for _, op := range bind.Operations() {
 		if op.Contract != bind.ContractFarm {

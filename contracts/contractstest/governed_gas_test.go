@@ -16,15 +16,15 @@ import (
 )
 
 // governedGas measures the operations of governor, agreement and registry, and their far sides.
-func governedGas(t testing.TB, version uint32) []measured {
-	t.Helper()
+func governedGas(tb testing.TB, version uint32) []measured {
+	tb.Helper()
 	var out []measured
 	take := func(c *contractstest.Chain, name, to string, minimum bind.Nano) {
-		t.Helper()
+		tb.Helper()
 		good := true
 		tx, err := c.Find(contractstest.Match{To: to, OK: &good})
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		var spent bind.Nano
 		for _, tx := range c.Log {
@@ -32,20 +32,20 @@ func governedGas(t testing.TB, version uint32) []measured {
 		}
 		out = append(out, measured{name, 0, tx.Gas, minimum, spent})
 	}
-	governorGas(t, version, take)
-	dealGas(t, version, take)
+	governorGas(tb, version, take)
+	dealGas(tb, version, take)
 	return out
 }
 
 type taker func(c *contractstest.Chain, name, to string, minimum bind.Nano)
 
-func governorGas(t testing.TB, version uint32, take taker) {
-	t.Helper()
-	council, err := newCouncil(newChain(t, version))
+func governorGas(tb testing.TB, version uint32, take taker) {
+	tb.Helper()
+	council, err := newCouncil(newChain(tb, version))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	g := cabinet{council, t}
+	g := cabinet{council, tb}
 	// Lists of a size that a network reaches after years, and as many members as there may be.
 	for n := range byte(24) {
 		g.do(g.carry(addition(bind.ListWorkers, bind.Hash{n, 1}), provenance()))
@@ -95,34 +95,34 @@ func governorGas(t testing.TB, version uint32, take taker) {
 	take(g.Chain, "governor move the root", "governor", ton/5)
 }
 
-func dealGas(t testing.TB, version uint32, take taker) {
-	t.Helper()
-	d, err := newDeal(newChain(t, version), nil)
+func dealGas(tb testing.TB, version uint32, take taker) {
+	tb.Helper()
+	d, err := newDeal(newChain(tb, version), nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, op := range []bind.Op{bind.OpAgreementPrice, bind.OpAgreementAcceptSigned, bind.OpAgreementFund, bind.OpAgreementReport} {
 		if err := d.do(d.stranger, op); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		take(d.Chain, strings.ReplaceAll(op.String(), "_", " "), "agreement", ton/10)
 	}
 	d.Now += 100
 	if err := d.do(d.stranger, bind.OpAgreementWithdraw); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	take(d.Chain, "agreement withdraw", "agreement", ton/10)
 	d.Now += dealHours * 3600
 	if err := d.do(d.stranger, bind.OpAgreementFund); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	take(d.Chain, "agreement fund in grace", "agreement", ton/10)
 	d.Now += 100
 	if err := d.do(d.user, bind.OpAgreementCancel); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	take(d.Chain, "agreement cancel", "agreement", ton/10)
-	m := newMarket(t)
+	m := newMarket(tb)
 	m.register()
 	take(m.Chain, "farm register", "farms", ton/10)
 	m.join("boss", "node", 7)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-
 	"cocoon/contracts/bind"
 	"cocoon/contracts/contractstest"
 )
@@ -34,7 +33,7 @@ func TestGovernorInvariants(t *testing.T) {
 	seen.require(t, "proposed", "approved", "executed", "cancelled", "revoked", "deprecated", "drained", "attested", "offered", "accepted", "refused")
 }
 
-var roles = []string{"owner", "proposer", "proposer2", "approver1", "approver2", "approver3", "revoker", "stranger", "heir"} //nolint:gochecknoglobals // a table of tests
+var roles = []string{"owner", "proposer", "proposer2", "approver1", "approver2", "approver3", "revoker", "stranger", "heir"}
 
 // councilRun is one random run.
 type councilRun struct {
@@ -48,7 +47,7 @@ type councilRun struct {
 
 func runCouncil(template *council, seed uint64, seen *tally) error {
 	g := template.clone()
-	r := &councilRun{council: g, rng: rand.New(rand.NewPCG(seed, 5)), seen: seen, votes: map[uint64]map[string]bool{}} //nolint:gosec // a seed, not a secret
+	r := &councilRun{council: g, rng: rand.New(rand.NewPCG(seed, 5)), seen: seen, votes: map[uint64]map[string]bool{}}
 	if err := r.run(); err != nil {
 		return fmt.Errorf("%w\nsteps:\n%s\n%s", err, strings.Join(r.steps, "\n"), g.Tree())
 	}
@@ -154,7 +153,7 @@ func (r *councilRun) follow(e bind.GovernorEvent) error {
 	if allowed := may[e.Kind]; allowed != nil && !slices.Contains(allowed, who) && who != "heir" {
 		return fmt.Errorf("%s by %s", e.Kind, who)
 	}
-	switch e.Kind {
+	switch e.Kind { //nolint:exhaustive // what the others may do is in the table above
 	case bind.EventProposed:
 		r.votes[e.Proposal] = map[string]bool{}
 		if e.ProposalKind == bind.KindAdd && e.New != bind.EntryAnnounced {
@@ -298,7 +297,7 @@ func TestExecuteSaysWhatTheContractSays(t *testing.T) {
 			want := 0
 			m, err := s.Execute(1, id, g.Now)
 			if err != nil {
-				notYet, ok := err.(*bind.NotYet) //nolint:errorlint // what Execute documents
+				notYet, ok := err.(*bind.NotYetError) //nolint:errorlint // what Execute documents
 				if !ok {
 					t.Fatal(err)
 				}

@@ -77,7 +77,7 @@ func (g *council) rules() bind.Rules {
 
 func (g *council) clone() *council {
 	out := *g
-	out.Chain, out.events = g.Chain.Clone(), slices.Clone(g.events)
+	out.Chain, out.events = g.Clone(), slices.Clone(g.events)
 	return &out
 }
 
@@ -189,13 +189,13 @@ type cabinet struct {
 	t testing.TB
 }
 
-func newCabinet(t testing.TB) cabinet {
-	t.Helper()
-	g, err := newCouncil(newChain(t, 12))
+func newCabinet(tb testing.TB) cabinet {
+	tb.Helper()
+	g, err := newCouncil(newChain(tb, 12))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return cabinet{g, t}
+	return cabinet{g, tb}
 }
 
 func (g cabinet) do(err error) {
@@ -232,7 +232,7 @@ func (g cabinet) stands(list bind.HashList, hash bind.Hash, want bind.EntryState
 	return e
 }
 
-var adds = map[bind.HashList]bind.Op{bind.ListProxies: bind.OpRootAddProxyType, bind.ListWorkers: bind.OpRootAddWorkerType, bind.ListModels: bind.OpRootAddModelType} //nolint:gochecknoglobals // a table of tests
+var adds = map[bind.HashList]bind.Op{bind.ListProxies: bind.OpRootAddProxyType, bind.ListWorkers: bind.OpRootAddWorkerType, bind.ListModels: bind.OpRootAddModelType}
 
 func addition(list bind.HashList, hash bind.Hash) *bind.RootHash {
 	return &bind.RootHash{Change: adds[list], Hash: hash}
@@ -394,11 +394,11 @@ func TestGovernorKinds(t *testing.T) {
 	})
 }
 
-func encoded(t testing.TB, m bind.Message) [32]byte {
-	t.Helper()
+func encoded(tb testing.TB, m bind.Message) [32]byte {
+	tb.Helper()
 	c, err := bind.Encode(m)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c.HashKey()
 }
@@ -532,11 +532,11 @@ func TestGovernorRules(t *testing.T) {
 }
 
 // encodeRules writes rules that package bind would not propose.
-func encodeRules(t testing.TB, r bind.Rules) *cell.Cell {
-	t.Helper()
+func encodeRules(tb testing.TB, r bind.Rules) *cell.Cell {
+	tb.Helper()
 	c, err := bind.GovernorStorage{Root: r.Approvers[0], Owner: r.Approvers[0], Rules: r}.Cell()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return c.MustPeekRef(0)
 }
@@ -584,11 +584,11 @@ func cellsAndAddresses() cmp.Options {
 }
 
 // governorStates are where a hash and its proposal can stand.
-func governorStates(t testing.TB) map[string]*council {
-	t.Helper()
+func governorStates(tb testing.TB) map[string]*council {
+	tb.Helper()
 	out := map[string]*council{}
 	keep := func(name string, g cabinet) { out[name] = g.clone() }
-	g, hash := newCabinet(t), bind.Hash{7}
+	g, hash := newCabinet(tb), bind.Hash{7}
 	keep("absent", g)
 	id, err := g.propose("proposer", addition(bind.ListWorkers, hash), provenance())
 	g.do(err)
@@ -597,7 +597,7 @@ func governorStates(t testing.TB) map[string]*council {
 	keep("approved", g)
 	g.Now += addDelay
 	keep("ready", g)
-	expired := cabinet{g.clone(), t}
+	expired := cabinet{g.clone(), tb}
 	expired.Now += bind.ProposalLife + 1
 	keep("expired", expired)
 	g.do(g.tell("stranger", &bind.GovernorExecute{Proposal: id}))
@@ -625,14 +625,11 @@ func TestGovernorOperations(t *testing.T) {
 		return out
 	}
 	everyone := []string{"owner", "proposer", "approver1", "approver3", "revoker", "stranger"}
-	propose := func() bind.Message {
-		m, err := bind.ProposeChange(1, addition(bind.ListWorkers, hash), provenance())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &m
+	propose, err := bind.ProposeChange(1, addition(bind.ListWorkers, hash), provenance())
+	if err != nil {
+		t.Fatal(err)
 	}
-	body := bind.Hash(propose().(*bind.GovernorPropose).Body.Hash())
+	body := bind.Hash(propose.Body.Hash())
 	attest, err := bind.Attest(contractstest.KeyOf("builder"), 1, bind.AttestPayload{List: bind.ListWorkers, Hash: hash, ManifestHash: bind.Hash{0xaa}})
 	if err != nil {
 		t.Fatal(err)
@@ -642,7 +639,7 @@ func TestGovernorOperations(t *testing.T) {
 		others  map[string]int // who has no role for it
 		roles   map[string]map[string]int
 	}{
-		{propose(), row(role), map[string]map[string]int{"proposer": row(0, state)}},
+		{&propose, row(role), map[string]map[string]int{"proposer": row(0, state)}},
 		{&bind.GovernorApprove{Proposal: 1, BodyHash: body}, row(role), map[string]map[string]int{
 			"approver1": row(unknown, 0, twice, twice, unknown), "approver3": row(unknown, 0, 0, 0, unknown),
 		}},
@@ -688,9 +685,9 @@ func TestGovernorOperations(t *testing.T) {
 	}
 }
 
-func g0(t testing.TB) *address.Address {
-	t.Helper()
-	return newChain(t, 12).Actor("heir")
+func g0(tb testing.TB) *address.Address {
+	tb.Helper()
+	return newChain(tb, 12).Actor("heir")
 }
 
 // TestGovernorFormat: what is not well formed, and what brings too little, is refused before it is looked at.
