@@ -1,7 +1,8 @@
 // Package bind holds the on-chain promises as Go types: storage, message bodies, signed payloads, parameters,
-// get-method results and addresses of the root, proxy, client, worker and wallet contracts, one file per contract.
+// get-method results and addresses of the root, proxy, client, worker and wallet contracts, and of the governor, the workload
+// agreement and the registry of farms; one or a few files per contract.
 //
-// It owns the layouts of contracts.md sections 1 and 3: each is written down once, in a method fields that both reads and
+// It owns the layouts of contracts.md sections 1, 3, 5 and 13: each is written down once, in a method fields that both reads and
 // writes. It trusts nothing about the cells it reads: a value with another constructor, an amount or a counter of 2^63 or
 // more (which the network's C++ side holds in signed 64 bits), an address that is not a plain addr_std, and bits or
 // references left over are errors that name the field. Values are plain data; nothing here keeps state, so everything
