@@ -106,11 +106,27 @@ func (s AgreementStorage) Cell() (*cell.Cell, error) {
 	return out, nil
 }
 
-// NewAgreement is the agreement of these terms. What is read at an address is an agreement only if the address is the one
-// that its terms give here: any other may have been deployed with a forged state.
+// NewAgreement is the agreement of these terms. Deploy it with 0.15 TON, of which AgreementReserve stays.
 func NewAgreement(code *cell.Cell, t AgreementTerms) (Instance, error) {
 	data, err := AgreementStorage{Terms: t}.Cell()
 	return newInstance("agreement", code, data, err)
+}
+
+// OpenAgreement reads what an account holds and refuses what is no agreement of this code: a state that was deployed
+// ready-made has another address than its terms.
+func OpenAgreement(code *cell.Cell, at *address.Address, data *cell.Cell) (AgreementStorage, error) {
+	s, err := ParseAgreementStorage(data)
+	if err != nil {
+		return AgreementStorage{}, err
+	}
+	want, err := NewAgreement(code, s.Terms)
+	if err != nil {
+		return AgreementStorage{}, err
+	}
+	if !want.Address.Equals(at) {
+		return AgreementStorage{}, fmt.Errorf("reading agreement at %s: its terms belong to %s: its state was not reached by an agreement", at, want.Address)
+	}
+	return s, nil
 }
 
 func (s *AgreementStorage) fields(c *codec) {

@@ -497,12 +497,8 @@ func TestAgreementForgery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	honest, err := bind.NewAgreement(code.Agreement(), s.Terms)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !honest.Address.Equals(d.at.Address) {
-		t.Error("an agreement's address does not follow from its terms")
+	if _, err := bind.OpenAgreement(code.Agreement(), d.at.Address, d.Data(d.at.Address)); err != nil {
+		t.Error(err)
 	}
 	data, err := s.Cell()
 	if err != nil {
@@ -512,8 +508,8 @@ func TestAgreementForgery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if forged.Equals(honest.Address) {
-		t.Error("a forged state has the address of its terms")
+	if _, err := bind.OpenAgreement(code.Agreement(), forged, data); err == nil {
+		t.Error("a forged state opens as an agreement")
 	}
 }
 
