@@ -213,7 +213,9 @@ func (o *output) note(b []byte) {
 
 // ping is a sign of life before the worker's first byte: ours can read it in a stream.
 func (o *output) ping(ctx context.Context) error {
-	o.mu.Lock()
+	if !o.mu.TryLock() {
+		return nil // something is being sent
+	}
 	defer o.mu.Unlock()
 	if o.worker || o.ended || o.version < versionOurs {
 		return nil

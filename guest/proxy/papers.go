@@ -39,7 +39,7 @@ type papers struct {
 	sessions map[string][]byte
 	order    []string
 
-	quoting sync.Mutex // held while a quote is made: one at a time
+	quoting chan struct{} // has the turn to make a quote: one at a time
 	quoted  time.Time
 	cached  []byte
 	cachedA time.Time
@@ -52,7 +52,8 @@ func newPapers(p *Proxy) (*papers, error) {
 		return nil, fmt.Errorf("receipt key is no ed25519 key")
 	}
 	sum := sha256.Sum256(public)
-	d := &papers{p: p, keyID: "r-" + hex.EncodeToString(sum[:4]), sessions: make(map[string][]byte)}
+	d := &papers{p: p, keyID: "r-" + hex.EncodeToString(sum[:4]), sessions: make(map[string][]byte), quoting: make(chan struct{}, 1)}
+	d.quoting <- struct{}{}
 	_, _, err := d.current()
 	return d, err
 }
@@ -162,8 +163,12 @@ func (d *papers) attest(ctx context.Context, nonce *[32]byte) (tl.Object, error)
 	if err != nil {
 		return nil, notReady("no keyset")
 	}
-	d.quoting.Lock()
-	defer d.quoting.Unlock()
+	select {
+	case <-d.quoting:
+	case <-ctx.Done():
+		return nil, notReady("too many quotes asked for")
+	}
+	defer func() { d.quoting <- struct{}{} }()
 	now := d.p.deps.Now()
 	if nonce == nil && d.cachedK == digest && now.Sub(d.cachedA) < cachedFor {
 		return &tl.ClientAttestation{Document: d.cached}, nil

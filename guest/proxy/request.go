@@ -146,13 +146,16 @@ func (r *request) pings() (stop func()) {
 
 // serve finds a worker and relays its answer; a second one when the first gave nothing.
 func (r *request) serve() result {
-	for {
-		res := r.try()
-		if res.err == nil || !r.mayRetry(res.err) {
-			return res
-		}
-		r.p.metrics.count("proxy_retries_total")
+	res := r.try()
+	if res.err == nil || !r.mayRetry(res.err) {
+		return res
 	}
+	r.p.metrics.count("proxy_retries_total")
+	again := r.try()
+	if _, refused := errors.AsType[*sched.RefusedError](again.err); refused {
+		return res // the failure of the first is the reason, not that there is no second
+	}
+	return again
 }
 
 // mayRetry says whether another worker may be asked: once, before anything of this one's went to the client, and for
@@ -175,9 +178,6 @@ func (r *request) try() result {
 	if err != nil {
 		if cause := context.Cause(r.ctx); cause != nil {
 			err = cause
-		}
-		if refused, ok := errors.AsType[*sched.RefusedError](err); ok && len(r.tried) > 0 && refused.Kind != sched.UnknownModel {
-			err = errWorkerLost // the first worker's failure is the reason, not that there is no second one
 		}
 		return result{err: err}
 	}
