@@ -97,7 +97,7 @@ func socksConnect(conn io.ReadWriter, address string) error {
 	case ip != nil:
 		ask = append(append(ask, 4), ip...)
 	default:
-		ask = append(append(ask, socksName, byte(len(host))), host...)
+		ask = append(append(ask, socksName, byte(len(host))), host...) //nolint:gosec // bounded above
 	}
 	if _, err := conn.Write(binary.BigEndian.AppendUint16(ask, uint16(port))); err != nil {
 		return err

@@ -156,7 +156,7 @@ func standInRouter(t *testing.T, then func(conn net.Conn, asked []byte)) string 
 		_, _ = io.ReadFull(conn, head)
 		rest := make([]byte, map[byte]int{1: 3, 4: 15, 3: int(head[4])}[head[3]]+2)
 		_, _ = io.ReadFull(conn, rest)
-		then(conn, append(head, rest...))
+		then(conn, bytes.Join([][]byte{head, rest}, nil))
 		_, _ = io.Copy(io.Discard, conn)
 	}()
 	return l.Addr().String()
@@ -166,7 +166,7 @@ func standInRouter(t *testing.T, then func(conn net.Conn, asked []byte)) string 
 func TestDialVia(t *testing.T) {
 	granted := []byte{5, 0, 0, 1, 127, 0, 0, 1, 0, 1}
 	here := netip.MustParseAddrPort("127.0.0.1:1")
-	real := &wire.TDXReport{RTMR: [4][48]byte{{1}, {2}, {3}, {4}}}
+	report := &wire.TDXReport{RTMR: [4][48]byte{{1}, {2}, {3}, {4}}}
 	for name, tc := range map[string]struct {
 		address  string
 		asked    []byte
@@ -175,9 +175,9 @@ func TestDialVia(t *testing.T) {
 		attested bool
 		want     string
 	}{
-		"by IPv4":    {"192.0.2.7:443", []byte{5, 1, 0, 1, 192, 0, 2, 7, 1, 187}, &wire.Preamble{TDX: real, PeerKey: [32]byte{9}}, granted, true, ""},
-		"by IPv6":    {"[2001:db8::1]:80", []byte{5, 1, 0, 4, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80}, &wire.Preamble{TDX: real}, granted, true, ""},
-		"by name":    {"p.example:80", []byte("\x05\x01\x00\x03\x09p.example\x00\x50"), &wire.Preamble{TDX: real}, granted, true, ""},
+		"by IPv4":    {"192.0.2.7:443", []byte{5, 1, 0, 1, 192, 0, 2, 7, 1, 187}, &wire.Preamble{TDX: report, PeerKey: [32]byte{9}}, granted, true, ""},
+		"by IPv6":    {"[2001:db8::1]:80", []byte{5, 1, 0, 4, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 80}, &wire.Preamble{TDX: report}, granted, true, ""},
+		"by name":    {"p.example:80", []byte("\x05\x01\x00\x03\x09p.example\x00\x50"), &wire.Preamble{TDX: report}, granted, true, ""},
 		"unattested": {"192.0.2.7:443", nil, &wire.Preamble{}, granted, false, ""},
 		"fake":       {"192.0.2.7:443", nil, &wire.Preamble{TDX: &wire.TDXReport{MRTD: [48]byte{1}}}, granted, false, ""},
 		"refused":    {"192.0.2.7:443", nil, nil, []byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0}, false, "code 5"},
@@ -325,8 +325,11 @@ func TestWorkerProcess(t *testing.T) {
 		t.Errorf("kept %d, %v", c, err)
 	}
 	cancel()
-	<-done
-	<-done
+	for range 2 {
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
 }
 
 type page struct {

@@ -31,11 +31,11 @@ type vectors struct {
 	}
 }
 
-func key(t testing.TB, text string) [KeySize]byte {
-	t.Helper()
+func key(tb testing.TB, text string) [KeySize]byte {
+	tb.Helper()
 	raw, err := hex.DecodeString(text)
 	if err != nil || len(raw) != KeySize {
-		t.Fatalf("%q is no key", text)
+		tb.Fatalf("%q is no key", text)
 	}
 	return [KeySize]byte(raw)
 }
@@ -93,8 +93,8 @@ func TestVectors(t *testing.T) {
 
 const request = `{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"привет <b>"}],"temperature":0.5,"stream":true,"stop":["a",null,"b"]}`
 
-func conversation(t testing.TB) (client, worker [KeySize]byte) {
-	t.Helper()
+func conversation(tb testing.TB) (client, worker [KeySize]byte) {
+	tb.Helper()
 	copy(client[:], "client seed client seed client s")
 	copy(worker[:], "worker seed worker seed worker s")
 	return client, worker

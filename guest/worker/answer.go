@@ -90,7 +90,7 @@ func (q *query) finish(ctx context.Context, out outcome) {
 // emitTail sends the end of a body. What ends an answer that was not over in time has a moment of its own for that.
 func (q *query) emitTail(ctx context.Context, out outcome) error {
 	if out.status == receipt.Complete {
-		return q.emit(q.ctx, out.tail)
+		return q.emit(q.ctx, out.tail) //nolint:contextcheck // while all is well the request can still be cancelled
 	}
 	ctx, cancel := context.WithTimeout(ctx, lastWords)
 	defer cancel()

@@ -19,8 +19,10 @@ import (
 const (
 	// versionEx has the Ex messages, versionTimes their times, versionKeys prompt encryption, versionOurs our extensions.
 	versionEx, versionTimes, versionKeys, versionOurs = 1, 2, 3, 5
-	// MinVersion and MaxVersion are what a worker offers.
-	MinVersion, MaxVersion = 1, versionOurs
+	// MinVersion is the lowest that a worker offers.
+	MinVersion = 1
+	// MaxVersion is the highest.
+	MaxVersion = versionOurs
 )
 
 // Defaults and bounds.

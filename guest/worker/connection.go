@@ -203,9 +203,9 @@ func (c *connection) Packet(_ context.Context, p tl.Object) error {
 	}
 	switch p := p.(type) {
 	case *tl.ProxyRunQueryEx:
-		return c.start(p)
+		return c.start(p) //nolint:contextcheck // a query lives as long as the session, not as its packet
 	case *tl.ProxyRunQuery:
-		return c.start(&tl.ProxyRunQueryEx{Query: p.Query, Coefficient: p.Coefficient, Timeout: p.Timeout, RequestID: p.RequestID})
+		return c.start(&tl.ProxyRunQueryEx{Query: p.Query, Coefficient: p.Coefficient, Timeout: p.Timeout, RequestID: p.RequestID}) //nolint:contextcheck // as above
 	case *tl.ProxyCancelQuery:
 		if q := c.find(p.RequestID); q != nil {
 			q.cancel(errCancelled)

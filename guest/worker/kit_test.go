@@ -124,19 +124,19 @@ func newKit(t *testing.T, tweak func(*Config, *Deps)) *kit {
 }
 
 // serveEngine puts a fake engine behind a socket and an adapter before it.
-func serveEngine(t testing.TB, h http.Handler, tweak func(*engine.Config)) *engine.Adapter {
-	t.Helper()
-	socket := filepath.Join(t.TempDir(), "e.sock")
-	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+func serveEngine(tb testing.TB, h http.Handler, tweak func(*engine.Config)) *engine.Adapter {
+	tb.Helper()
+	socket := filepath.Join(tb.TempDir(), "e.sock")
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "unix", socket)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: patience, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = server.Serve(l) }()
 	cfg, err := engine.Builtin(engine.Fake)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg.Listen = "unix:" + socket
 	if tweak != nil {
@@ -144,9 +144,9 @@ func serveEngine(t testing.TB, h http.Handler, tweak func(*engine.Config)) *engi
 	}
 	a, err := engine.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { a.Close(); _ = server.Close(); <-served })
+	tb.Cleanup(func() { a.Close(); _ = server.Close(); <-served })
 	return a
 }
 
@@ -260,6 +260,19 @@ func (p *proxy) next() tl.Object {
 	case <-time.After(patience):
 		p.t.Fatal("nothing comes from the worker")
 		return nil
+	}
+}
+
+// wait returns when the session has ended.
+func (p *proxy) wait() {
+	p.t.Helper()
+	select {
+	case err := <-p.ended:
+		if err == nil {
+			p.t.Error("the session ended for no reason")
+		}
+	case <-time.After(patience):
+		p.t.Fatal("the worker is still connected")
 	}
 }
 

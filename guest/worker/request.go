@@ -218,6 +218,7 @@ func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name stri
 	case api.Responses:
 		e.Set("max_output_tokens", limit)
 		e.Set("store", []byte("false"))
+	default: // embeddings have no answer to bound
 	}
 	if salt != "" && cfg.Set.CacheSalt {
 		e.Set("cache_salt", text(salt))

@@ -41,7 +41,7 @@ func (q *query) serve() outcome {
 	}
 	p, err := w.prepare(r, key, name)
 	if err != nil {
-		return q.answerRefusal(err, nil)
+		return q.answerRefusal(err)
 	}
 	if prices := w.deps.Prices(); w.cfg.CostFields {
 		p.meter.Cost = func(u meter.Usage) meter.Cost { return cost(u, q.coefficient, prices) }
@@ -70,7 +70,7 @@ func (q *query) serve() outcome {
 // cost is what the reference's cost fields say, in nanoTON.
 func cost(u meter.Usage, coefficient int64, p Prices) meter.Cost {
 	b := pricing.Bill(pricing.Tokens(u), coefficient, p.Multipliers)
-	price := int64(min(p.PerToken, 1<<40)) //nolint:gosec // bounded
+	price := int64(min(p.PerToken, 1<<40))
 	return meter.Cost{Prompt: (b.Prompt + b.Cached) * price, Completion: (b.Completion + b.Reasoning) * price}
 }
 
@@ -94,16 +94,13 @@ func (q *query) broken(used meter.Result, unseen bool) outcome {
 }
 
 // answerRefusal answers with an error object of the API, or with an error message when it is one of the wire.
-func (q *query) answerRefusal(err error, used *meter.Result) outcome {
+func (q *query) answerRefusal(err error) outcome {
 	e, ok := errors.AsType[*api.Error](err)
 	if !ok {
 		return refused(err)
 	}
 	e.RequestID = "req_" + q.name[:32]
 	out := outcome{status: receipt.Refused, used: meter.Result{Source: meter.FromNothing}}
-	if used != nil {
-		out.used = *used
-	}
 	out.whole = q.response(e.Status(), jsonType, e.Body())
 	return out
 }
@@ -121,8 +118,9 @@ func (q *query) engineRefusal(res *engine.Response, p *prepared) outcome {
 		return q.broken(meter.Result{Source: meter.FromNothing}, true)
 	case api.RateLimitExceeded:
 		return refused(&wireError{session.CodeNotReady, "no ready workers for model: the engine is busy"})
+	default:
+		return q.answerRefusal(e)
 	}
-	return q.answerRefusal(e, nil)
 }
 
 // whole relays an answer that is no stream.

@@ -250,14 +250,11 @@ func (w *Worker) slot(ctx context.Context) error {
 		began := w.deps.Now()
 		err := c.run(ctx)
 		w.release(address)
-		if ctx.Err() != nil {
-			return nil
-		}
 		plain[address] = c.refused && !plain[address]
 		if failures++; c.wasReady() && w.deps.Now().Sub(began) > lastRetry {
 			failures = 0
 		}
-		w.log.Warn("Connection to proxy ended", slog.String("peer", address), slog.Any("err", err))
+		w.log.Info("Connection to proxy ended", slog.String("peer", address), slog.Any("err", err))
 		w.pause(ctx, backoff(failures))
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,7 @@ func TestStream(t *testing.T) {
 	p := k.connect(5)
 	body := chat(true, "hi")
 	a := p.run(1, call{body: body})
-	if a.code != 0 || a.head.StatusCode != 200 || len(a.head.Payload) != 0 || a.final.TokensUsed != counts(5, 3) || a.statement.Status != 0 {
+	if a.code != 0 || a.head.StatusCode != http.StatusOK || len(a.head.Payload) != 0 || a.final.TokensUsed != counts(5, 3) || a.statement.Status != 0 {
 		t.Fatalf("code %d %s, %+v, %+v", a.code, a.text, a.final, a.statement)
 	}
 	text := string(a.body)
@@ -66,7 +67,7 @@ func TestWhole(t *testing.T) {
 	p := k.connect(5)
 	body := chat(false, "hi")
 	a := p.run(1, call{body: body})
-	if a.parts != 0 || a.head.StatusCode != 200 || a.final.TokensUsed != counts(5, 3) || !json.Valid(a.body) {
+	if a.parts != 0 || a.head.StatusCode != http.StatusOK || a.final.TokensUsed != counts(5, 3) || !json.Valid(a.body) {
 		t.Errorf("%d parts, %+v", a.parts, a.final)
 	}
 	k.checkStatement(idOf(1), body, a)
@@ -147,11 +148,7 @@ func TestRefusedVersion(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t, nil)
 			p := k.accept(pick, nil)
-			select {
-			case <-p.ended:
-			case <-time.After(patience):
-				t.Fatal("still connected")
-			}
+			p.wait()
 			if k.w.Status().Reason == "" {
 				t.Error("ready")
 			}
@@ -223,7 +220,7 @@ func TestFaults(t *testing.T) {
 				t.Errorf("billed %+v", got)
 			}
 			k.checkStatement(idOf(1), body, a)
-			if again := p.run(2, call{body: chat(false, "next")}); again.code != 0 || again.head.StatusCode != 200 {
+			if again := p.run(2, call{body: chat(false, "next")}); again.code != 0 || again.head.StatusCode != http.StatusOK {
 				t.Errorf("the next request: %d %s", again.code, again.text)
 			}
 		})
@@ -329,7 +326,7 @@ func TestHostileNumbers(t *testing.T) {
 	for name, value := range map[string]string{"negative": "-1000000", "zero": "0", "huge": "2147483648", "beyond": "9223372036854775808", "fraction": "1.5"} {
 		n++
 		body := strings.Replace(chat(false, "x"), `"max_tokens":50`, `"max_tokens":`+value, 1)
-		if a := p.run(n, call{body: body}); a.head == nil || a.head.StatusCode != 400 || a.statement.Status != 5 {
+		if a := p.run(n, call{body: body}); a.head == nil || a.head.StatusCode != http.StatusBadRequest || a.statement.Status != 5 {
 			t.Errorf("max_tokens %s: %+v", name, a)
 		}
 	}
@@ -389,7 +386,7 @@ func TestSaltGoesToTheEngine(t *testing.T) {
 	body := `{"model":"test/model","cache_salt":"` + salt + `","user":"u","messages":[{"role":"user","content":"x"}]}`
 	client := idOf(77)
 	a := p.run(1, call{body: body, headers: []tl.HTTPHeader{{Name: requestIDHeader, Value: fmt.Sprintf("%X", client)}}})
-	if a.head.StatusCode != 200 || !bytes.Contains(k.engine.LastBody(), []byte(salt)) || bytes.Contains(k.engine.LastBody(), []byte(`"user":"u"`)) {
+	if a.head.StatusCode != http.StatusOK || !bytes.Contains(k.engine.LastBody(), []byte(salt)) || bytes.Contains(k.engine.LastBody(), []byte(`"user":"u"`)) {
 		t.Errorf("%d, the engine got %s", a.head.StatusCode, k.engine.LastBody())
 	}
 	k.checkStatement(client, body, a)
@@ -421,14 +418,7 @@ func TestDuplicateID(t *testing.T) {
 	p := k.connect(5)
 	p.query(1, call{body: chat(true, "fault:hang-head")})
 	p.query(1, call{body: chat(true, "x")})
-	select {
-	case err := <-p.ended:
-		if err == nil {
-			t.Error("a clean end")
-		}
-	case <-time.After(patience):
-		t.Fatal("still connected")
-	}
+	p.wait()
 	k.until("slot free", func() bool { return k.engine.Active.Load() == 0 })
 }
 

@@ -259,7 +259,7 @@ func (c *Config) Validate() error {
 		{"paths", len(c.Paths) > 0 && len(c.Paths) <= maxWords && all(c.Paths, cleanPath), "must list clean absolute paths"},
 		{"argv", len(c.Argv) <= maxWords && all(c.Argv, knownWords), "must use no substitution but " + strings.Join(substitutions(), " ")},
 		{"argv", !slices.Contains(c.Argv, "--trust-remote-code"), "must not let the model bring code"},
-		{"ready.path", c.Ready.Path == "" || c.allows(c.Ready.Path), "must be one of paths"},
+		{"ready.path", c.optional(c.Ready.Path), "must be one of paths"},
 		{"ready.expect", c.Ready.Expect >= 100 && c.Ready.Expect <= 599, "must be an HTTP status"},
 		{"ready.then", c.Ready.Then == "" || c.Ready.Then == "completion", "must be completion or absent"},
 		{"ready.timeout", inTime(c.Ready.Timeout, 0), "must not be negative"},
@@ -267,13 +267,13 @@ func (c *Config) Validate() error {
 		{"health.interval", inTime(c.Health.Interval, Duration(time.Millisecond)), "must be positive"},
 		{"health.timeout", inTime(c.Health.Timeout, Duration(time.Millisecond)), "must be positive"},
 		{"health.fail_after", c.Health.FailAfter > 0 && c.Health.FailAfter <= maxWords, "must be a small positive number"},
-		{"models_path", c.ModelsPath == "" || c.allows(c.ModelsPath), "must be one of paths"},
-		{"metrics.path", c.Metrics.Path == "" || c.allows(c.Metrics.Path), "must be one of paths"},
+		{"models_path", c.optional(c.ModelsPath), "must be one of paths"},
+		{"metrics.path", c.optional(c.Metrics.Path), "must be one of paths"},
 		{"metrics.interval", inTime(c.Metrics.Interval, Duration(time.Millisecond)), "must be positive"},
 		{"usage.stream", slices.Contains([]string{ContinuousUsage, Timings, FinalUsage}, c.Usage.Stream), "is no known way to report usage"},
 		{"cancel.how", c.Cancel.How == "close" || c.Cancel.How == "close+abort", "must be close or close+abort"},
 		{"cancel.abort.path", (c.Cancel.How == "close+abort") == (c.Cancel.Abort.Path != ""), "goes with how = close+abort"},
-		{"cancel.abort.path", c.Cancel.Abort.Path == "" || c.allows(c.Cancel.Abort.Path), "must be one of paths"},
+		{"cancel.abort.path", c.optional(c.Cancel.Abort.Path), "must be one of paths"},
 		{"limits.max_n", within(c.Limits.MaxN, 0, maxLimit), "is out of range"},
 		{"limits.max_body", within(int64(c.Limits.MaxBody), 1, int64(defaultBody)), "must be at most 10MiB"},
 		{"limits.context", within(c.Limits.Context, 1, maxLimit-1), "is out of range"},
@@ -283,13 +283,13 @@ func (c *Config) Validate() error {
 		{"stream_format", c.StreamFormat == "sse" || c.StreamFormat == "ndjson", "must be sse or ndjson"},
 		{"features", len(c.Features) <= maxWords, "has too many entries"},
 	}
-	var found []error
+	found := c.Bounds.check()
 	for _, r := range rules {
 		if !r.ok {
 			found = append(found, fmt.Errorf("%s %s", r.path, r.rule))
 		}
 	}
-	return errors.Join(append(found, c.Bounds.check()...)...)
+	return errors.Join(found...)
 }
 
 // check says whether every given pair is one, and in order.
@@ -308,6 +308,8 @@ func (b Bounds) check() []error {
 }
 
 func (c *Config) allows(p string) bool { return slices.Contains(c.Paths, p) }
+
+func (c *Config) optional(p string) bool { return p == "" || c.allows(p) }
 
 // Allows says whether requests for a path may reach the engine.
 func (c *Config) Allows(p string) bool { return c.allows(p) }

@@ -94,8 +94,8 @@ func (e *Engine) complete(w http.ResponseWriter, r *http.Request) {
 	e.Active.Add(1)
 	defer e.Active.Add(-1)
 	name := e.Default
-	if i := bytes.Index(body, []byte(marker)); i >= 0 {
-		name = string(body[i+len(marker):])
+	if _, rest, ok := bytes.Cut(body, []byte(marker)); ok {
+		name = string(rest)
 		if end := strings.IndexFunc(name, func(c rune) bool { return c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') }); end >= 0 {
 			name = name[:end]
 		}

@@ -78,7 +78,7 @@ func withUsage(usage string) []string {
 
 // wholeAnswer is an answer that is not a stream.
 func wholeAnswer(n int, usage string) string {
-	var choices []string
+	choices := make([]string, 0, max(n, 1))
 	for i := range max(n, 1) {
 		choices = append(choices, fmt.Sprintf(`{"index":%d,"message":{"role":"assistant","content":"aaa"},"finish_reason":"stop"}`, i))
 	}
