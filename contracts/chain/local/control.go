@@ -42,6 +42,9 @@ func (c *Chain) SendInternal(m *tlb.InternalMessage) error {
 	if err != nil {
 		return fmt.Errorf("packing internal message: %w", err)
 	}
+	if m.SrcAddr == nil || m.SrcAddr.IsAddrNone() {
+		return errors.New("sending internal message: it has no source, and a block cannot contain such a one")
+	}
 	if m.DstAddr == nil || (m.DstAddr.Workchain() != blocks.Masterchain && m.DstAddr.Workchain() != blocks.Basechain) {
 		return fmt.Errorf("sending internal message: destination %s is in no workchain", m.DstAddr)
 	}
