@@ -62,7 +62,7 @@ func newRootCmd(d deps) (*cobra.Command, *app) {
 	root.SetCompletionCommandGroupID(groupGeneral)
 	a.globalFlags(root.PersistentFlags())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return flagError(cmd, err) })
-	root.AddCommand(newImageCmd(a), newCollateralCmd(a), newPeerCmd(a), newLocalnetCmd(a), newVersionCmd(a), newRootContractCmd(a),
+	root.AddCommand(newImageCmd(a), newCollateralCmd(a), newGatewayCmd(a), newReceiptCmd(a), newPeerCmd(a), newLocalnetCmd(a), newVersionCmd(a), newRootContractCmd(a),
 		newClientCmd(a), newProxyCmd(a), newWorkerCmd(a), newWalletCmd(a), newWorkloadCmd(a))
 	dispatch(root)
 	return root, a

@@ -243,7 +243,7 @@ type account struct{}
 
 func (account) Owner() string                               { return testOwner }
 func (account) Check(context.Context, upstream.Offer) error { return nil }
-func (account) Secret([32]byte) ([]byte, bool) { return []byte("secret"), true }
+func (account) Secret([32]byte) ([]byte, bool)              { return []byte("secret"), true }
 
 func (account) Register(context.Context, upstream.Offer, int64) error {
 	return errors.New("no chain here")

@@ -120,6 +120,31 @@ func Open(cfg Config) (*Store, error) {
 	return s, s.expire()
 }
 
+// Read opens a store to look at, as it stands: nothing is cut, dropped or created, and nothing can be appended.
+func Read(dir string) (*Store, error) {
+	s := &Store{cfg: Config{Dir: dir}, byID: make(map[string]place), byChat: make(map[string]string), sizes: make(map[string]int64)}
+	names, err := s.files()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		f, err := os.Open(filepath.Join(dir, name))
+		if err != nil {
+			return nil, fmt.Errorf("opening receipts: %w", err)
+		}
+		whole, damaged, err := s.loadFrom(f, name)
+		if err := errors.Join(err, f.Close()); err != nil {
+			return nil, fmt.Errorf("opening receipts: %s: %w", name, err)
+		}
+		s.sizes[name], s.damaged = whole, s.damaged+damaged
+	}
+	return s, nil
+}
+
+func (s *Store) loadFrom(f io.Reader, name string) (whole int64, damaged int, err error) {
+	return scan(f, func(at int64, line []byte, r Record) { s.index(r, place{name, at, len(line)}) })
+}
+
 // files lists the days, oldest first.
 func (s *Store) files() ([]string, error) {
 	entries, err := os.ReadDir(s.cfg.Dir)
@@ -143,9 +168,7 @@ func (s *Store) load(name string) error {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // nothing was written but a cut, which is checked
-	whole, damaged, err := scan(f, func(at int64, line []byte, r Record) {
-		s.index(r, place{name, at, len(line)})
-	})
+	whole, damaged, err := s.loadFrom(f, name)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"cocoon/cmd/internal/cli"
+	"cocoon/contracts/receipt"
+	"cocoon/host/gateway/attest"
+	"cocoon/host/gateway/receipts"
+	"cocoon/host/gateway/upstream"
+)
+
+// receiptVerifyResult is the verdict on one receipt.
+type receiptVerifyResult struct {
+	Schema string `json:"schema"`
+	OK     bool   `json:"ok"`
+	Class  string `json:"class"`
+	Why    string `json:"why,omitempty"`
+	ID     string `json:"receipt_id,omitempty"`
+	Model  string `json:"model,omitempty"`
+	Status string `json:"status,omitempty"`
+	Tokens int64  `json:"tokens,omitempty"`
+	Cost   string `json:"cost_nano,omitempty"`
+}
+
+// Text implements cli.Document.
+func (r receiptVerifyResult) Text(w io.Writer) error {
+	if !r.OK {
+		return cli.Table(w, [][]string{{"verdict", r.Class}, {"why", r.Why}})
+	}
+	return cli.Table(w, [][]string{
+		{"verdict", "good"}, {"receipt", r.ID}, {"model", r.Model}, {"status", r.Status}, {"tokens", fmt.Sprint(r.Tokens)}, {"cost, nanoTON", r.Cost},
+	})
+}
+
+// receiptFlags name everything that the verdict rests on.
+type receiptFlags struct {
+	gatewayFlags
+	attestation, session, request, response string
+	client, proxy                           string
+}
+
+func newReceiptVerifyCmd(a *app) *cobra.Command {
+	var v receiptFlags
+	cmd := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "Verify a receipt against evidence, without asking anybody; exit 3 if it is not good",
+		Long: "Checks everything that a receipt claims: that the proxy's attested key signed it, that it is\n" +
+			"about these bytes, that its sums and its price are right, and that an attested worker counted.\n" +
+			"The documents come from /v1/aci/attestation and /v1/aci/sessions/ID.",
+		Example: "  cocoon receipt verify receipt.json --attestation report.json --session session.json \\\n" +
+			"    --request request.json --response answer.json --price-per-token 20 \\\n" +
+			"    --client-contract 0:ab... --proxy-contract 0:cd... --image 650008eb... --no-intel --collateral bundle.json",
+		Args: args(1, 1, "FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.verifyReceipt(cmd.Context(), &v, args[0]) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&v.attestation, "attestation", "", "attestation report of the proxy")
+	f.StringVar(&v.session, "session", "", "session that the receipt cites")
+	f.StringVar(&v.request, "request", "", "body of the request, as it was sent")
+	f.StringVar(&v.response, "response", "", "body of the answer, as it came")
+	f.Uint64Var(&v.price, "price-per-token", 0, "root contract's price in nanoTON at the receipt's version")
+	f.StringVar(&v.client, "client-contract", "", "client's contract of the channel")
+	f.StringVar(&v.proxy, "proxy-contract", "", "proxy's contract of the channel")
+	f.StringVar(&v.trust.policy, "policy", "", "policy (JSON) that the proxy must meet")
+	f.StringSliceVar(&v.trust.images, "image", nil, "image hash of proxies to accept; may be repeated; not with --policy")
+	v.trust.sources.add(f, "collateral")
+	return cmd
+}
+
+// filed is a proxy's documents from files.
+type filed struct {
+	report  []byte
+	session []byte
+}
+
+// Attestation implements receipts.Source.
+func (f filed) Attestation(context.Context, *[32]byte) ([]byte, error) { return f.report, nil }
+
+// Session implements receipts.Source.
+func (f filed) Session(context.Context, [32]byte) ([]byte, error) { return f.session, nil }
+
+// read reads the files that the flags name. All are needed: what is not checked is not verified.
+func (v *receiptFlags) read(file string) (filed, receipts.Claim, error) {
+	var from filed
+	claim := receipts.Claim{ClientSC: v.client, ProxySC: v.proxy}
+	for _, in := range []struct {
+		flag, name string
+		most       int64
+		into       *[]byte
+	}{
+		{"", file, receipt.MaxDocument, &claim.Receipt},
+		{"--attestation", v.attestation, 2 * receipt.MaxDocument, &from.report},
+		{"--session", v.session, receipt.MaxDocument, &from.session},
+		{"--request", v.request, upstream.MaxAnswer, &claim.Request},
+		{"--response", v.response, upstream.MaxAnswer, &claim.Response},
+	} {
+		if in.name == "" {
+			return from, claim, cli.Tag(cli.KindUsage, fmt.Errorf("%s is missing", in.flag), "run \"cocoon receipt verify --help\"")
+		}
+		info, err := os.Stat(in.name)
+		if err != nil {
+			return from, claim, fmt.Errorf("reading evidence: %w", err)
+		}
+		if info.Size() > in.most {
+			return from, claim, cli.Usagef("%s has %d bytes, at most %d are read", in.name, info.Size(), in.most)
+		}
+		if *in.into, err = os.ReadFile(in.name); err != nil {
+			return from, claim, fmt.Errorf("reading evidence: %w", err)
+		}
+	}
+	return from, claim, nil
+}
+
+func (a *app) verifyReceipt(ctx context.Context, v *receiptFlags, file string) error {
+	from, claim, err := v.read(file)
+	if err != nil {
+		return err
+	}
+	cfg, cache, err := v.trusted(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer cache.Close()
+	r, err := receipts.NewChecker(attest.New(cfg), a.now).Check(ctx, from, claim)
+	out := receiptVerifyResult{Schema: "cocoon.receipt.verify/1", OK: err == nil, Class: receipts.ClassOK}
+	if broken, ok := errors.AsType[*receipt.BrokenError](err); ok {
+		out.Class, out.Why = string(broken.Class), broken.Why
+	} else if err != nil {
+		return err
+	}
+	if r != nil {
+		out.ID, out.Model, out.Status = r.ID, r.Model, string(r.Outcome.Status)
+		out.Tokens, out.Cost = r.Usage.Tokens.Prompt+r.Usage.Tokens.Completion, fmt.Sprint(r.Usage.Cost)
+	}
+	if err := a.printer.Result(out); err != nil || out.OK {
+		return err
+	}
+	sum := sha256.Sum256(claim.Receipt)
+	return cli.Shown(cli.KindDifference, fmt.Errorf("the receipt (sha256 %s) is not good: %s", hex.EncodeToString(sum[:8]), out.Class))
+}
