@@ -146,6 +146,7 @@ func contractCancel(t *testing.T, s subject) {
 // lostEngine: requests of an engine that dies end with an error, the proxy is told within three seconds, and the next
 // request after its return is served.
 func lostEngine(t *testing.T, s subject) {
+	t.Helper()
 	_, p := s.kit(t, nil)
 	id := p.query(1, call{body: s.long(true, 4000)})
 	var early []tl.Object
@@ -190,6 +191,7 @@ func lostEngine(t *testing.T, s subject) {
 
 // contractMetrics: the load is read by the names of engine.toml, and paths off the list are refused.
 func contractMetrics(t *testing.T, s subject) {
+	t.Helper()
 	load, err := s.adapter.Load(t.Context())
 	if err != nil || load.Running < 0 || load.Waiting < 0 {
 		t.Errorf("%+v, %v", load, err)
@@ -236,6 +238,7 @@ type choice struct {
 
 // recorded: text, length, JSON, schema, tools, stop, n, logprobs and errors as recorded, streaming and not.
 func recorded(t *testing.T, s subject) {
+	t.Helper()
 	var v scripted
 	golden.JSON(t, "inference/scripted_model.json", &v)
 	_, p := s.kit(t, nil)
