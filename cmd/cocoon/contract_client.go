@@ -27,7 +27,7 @@ func newContractCmd(a *app, noun, short string, show func(*app) *cobra.Command, 
 	cmd := &cobra.Command{Use: noun, Short: short, GroupID: groupNetwork}
 	cmd.AddCommand(show(a))
 	for _, v := range verbs {
-		cmd.AddCommand(newOrderCmd(a, noun, v))
+		cmd.AddCommand(newOrderCmd(a, v))
 	}
 	return cmd
 }

@@ -41,8 +41,8 @@ func (n *networkFlags) addRoot(f *pflag.FlagSet) {
 	f.StringVar(&n.root, "root-contract", "", "address of the network's root contract")
 }
 
-// network is an open connection and what the flags said about it.
-type network struct {
+// onNetwork is an open connection and what the flags said about it.
+type onNetwork struct {
 	*lite.Client
 	expect registry.Network
 	root   *address.Address // nil when the verb takes none
@@ -50,8 +50,8 @@ type network struct {
 }
 
 // open connects to the network of the flags.
-func (n *networkFlags) open(ctx context.Context, a *app, needRoot bool) (*network, error) {
-	out := &network{}
+func (n *networkFlags) open(ctx context.Context, a *app, needRoot bool) (*onNetwork, error) {
+	out := &onNetwork{}
 	var err error
 	if n.network != "" {
 		if out.expect, err = registry.ParseNetwork(n.network); err != nil {
@@ -112,7 +112,7 @@ func (n *networkFlags) state(a *app) (string, error) {
 }
 
 // outbox remembers what a wallet has sent.
-func (n *network) outbox(w *publish.Wallet) chain.Outbox {
+func (n *onNetwork) outbox(w *publish.Wallet) chain.Outbox {
 	name := "outbox.json"
 	if w != nil {
 		name = "outbox-" + hex.EncodeToString(w.Address.Data()[:8]) + ".json"

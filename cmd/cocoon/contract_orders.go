@@ -75,7 +75,9 @@ type orderCase struct {
 	query  uint64
 }
 
-// ordersResult is the document of every order verb; its schema is the verb's.
+const ordersSchema = "cocoon.contract.orders/1"
+
+// ordersResult is the document of every order verb.
 type ordersResult struct {
 	Schema    string                `json:"schema"`
 	Network   string                `json:"network"`
@@ -106,7 +108,7 @@ func (r ordersResult) Text(w io.Writer) error {
 }
 
 // newOrderCmd is the command of a verb.
-func newOrderCmd(a *app, noun string, v orderVerb) *cobra.Command {
+func newOrderCmd(a *app, v orderVerb) *cobra.Command {
 	var n networkFlags
 	var s signFlags
 	in := &orderInput{}
@@ -117,7 +119,7 @@ func newOrderCmd(a *app, noun string, v orderVerb) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: v.short, Example: v.example, Args: args(count, count, "CONTRACT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.runOrder(cmd.Context(), orderRun{v, &n, &s, in, fmt.Sprintf("cocoon.%s.%s/1", noun, v.name)}, args)
+			return a.runOrder(cmd.Context(), orderRun{v, &n, &s, in}, args)
 		},
 	}
 	if v.root {
@@ -136,11 +138,10 @@ func newOrderCmd(a *app, noun string, v orderVerb) *cobra.Command {
 
 // orderRun is a verb with its flags.
 type orderRun struct {
-	verb   orderVerb
-	net    *networkFlags
-	sign   *signFlags
-	in     *orderInput
-	schema string
+	verb orderVerb
+	net  *networkFlags
+	sign *signFlags
+	in   *orderInput
 }
 
 func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error {
@@ -182,14 +183,14 @@ func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error
 // perform rehearses, sends if asked to, and prints.
 //
 //nolint:revive // argument-limit: the parts of one run
-func (a *app) perform(ctx context.Context, r orderRun, net *network, c *orderCase, p *publish.Principal, orders []publish.Order) error {
+func (a *app) perform(ctx context.Context, r orderRun, net *onNetwork, c *orderCase, p *publish.Principal, orders []publish.Order) error {
 	rehearsal, err := c.site.Rehearse(ctx, p, orders)
 	if err != nil {
 		return explained(err)
 	}
 	failed := rehearsal.Err(orders)
 	result := ordersResult{
-		Schema: r.schema, Network: c.site.ID.String(), Block: publish.NewBlockDoc(c.site.Head), Sender: publish.NewAddressDoc(p.Address),
+		Schema: ordersSchema, Network: c.site.ID.String(), Block: publish.NewBlockDoc(c.site.Head), Sender: publish.NewAddressDoc(p.Address),
 		Messages: []publish.MessageDoc{}, Rehearsal: publish.NewRehearsalDoc(rehearsal, orders),
 	}
 	for _, o := range orders {
@@ -215,7 +216,7 @@ func (a *app) perform(ctx context.Context, r orderRun, net *network, c *orderCas
 }
 
 // read takes the block, the root and the contract that the verb is about.
-func (c *orderCase) read(net *network, target *address.Address, now func() time.Time) error {
+func (c *orderCase) read(net *onNetwork, target *address.Address, now func() time.Time) error {
 	var err error
 	if c.site, err = publish.Look(c.ctx, net, now); err != nil {
 		return err

@@ -26,9 +26,9 @@ func newRootContractCmd(a *app) *cobra.Command {
 		Short:   "Read and change the root contract: allowed images and models, proxies, prices",
 		GroupID: groupNetwork,
 	}
-	cmd.AddCommand(newRootShowCmd(a), newRootDiffCmd(a), newRootPublishCmd(a), newOrderCmd(a, "root", rootDeploy()))
+	cmd.AddCommand(newRootShowCmd(a), newRootDiffCmd(a), newRootPublishCmd(a), newOrderCmd(a, rootDeploy()))
 	for _, v := range rootGovern() {
-		cmd.AddCommand(newOrderCmd(a, "root", v))
+		cmd.AddCommand(newOrderCmd(a, v))
 	}
 	return cmd
 }

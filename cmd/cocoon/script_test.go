@@ -21,7 +21,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){program: main})
+	testscript.Main(m, map[string]func(){program: main, "later": later})
 }
 
 func TestScripts(t *testing.T) {
@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"code": exitCode, "schema": checkSchema, "edit": edit, "relock": relock, "owncache": ownCache, "storefile": storeFile,
 			"tmpfs": tmpfs, "narrow": narrow, "only-tool": onlyTool, "qemu": addQEMU, "start": start, "waitfile": waitFile,
+			"network": runNetwork, "faucet": faucet, "field": field, "travel": travel,
 		},
 	})
 }

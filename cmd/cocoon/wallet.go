@@ -22,7 +22,7 @@ import (
 // newWalletCmd is the noun `wallet`: keys in files, and the wallets that they sign for.
 func newWalletCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "wallet", Short: "Make keys, look at wallets, send coins", GroupID: groupNetwork}
-	cmd.AddCommand(newWalletNewCmd(a), newWalletShowCmd(a), newOrderCmd(a, "wallet", orderVerb{
+	cmd.AddCommand(newWalletNewCmd(a), newWalletShowCmd(a), newOrderCmd(a, orderVerb{
 		name: "send", short: "Send coins from the key's wallet, or from a machine's wallet that it commands",
 		example: "  cocoon wallet send --to EQ... --amount 1.5" + chainExample + "\n" +
 			"  cocoon wallet send --to EQ... --amount 2 --owner EQ..." + chainExample,

@@ -32,6 +32,7 @@ func Explain(err error) (Advice, bool) {
 		is error
 		Advice
 	}{
+		{context.DeadlineExceeded, Advice{Timeout, "give more --timeout and run the command again: it settles what was sent before anything else"}},
 		{ErrPresent, Advice{Difference, "see what is on chain with \"cocoon root show\"; leave out what is there already"}},
 		{ErrAbsent, Advice{Difference, "see what is on chain with \"cocoon root show\""}},
 		{ErrNoManifest, Advice{Usage, "publish the manifest itself with \"measure publish MANIFEST --spec SPEC\", or add manifest_sha256 to the entry"}},
@@ -52,7 +53,6 @@ func Explain(err error) (Advice, bool) {
 		{chain.ErrUnconfirmed, Advice{Timeout, "run the command again: it settles what was sent before anything else"}},
 		{chain.ErrBusy, Advice{Prerequisite, "wait for the next block and run the command again"}},
 		{chain.ErrNotAccepted, Advice{Prerequisite, "the wallet refuses it: look at its balance and sequence number with \"cocoon wallet show\""}},
-		{context.DeadlineExceeded, Advice{Timeout, "run the command again: it settles what was sent before anything else"}},
 	} {
 		if errors.Is(err, row.is) {
 			return row.Advice, true
