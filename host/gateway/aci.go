@@ -27,7 +27,7 @@ func (s *Server) source(r *http.Request) (*upstream.Link, error) {
 	wanted := r.URL.Query().Get("proxy")
 	for _, l := range s.cfg.Pool.Links() {
 		st := l.Status()
-		if st.State == upstream.Ready && (wanted == "" && st.Offer.Version >= upstream.ExtensionVersion || wanted == l.Address() || wanted != "" && wanted == st.Offer.ProxySC) {
+		if st.State == upstream.Ready && (wanted == "" && st.Offer.Version >= upstream.ExtensionVersion || wanted == l.Address() || wanted != "" && upstream.RawAddress(wanted) == st.Offer.ProxySC) {
 			return l, nil
 		}
 	}

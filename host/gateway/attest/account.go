@@ -24,7 +24,7 @@ func (a SecretAccount) Owner() string { return a.Wallet }
 // Check implements upstream.Account.
 func (a SecretAccount) Check(_ context.Context, o upstream.Offer) error {
 	for _, p := range a.Proxies {
-		if p == o.ProxySC {
+		if upstream.RawAddress(p) == o.ProxySC {
 			return nil
 		}
 	}

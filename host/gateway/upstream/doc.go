@@ -56,7 +56,7 @@ type Peer struct {
 type Offer struct {
 	Address                       string
 	ProxyKey                      [32]byte
-	ProxyOwner, ProxySC, ClientSC string
+	ProxyOwner, ProxySC, ClientSC string // contracts in their raw form
 	Test                          bool
 	Version                       int
 	// Peer is the proxy as Dial saw it.

@@ -238,7 +238,7 @@ func (v *live) handshake(ctx context.Context) error {
 func (v *live) read(got *tl.ClientConnectedToProxy) (Offer, error) {
 	o := Offer{
 		Address: v.link.address, ProxyKey: got.Params.ProxyPublicKey, ProxyOwner: got.Params.ProxyOwnerAddress,
-		ProxySC: got.Params.ProxySCAddress, ClientSC: got.ClientSCAddress, Peer: v.peer,
+		ProxySC: RawAddress(got.Params.ProxySCAddress), ClientSC: RawAddress(got.ClientSCAddress), Peer: v.peer,
 	}
 	if got.Params.IsTest != nil {
 		o.Test = *got.Params.IsTest
