@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -147,9 +146,6 @@ func (h *proxySide) Packet(_ context.Context, v tl.Object) error {
 	return nil
 }
 
-// drop ends all connections.
-func (p *scripted) drop(cut func()) { cut() }
-
 func (p *scripted) requests() []*query {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -269,6 +265,7 @@ type world struct {
 	proxies map[string]*scripted
 	log     *safeBuffer
 	store   *receipts.Store
+	dir     string
 	client  *http.Client
 	conns   sync.Map // proxy name -> net.Conn of the gateway's side
 }
@@ -335,6 +332,7 @@ func start(t *testing.T, c setup, proxies ...*scripted) *world {
 	if c.dir == "" {
 		c.dir = t.TempDir()
 	}
+	w.dir = c.dir
 	if w.store, err = receipts.Open(receipts.Config{Dir: c.dir, Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
@@ -487,5 +485,3 @@ func good(p *scripted, q *query) {
 }
 
 const streamEvents = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"h\\u00e9\"}}]}\n\n: ping\n\ndata: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\r\n\r\ndata: [DONE]\n\n"
-
-var _ = httptest.NewRecorder
