@@ -430,6 +430,58 @@ func TestGovernorRootRefuses(t *testing.T) {
 	g.stands(bind.ListModels, hash, bind.EntryActive, true)
 }
 
+// TestGovernorRootRefusesTwice: when the root refuses an addition and the revocation that overtook its answer, the hash is
+// announced again as before both; when it refuses only the first, the hash stays revoked.
+func TestGovernorRootRefusesTwice(t *testing.T) {
+	post := func(g cabinet, from string, m bind.Message) {
+		t.Helper()
+		body, err := bind.Encode(m)
+		g.do(err)
+		g.do(g.Post(contractstest.Message{From: g.Actor(from), To: g.at.Address, Value: ton / 2, Body: body}))
+		_, err = g.Step(len(g.Pending()) - 1)
+		g.do(err)
+	}
+	for name, both := range map[string]bool{"both": true, "the addition only": false} {
+		t.Run(name, func(t *testing.T) {
+			g, hash := newCabinet(t), bind.Hash{7}
+			g.moveRoot("founder")
+			id, err := g.propose("proposer", addition(bind.ListWorkers, hash), provenance())
+			g.do(err)
+			g.do(g.approve(id, "approver1", "approver2"))
+			g.Now += addDelay
+			before, err := g.state()
+			g.do(err)
+			g.Clear()
+			post(g, "stranger", &bind.GovernorExecute{Proposal: id})
+			post(g, "revoker", &bind.GovernorRevoke{List: bind.ListWorkers, Hash: hash})
+			if !both {
+				// The root refuses the addition, and has the governor for its owner again before the deletion comes.
+				_, err := g.Step(0)
+				g.do(err)
+				body, err := bind.Encode(&bind.RootChangeOwner{Owner: g.at.Address})
+				g.do(err)
+				g.do(g.Post(contractstest.Message{From: g.Actor("founder"), To: g.root.Address, Value: ton, Body: body}))
+				_, err = g.Step(len(g.Pending()) - 1)
+				g.do(err)
+			}
+			g.do(g.Run())
+			g.do(g.collect())
+			g.do(g.Check())
+			if !both {
+				g.stands(bind.ListWorkers, hash, bind.EntryRevoked, false)
+				return
+			}
+			g.stands(bind.ListWorkers, hash, bind.EntryAnnounced, false)
+			after, err := g.state()
+			g.do(err)
+			before.LastEvent = after.LastEvent
+			if diff := cmp.Diff(before, after, cellsAndAddresses()); diff != "" {
+				t.Errorf("after two refusals (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // moveRoot hands the root to an actor.
 func (g cabinet) moveRoot(to string) {
 	g.t.Helper()
