@@ -386,7 +386,6 @@ type scriptWorker struct {
 	version  int32
 	contract string
 	play     func(w *scriptWorker, o order)
-	plays    sync.WaitGroup
 
 	mu     sync.Mutex
 	orders []order
@@ -410,7 +409,7 @@ func (b *bench) worker(version int32, play func(w *scriptWorker, o order), chang
 	b.t.Helper()
 	w := &scriptWorker{version: version, play: play, cancel: make(map[[32]byte]bool)}
 	w.party, w.leave = b.join(b.p.ServeWorker, Peer{Key: [32]byte{8}, Attested: true, Image: [32]byte{0xe5}, Quote: []byte("quote"), TCB: "UpToDate"})
-	w.party.act = w.take
+	w.act = w.take
 	params := workerParams(address(5), 0, version)
 	for _, c := range change {
 		c(&params)

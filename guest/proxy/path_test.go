@@ -39,7 +39,7 @@ func TestEveryVersionServesEveryOther(t *testing.T) {
 					c := b.client(client)
 					c.send(run(1, chat))
 					r := c.collect(1)
-					if r.head == nil || r.head.StatusCode != 200 || r.body != answer {
+					if r.head == nil || r.head.StatusCode != okStatus || r.body != answer {
 						t.Fatalf("answer %+v", r)
 					}
 					for _, h := range r.head.Headers {
@@ -301,7 +301,7 @@ func TestABodyThatThePolicyRefusesIsAnsweredWhole(t *testing.T) {
 			bad := strings.Replace(chat, `"user":"alice"`, `"cache_salt":"x"`, 1)
 			c.send(run(1, bad))
 			r := c.collect(1)
-			if r.head == nil || r.head.StatusCode != 400 || !strings.Contains(r.body, `"param":"cache_salt"`) || r.tokens != (tl.TokensUsed{}) {
+			if r.head == nil || r.head.StatusCode != badStatus || !strings.Contains(r.body, `"param":"cache_salt"`) || r.tokens != (tl.TokensUsed{}) {
 				t.Errorf("answer %+v", r)
 			}
 			if len(w.seen()) != 0 || b.settled() != 0 {
@@ -354,7 +354,7 @@ func TestPingsBeforeTheFirstByteAreOurPeersOnly(t *testing.T) {
 		c := b.client(5)
 		c.send(run(1, stream))
 		r := c.collect(1)
-		if r.body != ": ping\n\n: ping\n\n"+first+second+done || r.head.StatusCode != 200 {
+		if r.body != ": ping\n\n: ping\n\n"+first+second+done || r.head.StatusCode != okStatus {
 			t.Errorf("body %q", r.body)
 		}
 		doc, err := b.verify(hear[*tl.ClientQueryReceipt](c.party).Receipt, stream, r.body)
@@ -444,5 +444,5 @@ func codeOf(err error) session.Code {
 	if err == nil {
 		return 0
 	}
-	return session.Code(endingOf(err).code)
+	return endingOf(err).code
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -26,6 +27,7 @@ type Proxy struct {
 	policy  *api.Policy
 	sched   *sched.Scheduler
 	metrics *Metrics
+	totals  totals
 	papers  *papers
 	routing [32]byte // keys route digests; leaves this process never
 
@@ -94,6 +96,25 @@ func (p *Proxy) Refuse(reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refusing = reason
+}
+
+// WriteMetrics writes all series as Prometheus text.
+func (p *Proxy) WriteMetrics(w io.Writer) {
+	s := p.Status()
+	p.metrics.Write(w)
+	ready := 0
+	for _, x := range s.Workers {
+		if x.Enabled {
+			ready++
+		}
+	}
+	// Labels come from lists in the code, never from peers.
+	_, _ = fmt.Fprintf(w, "cocoon_proxy_workers %d\ncocoon_proxy_workers_ready %d\ncocoon_proxy_clients %d\ncocoon_proxy_queue %d\n",
+		len(s.Workers), ready, len(s.Clients), s.Choices.Queued)
+	for _, why := range slices.Sorted(maps.Keys(s.Choices.Chosen)) {
+		_, _ = fmt.Fprintf(w, "cocoon_proxy_selections_total{reason=%q} %d\n", why, s.Choices.Chosen[why])
+	}
+	_, _ = fmt.Fprintf(w, "cocoon_proxy_breaker_openings_total %d\n", s.Choices.Breakers)
 }
 
 // Ready says whether requests can be served now, and if not why.

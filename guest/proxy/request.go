@@ -240,7 +240,11 @@ func (r *request) finish(ctx context.Context) {
 	if err != nil {
 		r.p.metrics.count("proxy_answers_unread_total")
 	}
+	now := r.p.deps.Now()
 	r.p.metrics.done(r.status(), entry)
+	r.p.totals.over(now, r.status(), entry, now.Sub(r.began))
+	r.p.totals.received.Add(now, float64(len(r.ask.query)))
+	r.p.totals.sent.Add(now, float64(r.out.sent().bytes))
 	if !r.held {
 		return
 	}
