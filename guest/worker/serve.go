@@ -83,6 +83,9 @@ func (q *query) broken(used meter.Result, unseen bool) outcome {
 	}
 	switch cause := context.Cause(q.ctx); {
 	case q.ctx.Err() == nil || errors.Is(cause, errEngineDown):
+		if used.Source == meter.FromCounting && used.Content == 0 { // the engine failed before it gave anything
+			out.used = meter.Result{Source: meter.FromNothing}
+		}
 	case errors.Is(cause, errDeadline):
 		out.status, out.code, out.text = receipt.Deadline, session.CodeTimeout, "timeout"
 	case errors.Is(cause, errSlowReader):

@@ -216,6 +216,9 @@ func TestFaults(t *testing.T) {
 			if done := bytes.Contains(a.body, []byte("[DONE]")); done != (kind == whole) {
 				t.Errorf("[DONE]: %v", done)
 			}
+			if (kind == failed || kind == refusal) && a.final.TokensUsed != (tl.TokensUsed{}) {
+				t.Errorf("an engine that gave nothing is billed: %+v", a.final.TokensUsed)
+			}
 			if got := a.final.TokensUsed; tc.tokens.TotalTokensUsed > 0 && got != tc.tokens || got.PromptTokensUsed < 0 || got.CompletionTokensUsed > 100 {
 				t.Errorf("billed %+v", got)
 			}
@@ -390,6 +393,33 @@ func TestSaltGoesToTheEngine(t *testing.T) {
 		t.Errorf("%d, the engine got %s", a.head.StatusCode, k.engine.LastBody())
 	}
 	k.checkStatement(client, body, a)
+}
+
+// TestEndpoints: each endpoint's body is written for the engine, and only what the worker owns is changed.
+func TestEndpoints(t *testing.T) {
+	k := newKit(t, nil)
+	p := k.connect(5)
+	n := uint32(0)
+	for name, tc := range map[string]struct{ path, body, want string }{
+		"chat": {
+			"/v1/chat/completions", `{"model":"test/model","max_completion_tokens":7,"max_tokens":9,"user":"u","messages":[ 1.50 ]}`,
+			`{"model":"model","max_tokens":7,"messages":[ 1.50 ]}`,
+		},
+		"completions": {
+			"/v1/completions", `{"model":"test/model","prompt":"x","stream":true,"n":2}`,
+			`{"model":"model","prompt":"x","stream":true,"n":2,"max_tokens":4096,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}`,
+		},
+		"embeddings": {"/v1/embeddings", `{"input":["a"],"model":"test/model"}`, `{"input":["a"],"model":"model"}`},
+		"responses": {
+			"/v1/responses", `{"model":"test/model","input":"x","max_output_tokens":9999}`, `{"model":"model","input":"x","max_output_tokens":4096,"store":false}`,
+		},
+	} {
+		n++
+		p.run(n, call{path: tc.path, body: strings.Replace(tc.body, "[ 1.50 ]", `[{"role":"user","content":"\u0041"}]`, 1)})
+		if want := strings.Replace(tc.want, "[ 1.50 ]", `[{"role":"user","content":"\u0041"}]`, 1); string(k.engine.LastBody()) != want {
+			t.Errorf("%s: the engine got\n%s, want\n%s", name, k.engine.LastBody(), want)
+		}
+	}
 }
 
 // TestCapacity: what is over the limit is refused with 651 at once, and a slot that becomes free is used.
