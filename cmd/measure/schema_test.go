@@ -85,6 +85,7 @@ func TestEveryVerbsJSONIsItsSchemas(t *testing.T) {
 		})
 	}
 	tested["firmware"], tested["profile"] = true, true // need a firmware file: TestFirmwareFile
+	tested["publish"], tested["audit"] = true, true    // need a network: TestAnImageIsPublishedFromItsManifest
 	for _, v := range verbs() {
 		if !tested[v.name] {
 			t.Errorf("the output of %s is not checked", v.name)
