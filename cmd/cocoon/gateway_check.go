@@ -37,7 +37,7 @@ type proxyChecked struct {
 
 // Text implements cli.Document.
 func (r gatewayCheckResult) Text(w io.Writer) error {
-	rows := [][]string{{"PROXY", "STATE", "VERSION", "MODELS", "REASON"}}
+	rows := append(make([][]string, 0, 1+len(r.Proxies)), []string{"PROXY", "STATE", "VERSION", "MODELS", "REASON"})
 	for _, p := range r.Proxies {
 		rows = append(rows, []string{p.Address, p.State, strconv.Itoa(p.Version), strconv.Itoa(len(p.Models)), strconv.Quote(p.Reason)})
 	}

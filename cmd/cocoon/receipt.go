@@ -49,7 +49,7 @@ type receiptLsResult struct {
 
 // Text implements cli.Document.
 func (r receiptLsResult) Text(w io.Writer) error {
-	rows := [][]string{{"TIME", "ID", "MODEL", "TOKENS", "NANOTON", "VERDICT"}}
+	rows := append(make([][]string, 0, 1+len(r.Receipts)), []string{"TIME", "ID", "MODEL", "TOKENS", "NANOTON", "VERDICT"})
 	for _, v := range r.Receipts {
 		rows = append(rows, []string{
 			v.Time.UTC().Format(time.RFC3339), v.ID[:min(len(v.ID), 16)], strconv.Quote(v.Model), strconv.FormatInt(v.Tokens, 10),

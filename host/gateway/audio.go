@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"cocoon/contracts/api"
 )
@@ -73,6 +74,15 @@ func readForm(contentType string, body []byte) (*api.Request, error) {
 	return req, nil
 }
 
+func checkName(name string) error {
+	const longest = 256
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	if name == "" || len(name) > longest || strings.ContainsFunc(name, odd) {
+		return badForm("model", "must be the name of a model: up to %d visible ASCII characters; see /v1/models", longest)
+	}
+	return nil
+}
+
 func readField(req *api.Request, name string, part *multipart.Part) error {
 	if name == "file" {
 		return nil
@@ -87,12 +97,8 @@ func readField(req *api.Request, name string, part *multipart.Part) error {
 	value := string(raw)
 	switch name {
 	case "model":
-		const longest = 256
-		odd := func(b byte) bool { return b <= ' ' || b > '~' }
-		if len(raw) == 0 || len(raw) > longest || slices.ContainsFunc(raw, odd) {
-			return badForm(name, "must be the name of a model: up to %d visible ASCII characters; see /v1/models", longest)
-		}
 		req.Model = value
+		return checkName(value)
 	case "response_format":
 		if value != "json" {
 			return &api.Error{Code: api.UnsupportedValue, Param: name, Message: "must be json"}

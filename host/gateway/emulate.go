@@ -12,6 +12,25 @@ import (
 // forReference makes the body that a reference proxy can serve (inference.md section 6.5): not streaming, and without the
 // fields that it refuses, as long as they do not change the answer.
 func forReference(req *api.Request) ([]byte, error) {
+	if err := readable(req); err != nil {
+		return nil, err
+	}
+	e := req.Forward()
+	for _, name := range []string{"tools", "tool_choice", "top_logprobs", "logit_bias", "parallel_tool_calls", "stream_options"} {
+		e.Cut(name)
+	}
+	if v, _ := req.Body().Get("logprobs"); v.Kind() == jsonscan.False || v.Kind() == jsonscan.Null {
+		e.Cut("logprobs")
+	}
+	if req.Endpoint == api.Chat {
+		e.Cut("seed")
+	}
+	e.Cut("stream")
+	return e.Bytes(), nil
+}
+
+// readable refuses what would change the answer if it were left out.
+func readable(req *api.Request) error {
 	doc := req.Body()
 	for _, f := range []struct {
 		name  string
@@ -28,27 +47,16 @@ func forReference(req *api.Request) ([]byte, error) {
 	} {
 		v, ok := doc.Get(f.name)
 		if ok && v.Kind() != jsonscan.Null && !f.empty(v) && (!f.chat || req.Endpoint == api.Chat) {
-			return nil, &api.Error{
+			return &api.Error{
 				Code: api.UnsupportedParameter, Param: f.name,
 				Message: "the proxy that is connected is of the reference network, which does not take this parameter; leave it out or name another proxy",
 			}
 		}
 	}
 	if req.Stream && req.Endpoint == api.Responses {
-		return nil, &api.Error{Code: api.UnsupportedParameter, Param: "stream", Message: "the proxy that is connected is of the reference network, which cannot stream this; leave it out"}
+		return &api.Error{Code: api.UnsupportedParameter, Param: "stream", Message: "the proxy that is connected is of the reference network, which cannot stream this; leave it out"}
 	}
-	e := req.Forward()
-	for _, name := range []string{"tools", "tool_choice", "top_logprobs", "logit_bias", "parallel_tool_calls", "stream_options"} {
-		e.Cut(name)
-	}
-	if v, _ := doc.Get("logprobs"); v.Kind() == jsonscan.False || v.Kind() == jsonscan.Null {
-		e.Cut("logprobs")
-	}
-	if req.Endpoint == api.Chat {
-		e.Cut("seed")
-	}
-	e.Cut("stream")
-	return e.Bytes(), nil
+	return nil
 }
 
 func noElements(v jsonscan.Value) bool { return v.Kind() == jsonscan.Array && len(v.Elements()) == 0 }

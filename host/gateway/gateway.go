@@ -176,16 +176,16 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 			_ = server.Close() // whoever still reads has had its time
 		}
 		cancel()
-		<-served
+		err = <-served
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
 	}
 	s.running.Wait()
 	cut()
 	all.Wait()
 	if s.cfg.Store != nil {
 		err = errors.Join(err, s.cfg.Store.Sync())
-	}
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
 	}
 	return err
 }

@@ -51,7 +51,6 @@ type scripted struct {
 	asked     []*query
 	seq       int64
 	total     uint64
-	closed    bool
 }
 
 // query is a request as it reached the proxy.
@@ -153,13 +152,13 @@ func (p *scripted) requests() []*query {
 }
 
 func (p *scripted) rawKeyset() []byte {
-	return receipt.NewKeyset("cocoon:proxy:"+testProxySC, time.Now().Add(time.Hour), "k1", p.key.Public().(ed25519.PublicKey), []string{"spki-" + p.name})
+	return receipt.NewKeyset("cocoon:proxy:"+testProxySC, time.Now().Add(time.Hour), "k1", ed25519.PublicKey(p.key[32:]), []string{"spki-" + p.name})
 }
 
 func (p *scripted) keyset() *receipt.Keyset {
 	k, err := receipt.ParseKeyset(p.rawKeyset())
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // the test's own document
 	}
 	return k
 }
@@ -210,7 +209,7 @@ func (q *query) receipt(p *scripted, change func(r *receipt.Receipt)) {
 	defer p.mu.Unlock()
 	s, err := receipt.ParseSession(p.session())
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // the test's own document
 	}
 	r := &receipt.Receipt{
 		ID: hex.EncodeToString(q.RequestID[:]), ChatID: "chat-" + hex.EncodeToString(q.RequestID[:4]), Model: q.ModelName, KeysetDigest: p.keyset().Digest(),
@@ -221,7 +220,7 @@ func (q *query) receipt(p *scripted, change func(r *receipt.Receipt)) {
 			Source: "engine", Tokens: pricing.Tokens{Prompt: 5, Completion: 11}, Coefficient: 1000, Reserved: 1000, Price: 20,
 			Multipliers: pricing.Multipliers{Prompt: 10000, Cached: 10000, Completion: 10000, Reasoning: 10000}, ConfigVersion: 3, ParamsVersion: 1,
 		},
-		Channel: receipt.Channel{ProxySC: testProxySC, ClientSC: testClientSC, ProxyKey: p.key.Public().(ed25519.PublicKey), Test: true},
+		Channel: receipt.Channel{ProxySC: testProxySC, ClientSC: testClientSC, ProxyKey: ed25519.PublicKey(p.key[32:]), Test: true},
 		Outcome: receipt.Outcome{Status: receipt.Complete, HTTPStatus: 200, FinishReason: "stop", Bytes: int64(len(q.sent)), TTFT: 3, Duration: 5},
 	}
 	r.Usage.Meter()
@@ -374,7 +373,7 @@ func pipe(ctx context.Context) (near, far net.Conn, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	defer l.Close()
+	defer l.Close() //nolint:errcheck // only two ends were needed
 	if near, err = new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String()); err != nil {
 		return nil, nil, err
 	}
@@ -431,7 +430,7 @@ func (w *world) doCtx(ctx context.Context, method, path, body string, header ...
 	if err != nil {
 		return reply{err: err}
 	}
-	defer resp.Body.Close()
+	defer resp.Body.Close() //nolint:errcheck // read to its end
 	data, err := io.ReadAll(resp.Body)
 	return reply{resp.StatusCode, resp.Header, string(data), err}
 }

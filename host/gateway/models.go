@@ -140,5 +140,5 @@ func answerRaw(w http.ResponseWriter, raw []byte) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Length", strconv.Itoa(len(raw)))
-	_, _ = w.Write(raw) // the caller is gone when this does not succeed
+	_, _ = w.Write(raw) //nolint:gosec // JSON, typed as such and nosniff; nobody is left when it does not succeed
 }

@@ -127,13 +127,18 @@ func (s *Server) numbers(now time.Time) []stats.Number {
 		return n
 	}
 	const secondsOfDay, nanoTON = 86400, 1e9
-	spent := r.nano.Read(now)
+	const small = 1e6 // below a thousandth of a coin the small unit reads better
+	amount := r.nano.Read(now)[day] * secondsOfDay
+	spend, unit := stats.Short(amount/nanoTON), "TON"
+	if amount > 0 && amount < small {
+		spend, unit = stats.Short(amount), "nanoTON"
+	}
 	return []stats.Number{
 		{Name: "Requests", Value: stats.Short(queries[minute]), Unit: "per s", Definition: fmt.Sprintf("mean of about a minute; %s since the start", stats.Short(queries[0]))},
 		share,
 		quantile("First byte, P50", &r.ttft, 0.5, "from the request's arrival; about ten minutes"),
 		quantile("First byte, P95", &r.ttft, 0.95, "from the request's arrival; about ten minutes"),
-		{Name: "Spend", Value: stats.Short(spent[day] * secondsOfDay / nanoTON), Unit: "TON", Definition: "charged by receipts in about a day"},
+		{Name: "Spend", Value: spend, Unit: unit, Definition: "charged by receipts in about a day"},
 		{Name: "Under way", Value: strconv.FormatInt(r.active.Load(), 10), Definition: "requests at this moment"},
 		{Name: "Receipts", Value: stats.Short(r.receiptOK.Read(now)[0]), Unit: "good", Definition: fmt.Sprintf("%s bad, %s missing, since the start",
 			stats.Short(r.receiptBad.Read(now)[0]), stats.Short(r.receiptMissing.Read(now)[0]))},

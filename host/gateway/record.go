@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -178,8 +179,8 @@ func (r *recorder) used(now time.Time, id string, u usage) {
 func (r *recorder) recent() (rows []row, bad []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := len(r.rows) - 1; i >= 0; i-- {
-		rows = append(rows, r.rows[i])
+	for _, entry := range slices.Backward(r.rows) {
+		rows = append(rows, entry)
 	}
 	return rows, append(bad, r.bad...)
 }

@@ -106,6 +106,7 @@ func NewRenderer() (*Renderer, error) {
 		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded with the program
 		"chart": draw,
+		"heads": heads,
 		"kind":  func(h Health) string { return string(h) },
 	}).Parse(markup)
 	if err != nil {
@@ -132,6 +133,15 @@ func (r *Renderer) Serve(w http.ResponseWriter, p Page) error {
 	h.Set("Content-Length", strconv.Itoa(out.Len()))
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// heads are the column titles of a table, over numbers on the right where those are.
+func heads(t Table) []Cell {
+	out := make([]Cell, 0, len(t.Columns))
+	for i, title := range t.Columns {
+		out = append(out, Cell{Text: title, Right: len(t.Rows) > 0 && i < len(t.Rows[0]) && t.Rows[0][i].Right})
+	}
+	return out
 }
 
 // Geometry of a chart in its own units.
@@ -182,7 +192,7 @@ func draw(c Chart) drawing {
 	return d
 }
 
-// thin keeps a page small: at most one point for two units of width, each the mean of those it stands for.
+// thin keeps a page small: at most one point for two units of width, each the highest of those it stands for.
 func thin(points []float64) []float64 {
 	const most = chartWidth / 2
 	if len(points) <= most {
@@ -192,7 +202,7 @@ func thin(points []float64) []float64 {
 	for i := range out {
 		from, to := i*len(points)/most, (i+1)*len(points)/most
 		for _, v := range points[from:to] {
-			out[i] += v / float64(to-from)
+			out[i] = max(out[i], v)
 		}
 	}
 	return out

@@ -76,9 +76,9 @@ const (
 	// Resolutions of histories: an hour at 10 s and a day at 2 min.
 	shortStep, shortSlots = 10 * time.Second, 360
 	longStep, longSlots   = 2 * time.Minute, 720
-	// buckets of a Distribution grow by an eighth of a power of two from a millisecond to past an hour.
-	perOctave, buckets = 8, 180
-	firstBucket        = time.Millisecond
+	// buckets of a Distribution grow by an eighth of a power of two from 0.1 ms to past an hour.
+	perOctave, buckets = 8, 208
+	firstBucket        = 100 * time.Microsecond
 )
 
 // History is what a quantity did over the last hour and the last day.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"cocoon/host/gateway/upstream"
 )
@@ -23,12 +24,7 @@ func (a SecretAccount) Owner() string { return a.Wallet }
 
 // Check implements upstream.Account.
 func (a SecretAccount) Check(_ context.Context, o upstream.Offer) error {
-	for _, p := range a.Proxies {
-		if upstream.RawAddress(p) == o.ProxySC {
-			return nil
-		}
-	}
-	if len(a.Proxies) > 0 {
+	if len(a.Proxies) > 0 && !slices.Contains(a.Proxies, o.ProxySC) {
 		return fmt.Errorf("its contract %.80q is none of those that may be paid", o.ProxySC)
 	}
 	return nil

@@ -27,8 +27,9 @@ import (
 )
 
 const (
-	// DefaultAge and DefaultSize are how long and how much is kept (inference.md section 10.7).
-	DefaultAge  = 30 * 24 * time.Hour
+	// DefaultAge is how long receipts are kept, DefaultSize how many bytes of them (inference.md section 10.7).
+	DefaultAge = 30 * 24 * time.Hour
+	// DefaultSize is in bytes.
 	DefaultSize = 1 << 30
 	// maxLine bounds a record: a receipt and what stands around it.
 	maxLine = receipt.MaxDocument + 4096

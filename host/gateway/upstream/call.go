@@ -298,7 +298,7 @@ func (c *Call) credit(ctx context.Context, n int) {
 	ctx, cancel := context.WithTimeout(ctx, sendPatience)
 	defer cancel()
 	// A session that cannot send has ended, which the call learns by itself.
-	_ = c.live.session.Send(ctx, &tl.ClientQueryCredit{RequestID: c.ID, Bytes: int32(give)}) //nolint:gosec // below 64 MiB
+	_ = c.live.session.Send(ctx, &tl.ClientQueryCredit{RequestID: c.ID, Bytes: int32(give)})
 }
 
 // Close says that nobody reads any more: a request that still runs is cancelled. What comes after is only hashed.
@@ -312,6 +312,7 @@ func (c *Call) Close() {
 	}
 }
 
+// cancel outlives the request: its context has ended, which is why the proxy is told.
 func (c *Call) cancel() {
 	if c.Version() < ExtensionVersion {
 		return // such a proxy has no word for it
