@@ -317,7 +317,7 @@ func (c *Call) cancel() {
 	if c.Version() < ExtensionVersion {
 		return // such a proxy has no word for it
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), sendPatience)
+	ctx, cancel := context.WithTimeout(c.live.ctx, sendPatience)
 	defer cancel()
 	_ = c.live.session.Send(ctx, &tl.ClientCancelQuery{RequestID: c.ID}) // a session that cannot send has ended
 }

@@ -151,7 +151,7 @@ func (l *Link) converse(ctx context.Context) error {
 	if !peer.Verified && !l.cfg.AllowUnverified {
 		return fmt.Errorf("%w: its attestation was not accepted: %s", errRefused, peer.Reason)
 	}
-	v := &live{link: l, peer: peer, calls: make(map[[32]byte]*Call)}
+	v := &live{ctx: ctx, link: l, peer: peer, calls: make(map[[32]byte]*Call)}
 	v.session = session.New(conn, session.Options{Dialer: true, Now: l.cfg.Now, Log: l.cfg.Log}, v)
 	defer v.fail()
 	group, inner := errgroup.WithContext(ctx)
@@ -170,6 +170,7 @@ func (l *Link) converse(ctx context.Context) error {
 
 // live is one session that is up, with the requests under way on it.
 type live struct {
+	ctx     context.Context // of the session
 	link    *Link
 	peer    Peer
 	session *session.Session

@@ -1,0 +1,197 @@
+package stats
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+var t0 = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func TestACounterKnowsItsRateOverEachWindow(t *testing.T) {
+	var c Counter
+	for i := range 600 {
+		c.Add(t0.Add(time.Duration(i)*100*time.Millisecond), 1)
+	}
+	r := c.Read(t0.Add(time.Minute))
+	if r[0] != 600 {
+		t.Errorf("total %v", r[0])
+	}
+	if r[2] < 9 || r[2] > 11 || r[3] < 5 || r[3] > 8 {
+		t.Errorf("10 s: %v, 1 min: %v; ten a second came for a minute", r[2], r[3])
+	}
+	later := c.Read(t0.Add(time.Hour))
+	if later[0] != 600 || later[1] != 0 && later[1] > 1e-9 || later[3] > 1e-9 {
+		t.Errorf("an hour later: %v", later)
+	}
+	raw, err := json.Marshal(later)
+	var list []float64
+	if err != nil || json.Unmarshal(raw, &list) != nil || len(list) != 7 {
+		t.Errorf("JSON %s", raw)
+	}
+}
+
+func TestTimeThatGoesBackIsNoTrouble(t *testing.T) {
+	var c Counter
+	h := NewHistory(t0)
+	var d Distribution
+	for _, at := range []time.Time{t0, t0.Add(-time.Hour), t0.Add(time.Second)} {
+		c.Add(at, 1)
+		h.Add(at, 1)
+		d.Add(at, time.Second)
+	}
+	if got := c.Read(t0)[0]; got != 3 {
+		t.Errorf("total %v", got)
+	}
+	if n, sum := d.Total(); n != 3 || sum != 3*time.Second {
+		t.Errorf("%d samples of %s", n, sum)
+	}
+}
+
+func TestAHistoryForgetsWhatIsOlderThanItsSpan(t *testing.T) {
+	h := NewHistory(t0)
+	h.Add(t0, 20)
+	sum := func(points []float64) (out float64) {
+		for _, v := range points {
+			out += v
+		}
+		return out
+	}
+	for name, tc := range map[string]struct {
+		after     time.Duration
+		hour, day float64
+	}{
+		"at once":    {0, 2, 20.0 / 120},
+		"half an h":  {30 * time.Minute, 2, 20.0 / 120},
+		"two hours":  {2 * time.Hour, 0, 20.0 / 120},
+		"two days":   {48 * time.Hour, 0, 0},
+		"ten years":  {87600 * time.Hour, 0, 0},
+		"yet longer": {876000 * time.Hour, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := NewHistory(t0)
+			h.Add(t0, 20)
+			at := t0.Add(tc.after)
+			if got := sum(h.Hour(at)); got != tc.hour {
+				t.Errorf("hour %v", got)
+			}
+			if got := sum(h.Day(at)); got != tc.day {
+				t.Errorf("day %v", got)
+			}
+		})
+	}
+	if points := h.Hour(t0); points[len(points)-1] != 2 {
+		t.Error("the newest point is not the last")
+	}
+}
+
+func TestQuantilesAreWithinATenth(t *testing.T) {
+	var d Distribution
+	if _, ok := d.Quantile(t0, 0.5); ok {
+		t.Error("a quantile of nothing")
+	}
+	for i := 1; i <= 1000; i++ {
+		d.Add(t0, time.Duration(i)*time.Millisecond)
+	}
+	for q, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.95: 950 * time.Millisecond, 1: time.Second} {
+		got, ok := d.Quantile(t0, q)
+		if !ok || got < want*9/10 || got > want*11/10 {
+			t.Errorf("quantile %v: %s, want about %s", q, got, want)
+		}
+	}
+	if _, ok := d.Quantile(t0.Add(12*time.Hour), 0.5); ok {
+		t.Error("samples of half a day ago still count")
+	}
+}
+
+func TestMetricsText(t *testing.T) {
+	var m Metrics
+	m.Add("a_total", KindCounter, "What.", 1, "k", "x\"y\n\\")
+	m.Add("a_total", KindCounter, "What.", 2.5, "k", "z")
+	m.Add("b_seconds", KindSummary, "How long.", 0.5, "quantile", "0.5")
+	m.Add("b_seconds_sum", KindSummary, "How long.", 3)
+	m.Add("b_seconds_count", KindSummary, "How long.", 4)
+	want := `# HELP cocoon_a_total What.
+# TYPE cocoon_a_total counter
+cocoon_a_total{k="x\"y\n\\"} 1
+cocoon_a_total{k="z"} 2.5
+# HELP cocoon_b_seconds How long.
+# TYPE cocoon_b_seconds summary
+cocoon_b_seconds{quantile="0.5"} 0.5
+cocoon_b_seconds_sum 3
+cocoon_b_seconds_count 4
+`
+	if got := string(m.Bytes()); got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+func page() Page {
+	const hostile = `"><script>alert(1)</script>`
+	return Page{
+		Role: "proxy", Title: "t", Made: t0, Verdict: Verdict{Health: Degraded, Word: "degraded", Reasons: []string{hostile}, Since: t0},
+		Identity: []Fact{{Name: "n", Value: hostile, Mono: true}},
+		Numbers:  []Number{{Name: hostile, Value: hostile, Unit: hostile, Definition: hostile}},
+		Charts:   []Chart{{Title: hostile, Unit: hostile, Lines: []Line{{Name: hostile, Points: []float64{0, 1, 5, 2}}, {Name: "none"}}}, {Title: "flat"}},
+		Tables: []Table{
+			{Title: hostile, Columns: []string{hostile, "n"}, Rows: [][]Cell{{{Text: hostile}, {Text: "7", Right: true, Health: Bad}}}},
+			{Title: "empty", Empty: hostile},
+		},
+	}
+}
+
+func TestThePageEscapesEverythingAndLoadsNothing(t *testing.T) {
+	r, err := NewRenderer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	if err := r.Serve(w, page()); err != nil {
+		t.Fatal(err)
+	}
+	body := w.Body.String()
+	for _, bad := range []string{"<script", "http:", "https:", "<link", "<img", "ZgotmplZ", "javascript"} {
+		if strings.Contains(body, bad) {
+			t.Errorf("the page has %s", bad)
+		}
+	}
+	for _, want := range []string{"&lt;script&gt;", "prefers-color-scheme:dark", `class="right"`, `class="bad right"`, "<polyline", "nothing yet", "2026-03-04 05:06:07 UTC"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page has no %s", want)
+		}
+	}
+	if got := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'none'; style-src 'sha256-") {
+		t.Errorf("policy %s", got)
+	}
+	again := httptest.NewRecorder()
+	if err := r.Serve(again, page()); err != nil || again.Body.String() != body {
+		t.Errorf("the same page has other bytes: %v", err)
+	}
+}
+
+func TestNumbersForPeople(t *testing.T) {
+	for in, want := range map[float64]string{0: "0", 0.5: "0.5", 12.345: "12.3", 999.6: "1000", 12345: "12.3k", 2.5e6: "2.5M", 7e9: "7G", 0.0001234: "0.00012", -5: "-5"} {
+		if got := Short(in); got != want {
+			t.Errorf("%v is %s, want %s", in, got, want)
+		}
+	}
+	for in, want := range map[time.Duration]string{1500 * time.Microsecond: "1.5 ms", 12 * time.Second: "12.0 s"} {
+		if got := Milliseconds(in); got != want {
+			t.Errorf("%s is %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestThinKeepsPeaks(t *testing.T) {
+	points := make([]float64, 720)
+	points[333] = 9
+	out, top := thin(points), 0.0
+	for _, v := range out {
+		top = max(top, v)
+	}
+	if len(out) > 180 || top != 9 {
+		t.Errorf("%d points, top %v", len(out), top)
+	}
+}

@@ -1,0 +1,201 @@
+package receipts
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var t0 = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+func open(t *testing.T, dir string, now time.Time, size int64) *Store {
+	t.Helper()
+	s, err := Open(Config{Dir: dir, Now: func() time.Time { return now }, Size: size})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func record(i int, at time.Time) Record {
+	return Record{
+		Time: at, ID: fmt.Sprintf("%064x", i), ChatID: fmt.Sprintf("chat-%d", i), Model: "<m>", Key: "k", Proxy: "p", Class: ClassOK, Tokens: 5, Cost: 7,
+		Receipt: json.RawMessage(`{"a":"<é>","n":1}`),
+	}
+}
+
+func add(t *testing.T, s *Store, records ...Record) {
+	t.Helper()
+	for _, r := range records {
+		if err := s.Append(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ids(t *testing.T, s *Store) (out []string) {
+	t.Helper()
+	for r, err := range s.All() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r.ChatID)
+	}
+	return out
+}
+
+func TestRecordsComeBackAsTheyWere(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, t0, 0)
+	add(t, s, record(1, t0), record(2, t0.AddDate(0, 0, 1)), record(3, t0.AddDate(0, 0, 1)))
+	check := func(s *Store) {
+		t.Helper()
+		for _, id := range []string{fmt.Sprintf("%064x", 2), "chat-2"} {
+			got, ok, err := s.Find(id)
+			if diff := cmp.Diff(record(2, t0.AddDate(0, 0, 1)), got); diff != "" || !ok || err != nil {
+				t.Errorf("%s: %v %v %s", id, ok, err, diff)
+			}
+		}
+		if _, ok, err := s.Find("none"); ok || err != nil {
+			t.Errorf("an unknown id: %v %v", ok, err)
+		}
+		if got := ids(t, s); !slices.Equal(got, []string{"chat-1", "chat-2", "chat-3"}) {
+			t.Errorf("order %v", got)
+		}
+	}
+	check(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, dir, t0, 0)
+	check(again)
+	add(t, again, record(4, t0.AddDate(0, 0, 1)))
+	look, err := Read(dir)
+	if err != nil || len(ids(t, look)) != 4 {
+		t.Errorf("reading beside it: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEveryCutOfTheFileIsSurvived: whatever part of the last write reached the disk, all records before it are there, and
+// the next one is readable.
+func TestEveryCutOfTheFileIsSurvived(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, t0, 0)
+	add(t, s, record(1, t0), record(2, t0))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "receipts-20260304.log")
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := bytes.IndexByte(whole, '\n') + 1
+	for cut := first; cut < len(whole); cut++ {
+		if err := os.WriteFile(name, whole[:cut], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, dir, t0, 0)
+		add(t, s, record(3, t0))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := open(t, dir, t0, 0)
+		if got := ids(t, again); !slices.Equal(got, []string{"chat-1", "chat-3"}) {
+			t.Fatalf("cut at %d: %v", cut, got)
+		}
+		if _, _, damaged := again.Size(); damaged != 0 {
+			t.Fatalf("cut at %d: %d lines damaged", cut, damaged)
+		}
+	}
+}
+
+func TestADamagedLineIsLeftOutAlone(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, t0, 0)
+	add(t, s, record(1, t0), record(2, t0), record(3, t0))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(dir, "receipts-20260304.log")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.IndexByte(data, '\n') + 60
+	data[at] ^= 1
+	data = append(data, strings.Repeat("x", 2*maxLine)+"\n"...)
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, t0, 0)
+	if got := ids(t, s); !slices.Equal(got, []string{"chat-1", "chat-3"}) {
+		t.Errorf("got %v", got)
+	}
+	if n, _, damaged := s.Size(); n != 2 || damaged != 2 {
+		t.Errorf("%d records, %d damaged", n, damaged)
+	}
+}
+
+func TestOldDaysAndTooMuchAreDropped(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, t0, 0)
+	add(t, s, record(1, t0.AddDate(0, 0, -40)), record(2, t0.AddDate(0, 0, -2)), record(3, t0))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, t0, 0)
+	if got := ids(t, s); !slices.Equal(got, []string{"chat-2", "chat-3"}) {
+		t.Errorf("by age: %v", got)
+	}
+	small := open(t, dir, t0, 300)
+	if got := ids(t, small); !slices.Equal(got, []string{"chat-3"}) {
+		t.Errorf("by size: %v", got)
+	}
+}
+
+func TestWhatCannotBeKept(t *testing.T) {
+	s := open(t, t.TempDir(), t0, 0)
+	r := record(1, t0)
+	r.Why = strings.Repeat("x", maxLine)
+	if err := s.Append(r); err == nil {
+		t.Error("a record that cannot be read again was written")
+	}
+	if _, err := Open(Config{Dir: "/dev/null/x", Now: time.Now}); err == nil {
+		t.Error("a folder that cannot be")
+	}
+}
+
+// FuzzScan: no file makes the reader fail or return a record that was not written as a line of its own.
+func FuzzScan(f *testing.F) {
+	line, err := encode(record(1, t0))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range [][]byte{line, append(append([]byte{}, line...), line...), line[:20], []byte("\n\n"), []byte("00000000 {}\n"), append([]byte("x\n"), line...)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n := 0
+		whole, damaged, err := scan(bytes.NewReader(data), func(at int64, line []byte, r Record) {
+			n++
+			if !bytes.Equal(data[at:at+int64(len(line))], line) || r.ID == "" {
+				t.Fatal("a line that is not there")
+			}
+		})
+		if err != nil || whole > int64(len(data)) || n+damaged != bytes.Count(data[:whole], []byte("\n")) {
+			t.Fatalf("%d of %d bytes, %d records, %d damaged: %v", whole, len(data), n, damaged, err)
+		}
+	})
+}
