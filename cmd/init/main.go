@@ -61,7 +61,7 @@ func commands() []command {
 	missing := func(context.Context, []string) (int, error) { return exitError, errNotInBuild }
 	return []command{
 		{"router", "accept RA-TLS connections and pipe them to a service", runRouter},
-		{"proxy", "serve clients and schedule workers", missing},
+		{"proxy", "serve clients and schedule workers", runProxy},
 		{"worker", "run queries on the engine", runWorker},
 		{"seal", "derive sealed keys", missing},
 		{"health", "report status, logs and measurements", missing},

@@ -29,7 +29,7 @@ func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
 		want string
 	}{
 		"by argument":          {[]string{"/init", "router"}, exitUsage, "error: init router: no listener is configured"},
-		"by argv[0]":           {[]string{"/usr/bin/proxy", "-x"}, exitError, "error: init proxy: not in this build"},
+		"by argv[0]":           {[]string{"/usr/bin/health", "-x"}, exitError, "error: init health: not in this build"},
 		"by argument, renamed": {[]string{"/proc/self/fd/4", "seal"}, exitError, "error: init seal: not in this build"},
 		"unknown argument":     {[]string{"/init", "shell"}, exitUsage, `"shell" is no command`},
 		"init outside of PID":  {[]string{"/init"}, exitUsage, "only as PID 1"},

@@ -44,7 +44,12 @@ type routerProcess struct {
 	reparse    func() (*router.Config, error)
 	// listen replaces the machine's network; nil means it.
 	listen func(ctx context.Context, p router.Port) (net.Listener, error)
+	// handlers serve reverse ports within this process.
+	handlers map[uint16]router.Handler
 
+	// What build found: the certificates that peers see, and the source of quotes, nil where there is none.
+	shown  ratls.Credentials
+	quoter quotes
 	// What build made: work that goes on until the end, and what is closed then.
 	background []func(ctx context.Context) error
 	closers    []func()
@@ -100,6 +105,7 @@ func (p *routerProcess) build(ctx context.Context) (r *router.Router, err error)
 	if err != nil {
 		return nil, err
 	}
+	p.shown = credentials
 	if p.cfg.Local {
 		p.log.Warn("LOCAL NETWORK: simulated and fake evidence may be admitted")
 		metrics.Gauge("router_simulated", func() float64 { return 1 })
@@ -111,6 +117,7 @@ func (p *routerProcess) build(ctx context.Context) (r *router.Router, err error)
 	}
 	r, err = router.New(p.cfg, router.Deps{
 		Log: p.log, Now: p.now, Credentials: credentials, Judge: judge, Listen: p.listen, Metrics: metrics, AllowLocal: p.allowLocal,
+		Handlers: p.handlers,
 	})
 	live.Store(r)
 	return r, err
@@ -175,6 +182,7 @@ func (p *routerProcess) credentials(ctx context.Context, judge *ratls.Judge, met
 		if err != nil {
 			return nil, err
 		}
+		p.quoter = source
 		c.Quoter, c.Judge, c.Terms = source, judge, ratls.Fixed(ratls.Terms{Policy: self})
 		if own := p.cfg.Claims; own != nil {
 			c.Claims = func(context.Context) (cert.Claims, error) {

@@ -62,7 +62,9 @@ func TestAClientThatLeavesCancelsItsRequests(t *testing.T) {
 		hear[*tl.ClientQueryAnswerPartEx](c.party)
 		began := time.Now()
 		c.leave()
-		<-b.ends
+		if err := <-b.ends; err == nil {
+			t.Error("the session ended without a reason")
+		}
 		if !w.cancelled(w.seen()[0]) || time.Since(began) > time.Second {
 			t.Errorf("cancelled %t after %s", w.cancelled(w.seen()[0]), time.Since(began))
 		}

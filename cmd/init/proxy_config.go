@@ -1,0 +1,138 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"cocoon/guest/proxy"
+)
+
+// maxProxyFile bounds the proxy's configuration.
+const maxProxyFile = 1 << 20
+
+// proxyConfig is the file of `init proxy`: the reference's proxyRunner.config and keys of ours behind it.
+type proxyConfig struct {
+	Test, Testnet, CheckWorkers             bool
+	WorkersPort, ClientPort, HTTPPort       int64
+	Owner, RootContract, MachineKey, Access string
+	Router, Repository, Commit              string
+	WorkerImages, Models                    []string
+	MaxTokens                               int64
+
+	ignored any
+}
+
+// keys are the names in the file. Those whose work is done elsewhere, or not at all any more, are read and dropped.
+func (c *proxyConfig) keys() map[string]any {
+	return map[string]any{
+		"is_test": &c.Test, "is_testnet": &c.Testnet, "workers_rpc_port": &c.WorkersPort, "client_rpc_port": &c.ClientPort,
+		"http_port": &c.HTTPPort, "owner_address": &c.Owner, "root_contract_address": &c.RootContract,
+		"machine_specific_private_key": &c.MachineKey, "check_worker_hashes": &c.CheckWorkers, "http_access_hash": &c.Access,
+		"connect_to_proxy_via": &c.ignored, "node_wallet_key": &c.ignored, "ton_config_filename": &c.ignored, "db_path": &c.ignored,
+		"image_hash": &c.ignored,
+		// ours
+		"router": &c.Router, "worker_image_hashes": &c.WorkerImages, "model_names": &c.Models, "max_tokens": &c.MaxTokens,
+		"repository": &c.Repository, "commit": &c.Commit,
+	}
+}
+
+// parseProxyConfig reads the file. A key that nobody knows is a warning, as for the reference's files.
+func parseProxyConfig(data []byte) (*proxyConfig, []string, error) {
+	if len(data) > maxProxyFile {
+		return nil, nil, fmt.Errorf("reading proxy configuration: over %d bytes", maxProxyFile)
+	}
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, nil, fmt.Errorf("reading proxy configuration: %w", err)
+	}
+	c := &proxyConfig{CheckWorkers: true}
+	known := c.keys()
+	var warnings []string
+	var found []error
+	for _, name := range slices.Sorted(maps.Keys(doc)) {
+		to, ok := known[name]
+		switch {
+		case ok:
+			if err := setKey(to, doc[name]); err != nil {
+				found = append(found, fmt.Errorf("%s: %w", name, err))
+			}
+		case name != "@type":
+			warnings = append(warnings, fmt.Sprintf("unknown key %q, the nearest known one is %q", name, nearest(name, known)))
+		}
+	}
+	found = append(found, c.check())
+	if err := errors.Join(found...); err != nil {
+		return nil, warnings, fmt.Errorf("checking proxy configuration: %w", err)
+	}
+	return c, warnings, nil
+}
+
+func (c *proxyConfig) check() error {
+	port := func(n int64) bool { return n >= 1 && n <= 65535 }
+	_, ownerErr := proxy.ParseAddress(c.Owner)
+	var found []error
+	for _, r := range []struct {
+		name string
+		ok   bool
+		rule string
+	}{
+		{"client_rpc_port", port(c.ClientPort), "must be a port"},
+		{"workers_rpc_port", port(c.WorkersPort) && c.WorkersPort != c.ClientPort, "must be a port, another than the clients'"},
+		{"http_port", c.HTTPPort == 0 || port(c.HTTPPort), "must be a port, or 0 for none"},
+		{"owner_address", ownerErr == nil, "must be an address"},
+		{"check_worker_hashes", c.CheckWorkers || c.Test, "can be false in a test network only"},
+		{"max_tokens", c.MaxTokens >= 0 && c.MaxTokens < 1<<31, "must be from 1 to 2147483647, or 0 for that"},
+		// The contracts of a network with a chain are the money issue's; what cannot be kept is not promised.
+		{"is_test", c.Test, "must be true: payments on a chain are not in this build"},
+		{"worker_image_hashes", !c.CheckWorkers || len(c.WorkerImages) > 0, "must list the images of workers, or check_worker_hashes be false"},
+		{"model_names", !c.CheckWorkers || len(c.Models) > 0, "must list the models of workers, or check_worker_hashes be false"},
+	} {
+		if !r.ok {
+			found = append(found, fmt.Errorf("%s %s", r.name, r.rule))
+		}
+	}
+	_, imageErr := c.images()
+	_, keyErr := c.machineKey()
+	return errors.Join(append(found, imageErr, keyErr)...)
+}
+
+// images are the workers' images, written in hex or in base64.
+func (c *proxyConfig) images() (map[[32]byte]bool, error) {
+	out := make(map[[32]byte]bool)
+	for _, text := range c.WorkerImages {
+		raw, err := hashOf(text)
+		if err != nil || raw == [32]byte{} {
+			return nil, fmt.Errorf("worker_image_hashes: %q is no hash in hex or base64", text)
+		}
+		out[raw] = true
+	}
+	return out, nil
+}
+
+// machineKey is the seed of the key that signs payments; zeros mean that none was given.
+func (c *proxyConfig) machineKey() ([32]byte, error) {
+	if c.MachineKey == "" {
+		return [32]byte{}, nil
+	}
+	raw, err := hashOf(c.MachineKey)
+	if err != nil {
+		return raw, errors.New("machine_specific_private_key is not 32 bytes in base64 or hex")
+	}
+	return raw, nil
+}
+
+func hashOf(text string) (out [32]byte, err error) {
+	raw, err := hex.DecodeString(text)
+	if err != nil {
+		raw, err = base64.StdEncoding.DecodeString(text)
+	}
+	if err != nil || len(raw) != len(out) {
+		return out, errors.New("not 32 bytes")
+	}
+	return [32]byte(raw), nil
+}
