@@ -42,23 +42,25 @@ type Event struct {
 // Splitter collects bytes and hands out whole events.
 type Splitter struct {
 	buf []byte
-	// start is where the event being collected begins; scanned is how far its lines were looked at.
-	start, scanned int
-	fields         bool
-	data           [][2]int // the values of its data lines, as offsets into buf
-	joined         []byte
-	err            error
+	// start is where the event being collected begins; scanned is how far its lines were looked at, and searched how far
+	// the line after them has no end.
+	start, scanned, searched int
+	fields                   bool
+	data                     [][2]int // the values of its data lines, as offsets into buf
+	joined                   []byte
+	err                      error
 }
 
 // Write adds bytes of the stream. Earlier events become invalid.
 func (s *Splitter) Write(p []byte) {
 	if s.start > 0 && s.start == len(s.buf) {
-		s.buf, s.start, s.scanned = s.buf[:0], 0, 0
+		s.buf, s.start, s.scanned, s.searched = s.buf[:0], 0, 0, 0
 	}
 	if s.start > 0 && len(s.buf)+len(p) > cap(s.buf) {
 		n := copy(s.buf, s.buf[s.start:])
 		s.buf = s.buf[:n]
 		s.scanned -= s.start
+		s.searched -= s.start
 		for i := range s.data {
 			s.data[i][0] -= s.start
 			s.data[i][1] -= s.start
@@ -71,12 +73,17 @@ func (s *Splitter) Write(p []byte) {
 // Next returns the next whole event, or false when more bytes are needed. After an error it returns nothing more.
 func (s *Splitter) Next() (Event, bool, error) {
 	for s.err == nil {
-		end := bytes.IndexByte(s.buf[s.scanned:], '\n')
+		s.searched = max(s.searched, s.scanned)
+		end := bytes.IndexByte(s.buf[s.searched:], '\n')
+		if end >= 0 {
+			end += s.searched - s.scanned
+		}
 		if len(s.buf)-s.start > MaxEvent && (end < 0 || s.scanned+end-s.start >= MaxEvent) {
 			s.err = ErrTooLarge
 			break
 		}
 		if end < 0 {
+			s.searched = len(s.buf)
 			return Event{}, false, s.early()
 		}
 		line := s.buf[s.scanned : s.scanned+end]
