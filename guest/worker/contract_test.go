@@ -54,6 +54,21 @@ func TestContractFake(t *testing.T) {
 	})
 }
 
+// TestLargestEvent: an event just below the bound of 16 MiB goes through whole.
+func TestLargestEvent(t *testing.T) {
+	if !inputs.Wants("big") {
+		t.Skip("COCOON_TEST does not name big: scans 15 MiB several times")
+	}
+	k := newKit(t, nil)
+	p := k.connect(5)
+	body := chat(true, "fault:largest-event")
+	a := p.run(1, call{body: body})
+	if a.code != 0 || a.statement.Status != 0 || len(a.body) < 15<<20 {
+		t.Errorf("%d %s, %d bytes", a.code, a.text, len(a.body))
+	}
+	k.checkStatement(idOf(1), body, a)
+}
+
 // TestContractLlama holds llama-server with the scripted model to it, and its answers to the recorded ones.
 func TestContractLlama(t *testing.T) {
 	if !inputs.Wants("big") {

@@ -67,7 +67,11 @@ func TestWithRealProxy(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		k.until("ready", func() bool { return k.w.Status().Ready() })
+		k.until("the proxy has a worker", func() bool {
+			got, err := sess.Query(ctx, &tl.ClientGetWorkerTypesV2{})
+			types, ok := got.(*tl.ClientWorkerTypesV2)
+			return err == nil && ok && len(types.Types) == 1 && len(types.Types[0].Workers) == 1
+		})
 		for n, tc := range []struct {
 			body, inside, status string
 			cancel               bool

@@ -139,8 +139,10 @@ func heavy(name string) (s script) {
 		s = script{events: append(good(2)[:3], token(strings.Repeat("x", 8<<10), "")), endless: true}
 	case "huge-event":
 		s = script{events: []string{first, "data: {\"x\":\"" + strings.Repeat("y", 20<<20), "\"}\n\n", done}}
-	case "large-event":
+	case "largest-event":
 		s = script{events: []string{first, token(strings.Repeat("z", 15<<20), counts(5, 1)), finish, done}}
+	case "large-event":
+		s = script{events: []string{first, token(strings.Repeat("z", 2<<20), counts(5, 1)), finish, done}}
 	case "huge-header":
 		s = script{header: map[string]string{"X-Huge": strings.Repeat("h", 128<<10)}, events: good(1)}
 	case "huge-whole":
@@ -168,5 +170,5 @@ func scriptOf(name string, q asked) (script, bool) {
 }
 
 func heavyNames() []string {
-	return []string{"flood", "huge-event", "large-event", "huge-header", "huge-whole"}
+	return []string{"flood", "huge-event", "large-event", "largest-event", "huge-header", "huge-whole"}
 }
