@@ -111,13 +111,9 @@ func (n *networkFlags) state(a *app) (string, error) {
 	return dir, nil
 }
 
-// outbox remembers what a wallet has sent.
-func (n *onNetwork) outbox(w *publish.Wallet) chain.Outbox {
-	name := "outbox.json"
-	if w != nil {
-		name = "outbox-" + hex.EncodeToString(w.Address.Data()[:8]) + ".json"
-	}
-	return chain.FileOutbox{Path: filepath.Join(n.dir, name)}
+// outbox remembers what was sent to this network and not yet seen, so that the next command settles it first.
+func (n *onNetwork) outbox() chain.Outbox {
+	return chain.FileOutbox{Path: filepath.Join(n.dir, "outbox.json")}
 }
 
 // parseAddress reads an address that a flag or an argument names.

@@ -162,7 +162,7 @@ func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error
 	}
 	defer net.Close()
 	c := &orderCase{ctx: ctx, in: r.in, signer: signer, app: a, now: a.now(), query: uint64(a.now().UnixNano())}
-	if err := c.read(net, target, a.now); err != nil {
+	if err := c.read(net, target, publish.Look); err != nil {
 		return explained(err)
 	}
 	owner, maker, err := r.verb.build(c)
@@ -203,7 +203,7 @@ func (a *app) perform(ctx context.Context, r orderRun, net *onNetwork, c *orderC
 	sendErr := failed
 	if r.sign.send && !a.dryRun && failed == nil {
 		var arrivals []publish.Arrival
-		arrivals, sendErr = c.site.Deliver(ctx, p, orders, net.outbox(p.Wallet))
+		arrivals, sendErr = c.site.Deliver(ctx, p, orders, net.outbox())
 		if sendErr != nil && len(arrivals) == 0 {
 			return explained(sendErr)
 		}
@@ -215,10 +215,13 @@ func (a *app) perform(ctx context.Context, r orderRun, net *onNetwork, c *orderC
 	return asShown(explained(sendErr))
 }
 
+// looker is publish.Look or publish.View.
+type looker = func(context.Context, publish.Network, func() time.Time) (*publish.Site, error)
+
 // read takes the block, the root and the contract that the verb is about.
-func (c *orderCase) read(net *onNetwork, target *address.Address, now func() time.Time) error {
+func (c *orderCase) read(net *onNetwork, target *address.Address, look looker) error {
 	var err error
-	if c.site, err = publish.Look(c.ctx, net, now); err != nil {
+	if c.site, err = look(c.ctx, net, c.app.now); err != nil {
 		return err
 	}
 	if err := c.site.Expect(net.expect); err != nil {

@@ -97,8 +97,8 @@ func (a *app) show(ctx context.Context, n *networkFlags, operand string, read fu
 		return err
 	}
 	defer net.Close()
-	c := &orderCase{ctx: ctx}
-	if err := c.read(net, target, a.now); err != nil {
+	c := &orderCase{ctx: ctx, app: a}
+	if err := c.read(net, target, publish.View); err != nil {
 		return explained(err)
 	}
 	doc, err := read(c.target, c.site.ID.String())

@@ -66,7 +66,7 @@ func (n *networkFlags) read(ctx context.Context, a *app) (*registry.Snapshot, re
 		return nil, 0, err
 	}
 	defer net.Close()
-	site, err := publish.Look(ctx, net, a.now)
+	site, err := publish.View(ctx, net, a.now)
 	if err == nil {
 		err = site.Expect(net.expect)
 	}
@@ -207,7 +207,7 @@ func (a *app) publishRoot(ctx context.Context, n *networkFlags, s *signFlags, jo
 	}
 	defer net.Close()
 	job.Root, job.Network, job.Signer, job.Now = net.root, net.expect, signer, a.now
-	job.Send, job.Outbox = s.send && !a.dryRun, net.outbox(nil)
+	job.Send, job.Outbox = s.send && !a.dryRun, net.outbox()
 	out, err := job.Run(ctx, net)
 	if err != nil && !out.Reported() {
 		return explained(err)

@@ -178,8 +178,8 @@ func newWalletShowCmd(a *app) *cobra.Command {
 				return err
 			}
 			defer net.Close()
-			c := &orderCase{ctx: cmd.Context(), signer: signer}
-			if err := c.read(net, nil, a.now); err != nil {
+			c := &orderCase{ctx: cmd.Context(), signer: signer, app: a}
+			if err := c.read(net, nil, publish.View); err != nil {
 				return explained(err)
 			}
 			out, err := c.wallets(operands[0])

@@ -77,7 +77,7 @@ func (f *chainFlags) audit(ctx context.Context, e *env, p *predictFlags, operand
 		return err
 	}
 	defer net.Close()
-	at, err := publish.Look(ctx, net, e.now)
+	at, err := publish.View(ctx, net, e.now)
 	if err == nil {
 		err = at.Expect(net.expect)
 	}

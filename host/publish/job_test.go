@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/xssnick/tonutils-go/address"
+	"github.com/xssnick/tonutils-go/tlb"
+	"github.com/xssnick/tonutils-go/tvm/cell"
 
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
@@ -166,6 +168,37 @@ func TestUnsignedMessagesAreRehearsedToo(t *testing.T) {
 	job.Send = true
 	if _, err := job.Run(t.Context(), p); err == nil {
 		t.Error("unsigned messages were sent")
+	}
+}
+
+func TestReadingTakesOlderHeadsThanSigning(t *testing.T) {
+	p := newChain(t)
+	for late, want := range map[time.Duration][2]bool{
+		MaxHeadAge: {true, true}, MaxHeadAge + time.Second: {false, true}, registry.MaxAge: {false, true}, registry.MaxAge + time.Second: {false, false},
+	} {
+		p.late = late
+		_, look := Look(t.Context(), p, p.now)
+		_, view := View(t.Context(), p, p.now)
+		if got := [2]bool{look == nil, view == nil}; got != want {
+			t.Errorf("a head of %s: %v, want %v", late, got, want)
+		}
+	}
+}
+
+// TestWhatWasSentBeforeIsSettledFirst: a command that stopped between sending and seeing may have done the work already.
+func TestWhatWasSentBeforeIsSettledFirst(t *testing.T) {
+	p, s := newChain(t), signerOf(t, "owner")
+	w := p.wallet(t, V4R2, s)
+	root := p.deployRoot(t, rootStorage(w.Address))
+	job := p.job(root, s, worker(2))
+	job.Send = true
+	external := must[*cell.Cell](t)(tlb.ToCell(&tlb.ExternalMessage{DstAddr: w.Address, Body: cell.BeginCell().EndCell()}))
+	must0(t, job.Outbox.Save([]chain.Pending{{Account: w.Address.StringRaw(), BodyHash: chain.Hash{1}, ValidUntil: 1, Message: external.ToBOC()}}))
+	if _, err := job.Run(t.Context(), p); err == nil || !strings.Contains(err.Error(), "look, then run again") {
+		t.Errorf("with a message pending: %v", err)
+	}
+	if out, err := job.Run(t.Context(), p); err != nil || !out.Valid {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 

@@ -51,20 +51,29 @@ type Network interface {
 	chain.Reader
 }
 
-// Site is a network as of its newest block, fresh enough to sign by.
+// Site is a network as of its newest block, fresh enough for what it was taken for.
 type Site struct {
-	net Network
-	now func() time.Time
+	net   Network
+	now   func() time.Time
+	limit time.Duration // of the block's age
 
 	Head   chain.Block
 	ID     registry.Network
 	Config *chain.Config
 }
 
-// Look takes the newest block and its configuration. It refuses a stale head and a network that our contracts cannot run
-// on.
+// Look takes the newest block and its configuration, to sign by. It refuses a stale head and a network that our contracts
+// cannot run on.
 func Look(ctx context.Context, net Network, now func() time.Time) (*Site, error) {
-	s := &Site{net: net, now: now}
+	return look(ctx, &Site{net: net, now: now, limit: MaxHeadAge})
+}
+
+// View is Look for reading alone, which older heads are good enough for (registry.MaxAge).
+func View(ctx context.Context, net Network, now func() time.Time) (*Site, error) {
+	return look(ctx, &Site{net: net, now: now, limit: registry.MaxAge})
+}
+
+func look(ctx context.Context, s *Site) (*Site, error) {
 	if err := s.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("looking at the network: %w", err)
 	}
@@ -76,8 +85,8 @@ func (s *Site) refresh(ctx context.Context) error {
 	if s.Head, err = s.net.Head(ctx); err != nil {
 		return err
 	}
-	if age := s.now().Sub(s.Head.Time); age > MaxHeadAge {
-		return fmt.Errorf("%w: block %d is %s old, at most %s", chain.ErrStaleHead, s.Head.Seqno, age.Truncate(time.Second), MaxHeadAge)
+	if age := s.now().Sub(s.Head.Time); age > s.limit {
+		return fmt.Errorf("%w: block %d is %s old, at most %s", chain.ErrStaleHead, s.Head.Seqno, age.Truncate(time.Second), s.limit)
 	}
 	if s.Config, err = s.net.Config(ctx, s.Head); err != nil {
 		return err
