@@ -25,7 +25,9 @@ type orderVerb struct {
 	name, short, example string
 	// target tells that the verb takes the address of a contract, root that it reads the network's parameters.
 	target, root bool
-	flags        func(f *pflag.FlagSet, in *orderInput)
+	// many tells that the verb takes several contracts, and sends up to four orders with one message.
+	many  bool
+	flags func(f *pflag.FlagSet, in *orderInput)
 	// build says who must send the orders, nil for anybody, and what they are.
 	build func(c *orderCase) (owner *address.Address, orders orderMaker, err error)
 }
@@ -112,12 +114,15 @@ func newOrderCmd(a *app, v orderVerb) *cobra.Command {
 	var n networkFlags
 	var s signFlags
 	in := &orderInput{}
-	use, count := v.name, 0
-	if v.target {
-		use, count = v.name+" CONTRACT", 1
+	use, least, most := v.name, 0, 0
+	switch {
+	case v.many:
+		use, least, most = v.name+" CONTRACT...", 1, maxTargets
+	case v.target:
+		use, least, most = v.name+" CONTRACT", 1, 1
 	}
 	cmd := &cobra.Command{
-		Use: use, Short: v.short, Example: v.example, Args: args(count, count, "CONTRACT"),
+		Use: use, Short: v.short, Example: v.example, Args: args(least, most, "CONTRACT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runOrder(cmd.Context(), orderRun{v, &n, &s, in}, args)
 		},
@@ -145,10 +150,10 @@ type orderRun struct {
 }
 
 func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error {
-	var target *address.Address
-	var err error
-	if r.verb.target {
-		if target, err = parseAddress("CONTRACT", operands[0]); err != nil {
+	targets := make([]*address.Address, len(operands))
+	for i, text := range operands {
+		var err error
+		if targets[i], err = parseAddress("CONTRACT", text); err != nil {
 			return err
 		}
 	}
@@ -162,10 +167,7 @@ func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error
 	}
 	defer net.Close()
 	c := &orderCase{ctx: ctx, in: r.in, signer: signer, app: a, now: a.now(), query: uint64(a.now().UnixNano())}
-	if err := c.read(net, target, publish.Look); err != nil {
-		return explained(err)
-	}
-	owner, maker, err := r.verb.build(c)
+	owner, makers, err := c.prepare(r.verb, net, targets)
 	if err != nil {
 		return explained(err)
 	}
@@ -173,11 +175,45 @@ func (a *app) runOrder(ctx context.Context, r orderRun, operands []string) error
 	if err != nil {
 		return explained(err)
 	}
-	orders, err := maker(principal.Address)
-	if err != nil {
-		return err
+	var orders []publish.Order
+	for _, maker := range makers {
+		more, err := maker(principal.Address)
+		if err != nil {
+			return err
+		}
+		orders = append(orders, more...)
 	}
 	return a.perform(ctx, r, net, c, principal, orders)
+}
+
+// maxTargets bounds the contracts of one command.
+const maxTargets = 64
+
+// prepare builds a verb for each of its contracts, all as of one block; a verb without contracts is built once.
+func (c *orderCase) prepare(v orderVerb, net *onNetwork, targets []*address.Address) (*address.Address, []orderMaker, error) {
+	if err := c.read(net, nil, publish.Look); err != nil {
+		return nil, nil, err
+	}
+	if len(targets) == 0 {
+		owner, maker, err := v.build(c)
+		return owner, []orderMaker{maker}, err
+	}
+	var owner *address.Address
+	makers := make([]orderMaker, len(targets))
+	for i, at := range targets {
+		if err := c.aim(at); err != nil {
+			return nil, nil, err
+		}
+		one, maker, err := v.build(c)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i > 0 && one != nil && !one.Equals(owner) {
+			return nil, nil, cli.Usagef("%s belongs to %s, the contracts before it to %s: run the command once for each owner", at, one, owner)
+		}
+		owner, makers[i] = one, maker
+	}
+	return owner, makers, nil
 }
 
 // perform rehearses, sends if asked to, and prints.
@@ -233,12 +269,19 @@ func (c *orderCase) read(net *onNetwork, target *address.Address, look looker) e
 		}
 	}
 	if target != nil {
-		if c.target, err = c.site.Account(c.ctx, target); err != nil {
-			return err
-		}
-		if c.target.Status != chain.Active {
-			return cli.Tag(cli.KindUsage, fmt.Errorf("no contract at %s: the account is %s", target, c.target.Status), "check address and network")
-		}
+		return c.aim(target)
+	}
+	return nil
+}
+
+// aim takes the contract that the verb is about.
+func (c *orderCase) aim(target *address.Address) error {
+	var err error
+	if c.target, err = c.site.Account(c.ctx, target); err != nil {
+		return err
+	}
+	if c.target.Status != chain.Active {
+		return cli.Tag(cli.KindUsage, fmt.Errorf("no contract at %s: the account is %s", target, c.target.Status), "check address and network")
 	}
 	return nil
 }

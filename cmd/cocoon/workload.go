@@ -62,8 +62,8 @@ func workloadVerbs() []orderVerb {
 			example: "  cocoon workload report EQ... --key node.key" + chainExample + "\n  cocoon workload report EQ... --key node.key --failed --from EQ... --global-config global.json",
 		},
 		{
-			name: "withdraw", short: "Pay the farmer what is earned; anyone may", target: true,
-			example: "  cocoon workload withdraw EQ..." + chainExample + "\n  cocoon workload withdraw EQ... --from EQ... --global-config global.json",
+			name: "withdraw", short: "Pay farmers what is earned, up to four agreements a message; anyone may", target: true, many: true,
+			example: "  cocoon workload withdraw EQ... EQ..." + chainExample + "\n  cocoon workload withdraw EQ... --from EQ... --global-config global.json",
 			build: onWorkload("withdraw", false, func(q uint64, from *address.Address) bind.Message {
 				return &bind.AgreementWithdraw{QueryID: q, Excess: from}
 			}),
@@ -369,8 +369,9 @@ func onWorkload(what string, byUser bool, body func(q uint64, from *address.Addr
 		if byUser {
 			owner = s.Terms.User
 		}
+		at := c.target.Address // the case goes on to the next contract
 		return owner, func(from *address.Address) ([]publish.Order, error) {
-			return tell(what, c.target.Address, agreementValue, body(c.query, from))
+			return tell(what, at, agreementValue, body(c.query, from))
 		}, nil
 	}
 }
