@@ -590,3 +590,14 @@ func (b *bench) verify(raw []byte, request, response string) (*receipt.Receipt, 
 		},
 	})
 }
+
+// depsOf are the least that a proxy needs.
+func depsOf(tb testing.TB, chain *Pseudo) Deps {
+	tb.Helper()
+	books, err := ledger.NewMemory(ledger.Config{Funds: chain.Funds})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	public, _ := seeded(2).Public().(ed25519.PublicKey)
+	return Deps{Chain: chain, Ledger: books, PaymentKey: public, ReceiptKey: seeded(3), Now: time.Now}
+}

@@ -204,6 +204,18 @@ func notReady(format string, args ...any) error {
 	return &session.QueryError{Code: session.CodeNotReady, Message: fmt.Sprintf(format, args...)}
 }
 
+// lastWords lets the answer that gives the reason leave before its session ends: a session answers after its handler.
+func lastWords(ctx context.Context, err error) error {
+	const moment = 200 * time.Millisecond
+	timer := time.NewTimer(moment)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return err
+}
+
 // errHandshake ends the session of a peer whose handshake was refused, after the refusal was sent.
 var errHandshake = errors.New("the handshake was refused")
 
@@ -227,7 +239,7 @@ func (p *Proxy) serve(ctx context.Context, s *session.Session, opened <-chan str
 			case <-ctx.Done():
 				return nil
 			case err := <-ended:
-				return err
+				return lastWords(ctx, err)
 			case <-opened:
 				opened = nil
 				timer.Stop()

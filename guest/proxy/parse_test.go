@@ -1,0 +1,299 @@
+package proxy
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"cocoon/contracts/api"
+	"cocoon/contracts/pricing"
+	"cocoon/contracts/wire/session"
+	"cocoon/contracts/wire/tl"
+	"cocoon/tests/golden"
+)
+
+func TestCacheSaltsOfTheVectors(t *testing.T) {
+	var doc struct {
+		Derive []struct {
+			Note, Salt string
+			ClientSC   string `json:"client_sc"`
+			Secret     string `json:"user_secret"`
+		}
+	}
+	golden.JSON(t, "inference/cache_salt.json", &doc)
+	if len(doc.Derive) == 0 {
+		t.Fatal("no vectors")
+	}
+	for _, v := range doc.Derive {
+		if got := cacheSalt(v.ClientSC, v.Secret); got != v.Salt {
+			t.Errorf("%s: %q, want %q", v.Note, got, v.Salt)
+		}
+	}
+}
+
+func TestRoutesAreForLongPromptsAndOneClient(t *testing.T) {
+	p := newBench(t).p
+	long := bytes.Repeat([]byte("x"), routedFrom)
+	if p.routeKey("c", "s", long[:routedFrom-1]) != "" {
+		t.Error("a short prompt has a route")
+	}
+	tail := append(bytes.Clone(long), "different end"...)
+	if p.routeKey("c", "s", long) != p.routeKey("c", "s", tail) {
+		t.Error("a common beginning has two routes")
+	}
+	seen := map[string]bool{p.routeKey("c", "s", long): true}
+	for _, other := range []string{p.routeKey("d", "s", long), p.routeKey("c", "t", long), p.routeKey("cs", "", long), newBench(t).p.routeKey("c", "s", long)} {
+		if seen[other] {
+			t.Error("two routes are the same")
+		}
+		seen[other] = true
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	const live = "EQCns7bYSp0igFvS1wpb5wsZjCKCV19MD5AVzI4EyxsnU73k" // protocol.md section 3.4
+	a, err := ParseAddress(live)
+	if err != nil || a.String() != "0:a7b3b6d84a9d22805bd2d70a5be70b198c2282575f4c0f9015cc8e04cb1b2753" {
+		t.Fatalf("%s, %v", a, err)
+	}
+	for _, form := range []string{a.String(), a.Friendly(false), a.Friendly(true), strings.NewReplacer("-", "+", "_", "/").Replace(live)} {
+		if got, err := ParseAddress(form); err != nil || got != a {
+			t.Errorf("%s: %s, %v", form, got, err)
+		}
+	}
+	if !strings.HasPrefix(a.Friendly(false), "UQ") || !strings.HasPrefix(a.Friendly(true), "0Q") {
+		t.Errorf("%s, %s", a.Friendly(false), a.Friendly(true))
+	}
+	for _, bad := range []string{"", "x", "0:", "0:zz", "300:" + strings.Repeat("0", 64), live[:47], live + "A", "FQ" + live[2:], live[:47] + "l", live + "=="} {
+		if got, err := ParseAddress(bad); err == nil {
+			t.Errorf("%q is %s", bad, got)
+		}
+	}
+}
+
+func FuzzParseAddress(f *testing.F) {
+	for _, seed := range []string{"EQCns7bYSp0igFvS1wpb5wsZjCKCV19MD5AVzI4EyxsnU73k", address(1).String(), address(2).Friendly(true), "", "-1:" + strings.Repeat("f", 64)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		a, err := ParseAddress(text)
+		if err != nil {
+			return
+		}
+		for _, form := range []string{a.String(), a.Friendly(false)} {
+			if again, err := ParseAddress(form); err != nil || again != a {
+				t.Errorf("%q: %s, then %s, %v", text, a, again, err)
+			}
+		}
+	})
+}
+
+func TestTheEndsOfAnAnswer(t *testing.T) {
+	for name, tc := range map[string]struct{ body, id, finish string }{
+		"a stream":                {first + second + done, "chatcmpl-1", "stop"},
+		"a document":              {answer, "chatcmpl-1", "stop"},
+		"with spaces":             {`{"id": "x", "choices": [{"finish_reason": "length"}]}`, "x", "length"},
+		"after pings":             {": ping\n\n: ping\n\n" + first + second, "chatcmpl-1", "stop"},
+		"the word in the content": {`{"id":"x","choices":[{"message":{"content":"\"finish_reason\":\"stop\""}}]}`, "x", ""},
+		"a word of its own":       {`{"id":"x","choices":[{"finish_reason":"made up"}]}`, "x", ""},
+		"an id of markup":         {"{\"id\":\"a\\u0000b\"}", "", ""},
+		"an id that is too long":  {`{"id":"` + strings.Repeat("x", 200) + `"}`, "", ""},
+		"not JSON":                {"nonsense", "", ""},
+		"a broken event":          {"data: {\n\n", "", ""},
+		"nothing":                 {"", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, step := range []int{1, 7, len(tc.body) + 1} {
+				var l look
+				for rest := tc.body; rest != ""; {
+					n := min(step, len(rest))
+					l.see([]byte(rest[:n]))
+					rest = rest[n:]
+				}
+				if l.chatID() != tc.id || l.finish() != tc.finish || len(l.front) > lookBytes || len(l.tail) > lookBytes {
+					t.Errorf("in steps of %d: %q, %q", step, l.chatID(), l.finish())
+				}
+				if events := int64(strings.Count(tc.body, "\n\n")); l.events != events {
+					t.Errorf("in steps of %d: %d events, want %d", step, l.events, events)
+				}
+			}
+		})
+	}
+	var l look
+	l.see(bytes.Repeat([]byte("x"), 3*lookBytes))
+	l.see([]byte(`"finish_reason":"stop"`))
+	if l.finish() != "stop" || len(l.tail) != lookBytes || len(l.front) != lookBytes {
+		t.Errorf("%q, %d, %d", l.finish(), len(l.tail), len(l.front))
+	}
+}
+
+func TestForwardingRewritesByCuttingOnly(t *testing.T) {
+	p := newBench(t).p
+	for name, tc := range map[string]struct {
+		path, body string
+		version    int32
+		maxTokens  int32
+		want       string
+	}{
+		"our worker": {
+			"/v1/chat/completions", `{"model":"m", "messages":[{"role":"user","content":"é"}],"user":"u","max_coefficient":5 }`, 5, 100,
+			`{"model":"m", "messages":[{"role":"user","content":"é"}] ,"max_tokens":100,"cache_salt":"` + cacheSalt("0:aa", "u") + `"}`,
+		},
+		"another's worker": {
+			"/v1/chat/completions", `{"model":"m@c:r","messages":[{"role":"user","content":"x"}],"max_completion_tokens":7}`, 4, 100,
+			`{"model":"m","messages":[{"role":"user","content":"x"}],"max_completion_tokens":7}`,
+		},
+		"both limits": {
+			"/v1/chat/completions", `{"model":"m","messages":[{"role":"user","content":"x"}],"max_completion_tokens":700,"max_tokens":600}`, 4, 100,
+			`{"model":"m","messages":[{"role":"user","content":"x"}],"max_completion_tokens":100,"max_tokens":100}`,
+		},
+		"embeddings have no limit": {"/v1/embeddings", `{"model":"m","input":"x"}`, 4, 100, `{"model":"m","input":"x"}`},
+		"a form":                   {transcription, "--x\r\nanything", 5, 100, "--x\r\nanything"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j, err := p.read(&ask{model: "m", query: query(tc.path, tc.body), maxTokens: tc.maxTokens})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := string(j.forward(tc.version, "0:aa")); got != tc.want {
+				t.Errorf("%s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestHeadersOfThePathAreBounded(t *testing.T) {
+	p := newBench(t).p
+	for name, h := range map[string]tl.HTTPRequest{
+		"a GET":            {Method: "GET", URL: "/v1/chat/completions", Payload: []byte(chat)},
+		"too many headers": {Method: "POST", URL: "/v1/chat/completions", Payload: []byte(chat), Headers: make([]tl.HTTPHeader, maxHeaders+1)},
+	} {
+		if _, err := p.read(&ask{model: "demo/model", query: tl.Encode(&h), maxTokens: 1}); codeOf(err) != session.CodeProtocol {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	raw := tl.Encode(&tl.HTTPResponse{StatusCode: 200, Headers: []tl.HTTPHeader{{Name: "X", Value: "a\r\nSet-Cookie: x"}, {Name: "A\nB", Value: "c"}, {Name: "Ok", Value: "v"}}})
+	h, _, err := parseHead(raw)
+	if err != nil || len(h.Headers) != 1 || h.Headers[0].Name != "Ok" {
+		t.Errorf("%+v, %v", h, err)
+	}
+}
+
+func TestEveryErrorHasACodeAndAText(t *testing.T) {
+	for err := range endings() {
+		code, text := wireError(err)
+		if code == 0 || text == "" || endingOf(err).inside == "" || endingOf(err).status == "" {
+			t.Errorf("%v: %d %q", err, code, text)
+		}
+	}
+	if code, text := wireError(errors.New("a secret of the inside")); code != 601 || strings.Contains(text, "secret") {
+		t.Errorf("%d %q", code, text)
+	}
+	if _, text := wireError(&workerError{602, strings.Repeat("x", 10_000)}); len(text) != maxErrorText {
+		t.Errorf("%d bytes of a worker's text", len(text))
+	}
+	if code, _ := wireError(refusedError{&api.Error{Code: api.InvalidJSON}}); code != 621 {
+		t.Errorf("%d", code)
+	}
+}
+
+// FuzzClientRequest: whatever a client sends as a request, it is refused with a code or becomes a job whose numbers are
+// bounded.
+func FuzzClientRequest(f *testing.F) {
+	for _, m := range []tl.Object{
+		run(1, chat), run(2, stream), run(3, sealed()), &tl.ClientRunQuery{ModelName: "demo/model", Query: query("/v1/completions", `{"model":"demo/model","prompt":"x","n":8}`), MaxTokens: -1},
+		&tl.ClientRunQueryEx{ModelName: "m", Query: []byte("x"), Timeout: math.Inf(-1)}, &tl.ClientCancelQuery{},
+	} {
+		f.Add(tl.Encode(m))
+	}
+	p := plainProxy(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := tl.Parse(data)
+		if err != nil {
+			return
+		}
+		a := askOf(v)
+		if err := a.check(math.MaxInt32); err != nil {
+			if code, text := wireError(err); code != 621 || text == "" {
+				t.Errorf("%d %q", code, text)
+			}
+			return
+		}
+		if d := a.within(api.MaxTimeout); d < 0 || d > api.MaxTimeout {
+			t.Errorf("timeout %s", d)
+		}
+		j, err := p.read(&a)
+		if err != nil {
+			if code, _ := wireError(err); code == 0 || code == 601 {
+				t.Errorf("code %d for %v", code, err)
+			}
+			return
+		}
+		m := pricing.Multipliers{Prompt: 10000, Cached: 10000, Completion: 10000, Reasoning: 10000}
+		if held := j.reserve(&a, m); held < 0 || j.maxTokens < 1 || j.choices < 1 || j.need(&a, "c", nil).Tokens < 0 {
+			t.Errorf("reserve %d, %d tokens, %d choices", held, j.maxTokens, j.choices)
+		}
+		for _, version := range []int32{0, 5} {
+			body := j.forward(version, "0:aa")
+			if j.in == nil {
+				continue
+			}
+			if bytes.Contains(body, []byte(`"max_coefficient"`)) && !bytes.Contains(j.in.Body().Raw(), []byte(`"max_coefficient"`)) {
+				t.Errorf("forwarded %s", body)
+			}
+		}
+	})
+}
+
+func plainProxy(tb testing.TB) *Proxy {
+	tb.Helper()
+	owner := address(1)
+	chain := &Pseudo{Owner: owner}
+	p, err := New(Config{Owner: owner, Contract: owner, Test: true}, depsOf(tb, chain))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
+
+// FuzzWorkerMessage: no message of a worker ends more than its own attempt.
+func FuzzWorkerMessage(f *testing.F) {
+	info := usedOf(1, 2, 3, 4)
+	for _, m := range []tl.Object{
+		&tl.ProxyQueryAnswerEx{Answer: headOf(200, "a", "b"), FinalInfo: info}, &tl.ProxyQueryAnswerPartEx{Answer: []byte("x")},
+		&tl.ProxyQueryAnswerErrorEx{ErrorCode: -5, Error: "x"}, &tl.ProxyQueryAnswer{Answer: []byte{1, 2}}, &tl.ProxyQueryStatement{Status: 99},
+		&tl.ProxyQueryAnswerPartError{ErrorCode: 1 << 30},
+	} {
+		f.Add(tl.Encode(m))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v, err := tl.Parse(data)
+		if err != nil {
+			return
+		}
+		_, e, ok := eventOf(v)
+		if !ok {
+			return
+		}
+		if e.kind == evHead {
+			if h, _, err := parseHead(e.data); err == nil && (h.StatusCode < 200 || h.StatusCode > 599 || h.Payload != nil) {
+				t.Errorf("head %+v", h)
+			}
+		}
+		if e.kind == evError && e.info == nil {
+			t.Error("an error that does not end its request")
+		}
+		if e.info == nil {
+			return
+		}
+		for _, version := range []int32{0, 4, 5} {
+			n, _ := counted(version, e.info.TokensUsed, 1000, pricing.Multipliers{Prompt: 10000, Cached: 1, Completion: 0, Reasoning: 1 << 30})
+			if n.Prompt < 0 || n.Cached < 0 || n.Completion < 0 || n.Reasoning < 0 || n.Cached > n.Prompt || n.Reasoning > n.Completion {
+				t.Errorf("counts %s", hex.EncodeToString(data))
+			}
+		}
+	})
+}
