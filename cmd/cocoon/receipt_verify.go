@@ -91,7 +91,7 @@ func (f filed) Session(context.Context, [32]byte) ([]byte, error) { return f.ses
 // read reads the files that the flags name. All are needed: what is not checked is not verified.
 func (v *receiptFlags) read(file string) (filed, receipts.Claim, error) {
 	var from filed
-	claim := receipts.Claim{ClientSC: v.client, ProxySC: v.proxy}
+	claim := receipts.Claim{ClientSC: upstream.RawAddress(v.client), ProxySC: upstream.RawAddress(v.proxy)}
 	for _, in := range []struct {
 		flag, name string
 		most       int64

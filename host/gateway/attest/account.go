@@ -24,7 +24,8 @@ func (a SecretAccount) Owner() string { return a.Wallet }
 
 // Check implements upstream.Account.
 func (a SecretAccount) Check(_ context.Context, o upstream.Offer) error {
-	if len(a.Proxies) > 0 && !slices.Contains(a.Proxies, o.ProxySC) {
+	same := func(p string) bool { return upstream.RawAddress(p) == o.ProxySC }
+	if len(a.Proxies) > 0 && !slices.ContainsFunc(a.Proxies, same) {
 		return fmt.Errorf("its contract %.80q is none of those that may be paid", o.ProxySC)
 	}
 	return nil

@@ -312,14 +312,15 @@ func (c *Call) Close() {
 	}
 }
 
-// cancel outlives the request: its context has ended, which is why the proxy is told.
+// cancel has the session tell the proxy. It waits only while the session is stuck, and no longer than it lives.
 func (c *Call) cancel() {
 	if c.Version() < ExtensionVersion {
 		return // such a proxy has no word for it
 	}
-	ctx, cancel := context.WithTimeout(c.live.ctx, sendPatience)
-	defer cancel()
-	_ = c.live.session.Send(ctx, &tl.ClientCancelQuery{RequestID: c.ID}) // a session that cannot send has ended
+	select {
+	case c.live.cancels <- c.ID:
+	case <-c.live.session.Done():
+	}
 }
 
 // Settled is closed when nothing more is to be expected: the receipt is there, or none will come.

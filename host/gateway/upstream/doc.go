@@ -40,6 +40,7 @@ const (
 	steady = 60 * time.Second
 
 	maxModels    = 4096
+	maxCancels   = 1024
 	maxInstances = 65536
 )
 

@@ -151,7 +151,7 @@ func (l *Link) converse(ctx context.Context) error {
 	if !peer.Verified && !l.cfg.AllowUnverified {
 		return fmt.Errorf("%w: its attestation was not accepted: %s", errRefused, peer.Reason)
 	}
-	v := &live{ctx: ctx, link: l, peer: peer, calls: make(map[[32]byte]*Call)}
+	v := &live{link: l, peer: peer, calls: make(map[[32]byte]*Call), cancels: make(chan [32]byte, maxCancels)}
 	v.session = session.New(conn, session.Options{Dialer: true, Now: l.cfg.Now, Log: l.cfg.Log}, v)
 	defer v.fail()
 	group, inner := errgroup.WithContext(ctx)
@@ -159,6 +159,7 @@ func (l *Link) converse(ctx context.Context) error {
 		err := v.session.Run(inner)
 		return fmt.Errorf("talking to proxy: %w", err)
 	})
+	group.Go(func() error { return v.cancel(inner) })
 	group.Go(func() error {
 		if err := v.handshake(inner); err != nil {
 			return err
@@ -170,11 +171,11 @@ func (l *Link) converse(ctx context.Context) error {
 
 // live is one session that is up, with the requests under way on it.
 type live struct {
-	ctx     context.Context // of the session
 	link    *Link
 	peer    Peer
 	session *session.Session
 	offer   Offer
+	cancels chan [32]byte // requests that nobody wants any more
 
 	mu     sync.Mutex
 	calls  map[[32]byte]*Call
@@ -289,6 +290,21 @@ func (v *live) authorize(ctx context.Context, auth tl.Object) error {
 		return fmt.Errorf("authorizing with proxy: %w", &session.QueryError{Code: session.Code(a.ErrorCode), Message: a.Error})
 	}
 	return fmt.Errorf("%w: authorization was answered with %s", errRefused, answer.TLName())
+}
+
+// cancel tells the proxy of requests that nobody wants any more. It is a loop of its own because the request's context
+// has ended by then.
+func (v *live) cancel(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case id := <-v.cancels:
+			if err := v.session.Send(ctx, &tl.ClientCancelQuery{RequestID: id}); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // poll keeps models and counters fresh until the session ends.
