@@ -74,7 +74,10 @@ func runWorker(ctx context.Context, args []string) (int, error) {
 	}
 	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer cancel()
-	return exitError, p.run(stop)
+	if err := p.run(stop); stop.Err() == nil {
+		return exitError, err
+	}
+	return 0, nil // asked to end
 }
 
 // run serves until ctx ends or something it needs breaks.
