@@ -26,7 +26,9 @@ const (
 
 // newWorkloadCmd is the noun `workload`: a volume that a user rents on a farmer's node.
 func newWorkloadCmd(a *app) *cobra.Command {
-	return newContractCmd(a, "workload", "Rent a volume on a farmer's node: agreement, payment, report, end", newWorkloadStatusCmd, workloadVerbs())
+	cmd := newContractCmd(a, "workload", "Rent a volume on a farmer's node: agreement, payment, report, end", newWorkloadStatusCmd, workloadVerbs())
+	cmd.AddCommand(newWorkloadWatchCmd(a))
+	return cmd
 }
 
 func workloadVerbs() []orderVerb {

@@ -36,7 +36,7 @@ type workloadDoc struct {
 }
 
 // Text implements cli.Document.
-func (d workloadDoc) Text(w io.Writer) error {
+func (d *workloadDoc) Text(w io.Writer) error {
 	rows := append(d.rows(), [][]string{
 		{"state", d.State},
 		{"user", d.User.Address},
@@ -56,31 +56,48 @@ func (d workloadDoc) Text(w io.Writer) error {
 	return cli.Table(w, rows)
 }
 
+const workloadSchema = "cocoon.workload.status/1"
+
 func newWorkloadStatusCmd(a *app) *cobra.Command {
 	return newReadCmd(a, showVerb{"workload", "status", "an agreement"}, func(at *chain.Account, d contractDoc, now time.Time) (cli.Document, error) {
-		c := &orderCase{target: at}
-		s, err := c.agreement()
-		if err != nil {
-			return nil, err
-		}
-		t := uint32(now.Unix()) //nolint:gosec // TON's times are 32 bits wide
-		key := s.Key()
-		out := workloadDoc{
-			contractDoc: d, State: s.StateAt(t).String(), User: publish.NewAddressDoc(s.Terms.User), NodeKey: hex.EncodeToString(key[:]),
-			Workload: hex.EncodeToString(s.Terms.WorkloadHash[:]), SizeGiB: s.Terms.SizeGiB, Farm: s.Terms.Farm, Hourly: nanoText(s.Hourly),
-			Deposit: nanoText(s.Deposit), Paid: nanoText(s.Paid), Earned: nanoText(s.Earned(t)), Missing: nanoText(s.Missing()),
-			StartedAt: unixText(uint64(s.StartedAt)), StoppedAt: unixText(uint64(s.StoppedAt)),
-		}
-		if s.Price != nil {
-			farmer := publish.NewAddressDoc(s.Price.Farmer)
-			out.Farmer = &farmer
-		}
-		if expires, ok := s.ExpiresAt(); ok && s.State == bind.AgreementActive {
-			out.ExpiresAt = unixText(expires)
-		}
-		if deadline, ok := s.Deadline(); ok {
-			out.Deadline = unixText(deadline)
-		}
-		return out, nil
+		return newWorkloadDoc(at, d, now)
 	})
+}
+
+// isAgreementState tells whether a word names a state.
+func isAgreementState(word string) bool {
+	for s := bind.AgreementCreated; s <= bind.AgreementClosed; s++ {
+		if s.String() == word {
+			return true
+		}
+	}
+	return false
+}
+
+// newWorkloadDoc describes an agreement at a time.
+func newWorkloadDoc(at *chain.Account, d contractDoc, now time.Time) (*workloadDoc, error) {
+	c := &orderCase{target: at}
+	s, err := c.agreement()
+	if err != nil {
+		return nil, err
+	}
+	t := uint32(now.Unix()) //nolint:gosec // TON's times are 32 bits wide
+	key := s.Key()
+	out := &workloadDoc{
+		contractDoc: d, State: s.StateAt(t).String(), User: publish.NewAddressDoc(s.Terms.User), NodeKey: hex.EncodeToString(key[:]),
+		Workload: hex.EncodeToString(s.Terms.WorkloadHash[:]), SizeGiB: s.Terms.SizeGiB, Farm: s.Terms.Farm, Hourly: nanoText(s.Hourly),
+		Deposit: nanoText(s.Deposit), Paid: nanoText(s.Paid), Earned: nanoText(s.Earned(t)), Missing: nanoText(s.Missing()),
+		StartedAt: unixText(uint64(s.StartedAt)), StoppedAt: unixText(uint64(s.StoppedAt)),
+	}
+	if s.Price != nil {
+		farmer := publish.NewAddressDoc(s.Price.Farmer)
+		out.Farmer = &farmer
+	}
+	if expires, ok := s.ExpiresAt(); ok && s.State == bind.AgreementActive {
+		out.ExpiresAt = unixText(expires)
+	}
+	if deadline, ok := s.Deadline(); ok {
+		out.Deadline = unixText(deadline)
+	}
+	return out, nil
 }
