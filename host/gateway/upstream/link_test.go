@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"strings"
@@ -90,7 +89,7 @@ func connect(t *testing.T, p *proxy, o owner, peer Peer) *Link {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	pool, err := New(Config{
-		Proxies: []string{"p"}, Account: o, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Backoff: time.Millisecond, Poll: 10 * time.Millisecond,
+		Proxies: []string{"p"}, Account: o, Now: time.Now, Log: slog.New(slog.DiscardHandler), Backoff: time.Millisecond, Poll: 10 * time.Millisecond,
 		Dial: func(context.Context, string) (net.Conn, Peer, error) {
 			near, far := net.Pipe()
 			running.Go(func() {

@@ -1,0 +1,254 @@
+package attest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"cocoon/contracts/receipt"
+	"cocoon/host/gateway/upstream"
+	"cocoon/measure/dcap"
+	"cocoon/measure/measuretest"
+	"cocoon/measure/policy"
+	"cocoon/measure/ratls"
+	"cocoon/measure/tdx"
+)
+
+// world is a simulated platform with a proxy on it.
+type world struct {
+	t        *testing.T
+	platform *measuretest.Platform
+	now      time.Time
+}
+
+func (w *world) Collateral(context.Context, dcap.Platform) (*dcap.Collateral, error) {
+	b, err := w.platform.Bundle()
+	if err != nil {
+		return nil, err
+	}
+	return dcap.Open(b, w.platform.Roots(), w.now)
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	now := time.Now()
+	p, err := measuretest.NewPlatform(measuretest.Options{Seed: [measuretest.SeedSize]byte{9}, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{t, p, now}
+}
+
+func (w *world) image() tdx.Hash {
+	m := w.platform.Measurements()
+	return tdx.ImageHash(&m)
+}
+
+func (w *world) rules(images ...tdx.Hash) *policy.Policy {
+	w.t.Helper()
+	root, err := dcap.RootIDOf(w.platform.RootCertificate())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := policy.Defaults(policy.TDX)
+	r.AllowSimulated, r.CollateralRoots, r.AllowedImages = true, []dcap.RootID{root}, images
+	p, err := policy.New(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+func (w *world) judge() *ratls.Judge {
+	w.t.Helper()
+	j, err := ratls.NewJudge(ratls.JudgeConfig{Verifier: dcap.NewVerifier(w.platform.Roots(), 16), Collateral: w, Now: time.Now})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return j
+}
+
+func (w *world) identity(cfg ratls.IdentityConfig) *ratls.Identity {
+	w.t.Helper()
+	cfg.Now = time.Now
+	id, err := ratls.NewIdentity(cfg)
+	if err == nil {
+		err = id.Refresh(w.t.Context())
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return id
+}
+
+func (w *world) network(rules *policy.Policy) *Network {
+	w.t.Helper()
+	return New(Config{
+		Proxies: rules, Judge: w.judge(), Verifier: dcap.NewVerifier(w.platform.Roots(), 16), Collateral: w, Identity: w.identity(ratls.IdentityConfig{}),
+		PricePerToken: 20, Now: time.Now,
+	})
+}
+
+// proxy accepts connections until the test ends.
+func (w *world) proxy() string {
+	w.t.Helper()
+	judge := w.judge()
+	own := w.identity(ratls.IdentityConfig{Quoter: w.platform, Judge: judge, Terms: ratls.Fixed(ratls.Terms{Policy: w.rules(w.image())})})
+	server := &ratls.Server{Endpoint: ratls.Endpoint{Credentials: own, Judge: judge, Terms: ratls.Fixed(ratls.Terms{Policy: policy.Builtin(policy.Any)})}}
+	l, err := new(net.ListenConfig).Listen(w.t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			raw, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if conn, err := server.Handshake(context.Background(), raw); err == nil {
+				_ = conn.Close()
+			}
+		}
+	}()
+	w.t.Cleanup(func() {
+		_ = l.Close()
+		<-done
+	})
+	return l.Addr().String()
+}
+
+func TestAProxyIsVerifiedByItsImage(t *testing.T) {
+	w := newWorld(t)
+	address := w.proxy()
+	for name, tc := range map[string]struct {
+		rules  *policy.Policy
+		ok     bool
+		reason string
+	}{
+		"listed":       {w.rules(w.image()), true, ""},
+		"not listed":   {w.rules(tdx.Hash{1}), false, "image"},
+		"nothing said": {nil, false, "--image"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, peer, err := w.network(tc.rules).Dial(t.Context(), address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close() //nolint:errcheck // nothing was sent
+			if peer.Verified != tc.ok || !strings.Contains(peer.Reason, tc.reason) || len(peer.SPKI) != 64 {
+				t.Errorf("peer %+v", peer)
+			}
+			if tc.ok && peer.Image != w.image().String() {
+				t.Errorf("image %s", peer.Image)
+			}
+		})
+	}
+	if _, _, err := w.network(nil).Dial(t.Context(), "127.0.0.1:1"); err == nil {
+		t.Error("nobody was reached")
+	}
+}
+
+func TestTheQuoteOfAKeysetCarriesItsStatement(t *testing.T) {
+	w := newWorld(t)
+	n := w.network(w.rules(w.image()))
+	data := receipt.ReportData("sha256:"+strings.Repeat("0", 64), nil)
+	quote := func(first, second [32]byte) []byte {
+		t.Helper()
+		q, err := w.platform.Quote(t.Context(), [64]byte(append(first[:], second[:]...)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	}
+	good := quote(data, [32]byte{})
+	cut := good[:len(good)-9]
+	for name, tc := range map[string]struct {
+		network *Network
+		quote   []byte
+		ok      bool
+	}{
+		"good":            {n, good, true},
+		"other statement": {n, quote([32]byte{1}, [32]byte{}), false},
+		"half of a key":   {n, quote(data, [32]byte{1}), false},
+		"other image":     {w.network(w.rules(tdx.Hash{1})), good, false},
+		"no rule":         {w.network(nil), good, false},
+		"cut":             {n, cut, false},
+		"nothing":         {n, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := tc.network.Keyset(t.Context(), tc.quote, data); (err == nil) != tc.ok {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+func TestTheQuoteOfAWorkersSession(t *testing.T) {
+	w := newWorld(t)
+	quote, err := w.platform.Quote(t.Context(), [64]byte{5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := receipt.Session{
+		Image: w.image().String(), EvidenceDigest: receipt.SHA256(quote),
+		EvidenceData: "data:application/octet-stream;base64," + base64.StdEncoding.EncodeToString(quote),
+	}
+	for name, tc := range map[string]struct {
+		change func(s *receipt.Session)
+		want   string
+	}{
+		"good":         {func(*receipt.Session) {}, ""},
+		"other image":  {func(s *receipt.Session) { s.Image = strings.Repeat("0", 64) }, "names image"},
+		"other digest": {func(s *receipt.Session) { s.EvidenceDigest = receipt.SHA256(nil) }, "digest"},
+		"no data":      {func(s *receipt.Session) { s.EvidenceData = "" }, "no quote"},
+		"no base64":    {func(s *receipt.Session) { s.EvidenceData += "*" }, "reading quote"},
+		"no quote": {func(s *receipt.Session) {
+			s.EvidenceData, s.EvidenceDigest = "data:application/octet-stream;base64,AAAA", receipt.SHA256(make([]byte, 3))
+		}, "verifying quote"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := good
+			tc.change(&s)
+			err := w.network(nil).Worker(t.Context(), &s)
+			if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	n := w.network(nil)
+	n.cfg.Workers = w.rules(tdx.Hash{1})
+	if err := n.Worker(t.Context(), &good); err == nil {
+		t.Error("the rules for workers are not asked")
+	}
+	if price, ok := n.Price(1, 1); !ok || price != 20 {
+		t.Errorf("price %d", price)
+	}
+}
+
+func TestAChannelIsOpenedByItsSecretAlone(t *testing.T) {
+	a := SecretAccount{Wallet: "w", Key: []byte("s"), Proxies: []string{"0:" + strings.Repeat("A", 64)}}
+	if key, ok := a.Secret(sha256.Sum256([]byte("s"))); !ok || string(key) != "s" || a.Owner() != "w" {
+		t.Error("the right secret is refused")
+	}
+	if _, ok := a.Secret(sha256.Sum256([]byte("x"))); ok {
+		t.Error("another secret is given")
+	}
+	if err := a.Check(t.Context(), upstream.Offer{ProxySC: "0:" + strings.Repeat("a", 64)}); err != nil {
+		t.Error(err)
+	}
+	if err := a.Check(t.Context(), upstream.Offer{ProxySC: "0:" + strings.Repeat("b", 64)}); err == nil {
+		t.Error("another contract would be paid")
+	}
+	if err := (SecretAccount{}).Check(t.Context(), upstream.Offer{ProxySC: "any"}); err != nil {
+		t.Error(err)
+	}
+	if err := a.Register(t.Context(), upstream.Offer{}, 1); err == nil {
+		t.Error("registered without a chain")
+	}
+}
