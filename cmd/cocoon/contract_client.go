@@ -24,7 +24,7 @@ const (
 
 // newContractCmd is a noun: how its contract is shown, and its order verbs.
 func newContractCmd(a *app, noun, short string, show func(*app) *cobra.Command, verbs []orderVerb) *cobra.Command {
-	cmd := &cobra.Command{Use: noun, Short: short, GroupID: groupNetwork}
+	cmd := &cobra.Command{Use: noun, Short: short, Long: short + ".\n\n" + networkHelp, GroupID: groupNetwork}
 	cmd.AddCommand(show(a))
 	for _, v := range verbs {
 		cmd.AddCommand(newOrderCmd(a, v))
@@ -37,36 +37,36 @@ func newClientCmd(a *app) *cobra.Command {
 	return newContractCmd(a, "client", "Open, fund and close a client's contract at a proxy", newClientShowCmd, clientVerbs())
 }
 
-const chainExample = " --global-config global.json --sign-with owner.key --send"
+const chainExample = " --sign-with owner.key --send"
 
 func clientVerbs() []orderVerb {
 	return []orderVerb{
 		{
 			name: "open", short: "Deploy the client contract of a wallet at a proxy",
-			example: "  cocoon client open --proxy EQDTC4XY... --root-contract EQ..." + chainExample + "\n" +
-				"  cocoon client open --proxy EQDTC4XY... --owner EQ... --root-contract EQ... --global-config global.json",
+			example: "  cocoon client open --proxy EQDTC4XY..." + chainExample + "\n" +
+				"  cocoon client open --proxy EQDTC4XY... --owner EQ...",
 			root:  true,
 			flags: func(f *pflag.FlagSet, in *orderInput) { proxyFlag(f, in); ownerFlag(f, in) },
 			build: openClient,
 		},
 		{
 			name: "topup", short: "Pay into the client contract's balance", target: true, flags: amountFlag, build: topUpClient,
-			example: "  cocoon client topup EQ... --amount 15" + chainExample + "\n  cocoon client topup EQ... --amount 0.5 --from EQ... --global-config global.json",
+			example: "  cocoon client topup EQ... --amount 15" + chainExample + "\n  cocoon client topup EQ... --amount 0.5 --from EQ...",
 		},
 		{
 			name: "stake", short: "Raise what must stay while the client runs; no money moves", target: true, flags: amountFlag, build: stakeClient,
-			example: "  cocoon client stake EQ... --amount 20" + chainExample + "\n  cocoon client stake EQ... --amount 20 --global-config global.json",
+			example: "  cocoon client stake EQ... --amount 20" + chainExample + "\n  cocoon client stake EQ... --amount 20",
 		},
 		{
 			name: "withdraw", short: "Take the balance above the stake back", target: true,
-			example: "  cocoon client withdraw EQ..." + chainExample + "\n  cocoon client withdraw EQ... --global-config global.json",
+			example: "  cocoon client withdraw EQ..." + chainExample + "\n  cocoon client withdraw EQ...",
 			build: ownClient("withdraw", func(q uint64, from *address.Address) bind.Message {
 				return &bind.ClientWithdraw{QueryID: q, Excess: from}
 			}),
 		},
 		{
 			name: "close", short: "Begin closing; after the delay, complete it with a refund from the proxy's stake", target: true,
-			example: "  cocoon client close EQ..." + chainExample + "\n  cocoon client close EQ... --global-config global.json",
+			example: "  cocoon client close EQ..." + chainExample + "\n  cocoon client close EQ...",
 			build: ownClient("close", func(q uint64, from *address.Address) bind.Message {
 				return &bind.ClientRequestRefund{QueryID: q, Excess: from}
 			}),
@@ -83,7 +83,7 @@ func proxyFlag(f *pflag.FlagSet, in *orderInput) {
 }
 
 func ownerFlag(f *pflag.FlagSet, in *orderInput) {
-	f.StringVar(&in.owner, "owner", "", "whom the contract belongs to (default: the key's wallet)")
+	f.StringVar(&in.owner, "owner", "", "whom it belongs to (default: the key's wallet)")
 }
 
 // orderMaker makes orders for a sender.

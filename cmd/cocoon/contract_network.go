@@ -22,6 +22,11 @@ import (
 	"cocoon/host/publish"
 )
 
+// networkHelp belongs to every noun that reads a network.
+const networkHelp = "Every verb needs --global-config, and some --root-contract: set COCOON_GLOBAL_CONFIG and\n" +
+	"COCOON_ROOT_CONTRACT once instead. State is believed only with proof from the block that the\n" +
+	"configuration pins. Messages are rehearsed before they are sent, and sent only with --send."
+
 // networkFlags say which network a verb reads, and which root.
 type networkFlags struct {
 	globalConfig, network, root, stateDir string
@@ -29,16 +34,16 @@ type networkFlags struct {
 }
 
 func (n *networkFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&n.globalConfig, "global-config", "", "the network's configuration file: liteservers and a trusted block")
-	f.StringVar(&n.network, "network", "", "refuse any network but this: mainnet, testnet, localnet or a global id")
-	f.StringVar(&n.stateDir, "state-dir", "", "folder for the newest proven block and sent messages (default: the user's state)")
+	f.StringVar(&n.globalConfig, "global-config", "", "network's configuration: liteservers and a trusted block")
+	f.StringVar(&n.network, "network", "", "refuse others: mainnet, testnet, localnet or a global id")
+	f.StringVar(&n.stateDir, "state-dir", "", "folder for proven blocks and sent messages")
 	f.BoolVar(&n.oneServer, "one-server", false, "be content with a single liteserver")
 }
 
 // addRoot adds the flag of verbs that need a root contract.
 func (n *networkFlags) addRoot(f *pflag.FlagSet) {
 	n.add(f)
-	f.StringVar(&n.root, "root-contract", "", "address of the network's root contract")
+	f.StringVar(&n.root, "root-contract", "", "address of the root contract")
 }
 
 // onNetwork is an open connection and what the flags said about it.
@@ -151,9 +156,9 @@ type signFlags struct {
 }
 
 func (s *signFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&s.key, "sign-with", "", "file with the key: 24 words or a seed of 64 hex digits; - reads standard input")
-	f.BoolVar(&s.send, "send", false, "send the signed messages and wait for the proof of their effect")
-	f.StringVar(&s.save, "save", "", "file to write the result to as JSON: unsigned messages, or the receipt")
+	f.StringVar(&s.key, "sign-with", "", "key file: 24 words or 64 hex digits; - is standard input")
+	f.BoolVar(&s.send, "send", false, "send, and wait for the proof of the effect")
+	f.StringVar(&s.save, "save", "", "file for the result as JSON: messages, or the receipt")
 }
 
 // signer reads the key of the flags; nil without one.

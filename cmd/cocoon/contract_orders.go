@@ -133,8 +133,8 @@ func newOrderCmd(a *app, v orderVerb) *cobra.Command {
 		n.add(cmd.Flags())
 	}
 	s.add(cmd.Flags())
-	cmd.Flags().StringVar(&in.wallet, "wallet", string(publish.V5R1), "kind of the key's wallet where any will do: v5r1 or v4r2")
-	cmd.Flags().StringVar(&in.from, "from", "", "address that unsigned messages are for, where the owner does not follow")
+	cmd.Flags().StringVar(&in.wallet, "wallet", string(publish.V5R1), "kind of the key's wallet: v5r1 or v4r2")
+	cmd.Flags().StringVar(&in.from, "from", "", "who sends unsigned messages, where any may")
 	if v.flags != nil {
 		v.flags(cmd.Flags(), in)
 	}

@@ -18,25 +18,25 @@ func proxyVerbs() []orderVerb {
 	return []orderVerb{
 		{
 			name: "deploy", short: "Deploy the proxy contract of an owner and a machine's key", root: true,
-			example: "  cocoon proxy deploy --machine-key 64HEX --root-contract EQ..." + chainExample + "\n" +
-				"  cocoon proxy deploy --machine-key 64HEX --owner EQ... --root-contract EQ... --global-config global.json",
+			example: "  cocoon proxy deploy --machine-key 64HEX" + chainExample + "\n" +
+				"  cocoon proxy deploy --machine-key 64HEX --owner EQ...",
 			flags: func(f *pflag.FlagSet, in *orderInput) {
 				ownerFlag(f, in)
-				f.StringVar(&in.key, "machine-key", "", "the machine's ed25519 public key, 64 hexadecimal digits")
+				f.StringVar(&in.key, "machine-key", "", "the machine's public key, 64 hex digits")
 			},
 			build: deployProxy,
 		},
 		{
 			name: "stake", short: "Add to the proxy's stake", target: true, flags: amountFlag, build: stakeProxy,
-			example: "  cocoon proxy stake EQ... --amount 15" + chainExample + "\n  cocoon proxy stake EQ... --amount 15 --from EQ... --global-config global.json",
+			example: "  cocoon proxy stake EQ... --amount 15" + chainExample + "\n  cocoon proxy stake EQ... --amount 15 --from EQ...",
 		},
 		{
 			name: "payout", short: "Pay the owner's revenue to the owner", target: true, build: anyProxy,
-			example: "  cocoon proxy payout EQ..." + chainExample + "\n  cocoon proxy payout EQ... --from EQ... --global-config global.json",
+			example: "  cocoon proxy payout EQ..." + chainExample + "\n  cocoon proxy payout EQ... --from EQ...",
 		},
 		{
 			name: "close", short: "Begin closing, by the owner; 30 days after the delay it completes without the machine", target: true, build: closeProxy,
-			example: "  cocoon proxy close EQ..." + chainExample + "\n  cocoon proxy close EQ... --global-config global.json",
+			example: "  cocoon proxy close EQ..." + chainExample + "\n  cocoon proxy close EQ...",
 		},
 	}
 }

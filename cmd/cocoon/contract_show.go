@@ -75,7 +75,7 @@ func newReadCmd(a *app, v showVerb, read func(*chain.Account, contractDoc, time.
 	path := "cocoon " + v.noun + " " + v.name
 	cmd := &cobra.Command{
 		Use: v.name + " CONTRACT", Short: "Print " + v.what + " as of the newest proven block",
-		Example: fmt.Sprintf("  %s EQ... --global-config global.json\n  %s 0:5f... --global-config chain/global.json -o json", path, path),
+		Example: fmt.Sprintf("  %s EQ...\n  %s 0:5f... --global-config chain/global.json -o json", path, path),
 		Args:    args(1, 1, "CONTRACT"),
 		RunE: func(cmd *cobra.Command, operands []string) error {
 			return a.show(cmd.Context(), &n, operands[0], func(at *chain.Account, network string) (cli.Document, error) {

@@ -20,11 +20,11 @@ func workerVerbs() []orderVerb {
 	return []orderVerb{
 		{
 			name: "claim", short: "Ask again for what a proxy could not pay; anyone may", target: true, build: claimWorker,
-			example: "  cocoon worker claim EQ..." + chainExample + "\n  cocoon worker claim EQ... --from EQ... --global-config global.json",
+			example: "  cocoon worker claim EQ..." + chainExample + "\n  cocoon worker claim EQ... --from EQ...",
 		},
 		{
 			name: "sweep", short: "Send coins that are stuck in the contract to its owner", target: true, build: sweepWorker,
-			example: "  cocoon worker sweep EQ..." + chainExample + "\n  cocoon worker sweep EQ... --global-config global.json",
+			example: "  cocoon worker sweep EQ..." + chainExample + "\n  cocoon worker sweep EQ...",
 		},
 	}
 }

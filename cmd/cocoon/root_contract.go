@@ -24,6 +24,7 @@ func newRootContractCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "root",
 		Short:   "Read and change the root contract: allowed images and models, proxies, prices",
+		Long:    "Read and change the root contract: allowed images and models, proxies, prices.\n\n" + networkHelp,
 		GroupID: groupNetwork,
 	}
 	cmd.AddCommand(newRootShowCmd(a), newRootDiffCmd(a), newRootPublishCmd(a), newOrderCmd(a, rootDeploy()))
@@ -44,7 +45,7 @@ func newRootShowCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Print the root contract as of the newest proven block",
-		Example: "  cocoon root show --global-config global.json --root-contract EQCns7bYSp0i...\n" +
+		Example: "  cocoon root show\n" +
 			"  cocoon root show --global-config chain/global.json --root-contract 0:5f... -o json",
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -112,8 +113,8 @@ func newRootDiffCmd(a *app) *cobra.Command {
 		Short: "Compare predicted hashes with the root contract; exit 3 if one is missing",
 		Long: "Files are what \"measure predict --spec SPEC -o json\" prints, or lists of entries\n" +
 			"(" + publish.EntriesSchema + ").",
-		Example: "  cocoon root diff worker.json --global-config global.json --root-contract EQCns7bYSp0i...\n" +
-			"  cocoon root diff worker.json proxy.json --global-config global.json --root-contract EQ... -o json",
+		Example: "  cocoon root diff worker.json\n" +
+			"  cocoon root diff worker.json proxy.json -o json",
 		Args: args(1, maxPublications, "FILE..."),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			entries, err := readEntries(files)
@@ -178,8 +179,8 @@ func newRootPublishCmd(a *app) *cobra.Command {
 			"the local executor on the proven state. Without --sign-with the messages are printed for\n" +
 			"another wallet; --send signs, sends, and waits until the hashes are in proven state.\n" +
 			"Where a governor owns the root, the messages are proposals.",
-		Example: "  cocoon root publish worker.json --global-config global.json --root-contract EQ...\n" +
-			"  cocoon root publish worker.json --global-config global.json --root-contract EQ... --sign-with owner.key --send --save receipt.json",
+		Example: "  cocoon root publish worker.json\n" +
+			"  cocoon root publish worker.json --sign-with owner.key --send --save receipt.json",
 		Args: args(1, maxPublications, "FILE..."),
 		RunE: func(cmd *cobra.Command, files []string) error {
 			entries, err := readEntries(files)

@@ -28,14 +28,14 @@ func rootDeploy() orderVerb {
 	return orderVerb{
 		name: "deploy", short: "Deploy an empty root contract with our code; it is a test root unless on the main network",
 		example: "  cocoon root deploy --unique-id 7" + chainExample + "\n" +
-			"  cocoon root deploy --unique-id 7 --price 20 --fee 19 --owner EQ... --global-config global.json",
+			"  cocoon root deploy --unique-id 7 --price 20 --fee 19 --owner EQ...",
 		flags: func(f *pflag.FlagSet, in *orderInput) {
 			ownerFlag(f, in)
 			in.count(f, "unique-id", 0, "number that no other root has, on any network")
 			in.count(f, "price", 20, "nanoTON per adjusted token")
-			in.count(f, "fee", 19, "nanoTON per adjusted token for the worker, at most the price")
-			in.within(f, "proxy-delay", 24*time.Hour, "time between asking to close a proxy and closing")
-			in.within(f, "client-delay", 12*time.Hour, "time between asking to close a client and closing")
+			in.count(f, "fee", 19, "nanoTON per adjusted token for the worker")
+			in.within(f, "proxy-delay", 24*time.Hour, "time until a proxy that asked to close may")
+			in.within(f, "client-delay", 12*time.Hour, "time until a client that asked to close may")
 			in.word(f, "min-proxy-stake", "least stake of a proxy in TON (default 15)")
 			in.word(f, "min-client-stake", "least stake of a client in TON (default 15)")
 		},

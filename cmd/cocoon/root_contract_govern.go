@@ -18,20 +18,20 @@ func rootGovern() []orderVerb {
 	return []orderVerb{
 		{
 			name: "approve", short: "Approve a proposal of the governor that owns the root", root: true, flags: proposalFlag, build: approveProposal,
-			example: "  cocoon root approve --proposal 3 --root-contract EQ..." + chainExample + "\n" +
-				"  cocoon root approve --proposal 3 --body-hash 64HEX --root-contract EQ..." + chainExample,
+			example: "  cocoon root approve --proposal 3" + chainExample + "\n" +
+				"  cocoon root approve --proposal 3 --body-hash 64HEX" + chainExample,
 		},
 		{
 			name: "execute", short: "Carry out a proposal that is approved and old enough; anyone may", root: true, flags: proposalFlag, build: executeProposal,
-			example: "  cocoon root execute --proposal 3 --root-contract EQ..." + chainExample + "\n" +
-				"  cocoon root execute --proposal 3 --from EQ... --root-contract EQ... --global-config global.json",
+			example: "  cocoon root execute --proposal 3" + chainExample + "\n" +
+				"  cocoon root execute --proposal 3 --from EQ...",
 		},
 	}
 }
 
 func proposalFlag(f *pflag.FlagSet, in *orderInput) {
 	in.count(f, "proposal", 0, "number of the proposal")
-	in.word(f, "body-hash", "refuse a proposal with another body, 64 hexadecimal digits")
+	in.word(f, "body-hash", "refuse another body, 64 hex digits")
 }
 
 // proposal reads the governor and the proposal of the flags.

@@ -21,7 +21,7 @@ import (
 
 // newWalletCmd is the noun `wallet`: keys in files, and the wallets that they sign for.
 func newWalletCmd(a *app) *cobra.Command {
-	cmd := &cobra.Command{Use: "wallet", Short: "Make keys, look at wallets, send coins", GroupID: groupNetwork}
+	cmd := &cobra.Command{Use: "wallet", Short: "Make keys, look at wallets, send coins", Long: "Make keys, look at wallets, send coins.\n\n" + networkHelp, GroupID: groupNetwork}
 	cmd.AddCommand(newWalletNewCmd(a), newWalletShowCmd(a), newOrderCmd(a, orderVerb{
 		name: "send", short: "Send coins from the key's wallet, or from a machine's wallet that it commands",
 		example: "  cocoon wallet send --to EQ... --amount 1.5" + chainExample + "\n" +
@@ -89,7 +89,7 @@ func newWalletNewCmd(a *app) *cobra.Command {
 			return a.printer.Result(out)
 		},
 	}
-	cmd.Flags().StringVar(&network, "network", registry.Mainnet.String(), "network that v5 addresses are for: mainnet, testnet, localnet or a global id")
+	cmd.Flags().StringVar(&network, "network", registry.Mainnet.String(), "network of v5 addresses: a name or a global id")
 	return cmd
 }
 
@@ -159,8 +159,8 @@ func newWalletShowCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ADDRESS|FILE",
 		Short: "Print a wallet, or those of a key file, as of the newest proven block",
-		Example: "  cocoon wallet show owner.key --global-config global.json\n" +
-			"  cocoon wallet show EQ... --global-config global.json -o json",
+		Example: "  cocoon wallet show owner.key\n" +
+			"  cocoon wallet show EQ... -o json",
 		Args: args(1, 1, "ADDRESS|FILE"),
 		RunE: func(cmd *cobra.Command, operands []string) error {
 			var signer *publish.Signer

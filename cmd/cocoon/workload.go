@@ -35,51 +35,51 @@ func workloadVerbs() []orderVerb {
 	return []orderVerb{
 		{
 			name: "create", short: "Deploy the agreement of a user and a node; its definition's hash is all that is on chain",
-			example: "  cocoon workload create --node-key 64HEX --workload 64HEX --size-gib 100 --farm 1 --registry EQ..." + chainExample + "\n" +
-				"  cocoon workload create --node-key 64HEX --workload 64HEX --size-gib 100 --farm 1 --price-key 64HEX --global-config global.json --owner EQ...",
+			example: "  cocoon workload create --node-key HEX --workload HEX --size-gib 9 --registry EQ... --sign-with a.key\n" +
+				"  cocoon workload create --node-key HEX --workload HEX --size-gib 9 --price-key HEX --owner EQ...",
 			flags: createFlags, build: createWorkload,
 		},
 		{
 			name: "quote", short: "Let the registry of farms send the agreement its price; anyone may", target: true, build: quoteWorkload,
-			example: "  cocoon workload quote EQ..." + chainExample + "\n  cocoon workload quote EQ... --from EQ... --global-config global.json",
+			example: "  cocoon workload quote EQ..." + chainExample + "\n  cocoon workload quote EQ... --from EQ...",
 		},
 		{
 			name: "price", short: "Give the agreement a price that its price source signs", target: true, flags: priceFlags, build: priceWorkload,
-			example: "  cocoon workload price EQ... --key source.key --farmer EQ... --hourly 0.02" + chainExample + "\n" +
-				"  cocoon workload price EQ... --key source.key --farmer EQ... --hourly 0.02 --farm-key 64HEX --from EQ... --global-config global.json",
+			example: "  cocoon workload price EQ... --key k --farmer EQ... --hourly 0.02" + chainExample + "\n" +
+				"  cocoon workload price EQ... --key k --farmer EQ... --hourly 1 --farm-key 64HEX --from EQ...",
 		},
 		{
 			name: "accept", short: "Accept the agreement, by the farmer's wallet or the farm's key", target: true, build: acceptWorkload,
 			flags: func(f *pflag.FlagSet, in *orderInput) {
-				in.word(f, "key", "file with the farm's key; without it the farmer's wallet accepts")
+				in.word(f, "key", "file with the farm's key (default: the farmer's wallet)")
 			},
-			example: "  cocoon workload accept EQ..." + chainExample + "\n  cocoon workload accept EQ... --key farm.key --from EQ... --global-config global.json",
+			example: "  cocoon workload accept EQ..." + chainExample + "\n  cocoon workload accept EQ... --key farm.key --from EQ...",
 		},
 		{
 			name: "fund", short: "Pay into the deposit; anyone may", target: true, flags: amountFlag, build: fundWorkload,
-			example: "  cocoon workload fund EQ... --amount 30" + chainExample + "\n  cocoon workload fund EQ... --amount 30 --from EQ... --global-config global.json",
+			example: "  cocoon workload fund EQ... --amount 30" + chainExample + "\n  cocoon workload fund EQ... --amount 30 --from EQ...",
 		},
 		{
-			name: "report", short: "Bring the node's report that the workload runs, or could not be deployed; anyone may", target: true, flags: reportFlags, build: reportWorkload,
-			example: "  cocoon workload report EQ... --key node.key" + chainExample + "\n  cocoon workload report EQ... --key node.key --failed --from EQ... --global-config global.json",
+			name: "report", short: "Bring the node's report that the workload runs, or does not; anyone may", target: true, flags: reportFlags, build: reportWorkload,
+			example: "  cocoon workload report EQ... --key node.key" + chainExample + "\n  cocoon workload report EQ... --key node.key --failed --from EQ...",
 		},
 		{
 			name: "withdraw", short: "Pay farmers what is earned, up to four agreements a message; anyone may", target: true, many: true,
-			example: "  cocoon workload withdraw EQ... EQ..." + chainExample + "\n  cocoon workload withdraw EQ... --from EQ... --global-config global.json",
+			example: "  cocoon workload withdraw EQ... EQ..." + chainExample + "\n  cocoon workload withdraw EQ... --from EQ...",
 			build: onWorkload("withdraw", false, func(q uint64, from *address.Address) bind.Message {
 				return &bind.AgreementWithdraw{QueryID: q, Excess: from}
 			}),
 		},
 		{
 			name: "cancel", short: "End the agreement, by the user: the farmer gets what is earned, the user the rest", target: true,
-			example: "  cocoon workload cancel EQ..." + chainExample + "\n  cocoon workload cancel EQ... --global-config global.json",
+			example: "  cocoon workload cancel EQ..." + chainExample + "\n  cocoon workload cancel EQ...",
 			build: onWorkload("cancel", true, func(q uint64, from *address.Address) bind.Message {
 				return &bind.AgreementCancel{QueryID: q, Excess: from}
 			}),
 		},
 		{
 			name: "expire", short: "End an agreement whose deadline is over; anyone may", target: true,
-			example: "  cocoon workload expire EQ..." + chainExample + "\n  cocoon workload expire EQ... --from EQ... --global-config global.json",
+			example: "  cocoon workload expire EQ..." + chainExample + "\n  cocoon workload expire EQ... --from EQ...",
 			build: onWorkload("expire", false, func(q uint64, from *address.Address) bind.Message {
 				return &bind.AgreementExpire{QueryID: q, Excess: from}
 			}),
@@ -89,34 +89,34 @@ func workloadVerbs() []orderVerb {
 
 func createFlags(f *pflag.FlagSet, in *orderInput) {
 	ownerFlag(f, in)
-	in.word(f, "node-key", "the node's ed25519 public key, 64 hexadecimal digits")
-	in.word(f, "workload", "SHA-256 of the encrypted definition, 64 hexadecimal digits")
-	in.word(f, "registry", "address of the registry of farms that gives the price")
-	in.word(f, "price-key", "public key that signs prices instead of a registry, 64 hexadecimal digits")
+	in.word(f, "node-key", "the node's public key, 64 hex digits")
+	in.word(f, "workload", "SHA-256 of the encrypted definition, 64 hex digits")
+	in.word(f, "registry", "registry of farms that gives the price")
+	in.word(f, "price-key", "public key that signs prices instead, 64 hex digits")
 	in.word(f, "max-hourly", "highest price in TON per hour (default: any)")
 	in.count(f, "size-gib", 0, "size of the volume in GiB")
-	in.count(f, "kind", 0, "kind of workload, as in the farm's list of prices")
+	in.count(f, "kind", 0, "kind of workload in the farm's list of prices")
 	in.count(f, "farm", 0, "the farm's id")
-	in.count(f, "nonce", 0, "tells equal agreements apart (default: from the clock)")
+	in.count(f, "nonce", 0, "tells equal agreements apart (default: the clock)")
 	in.count(f, "min-hours", 1, "hours that the first deposit must pay for")
 	in.within(f, "accept-within", 24*time.Hour, "time for price and acceptance")
 	in.within(f, "deploy-within", 48*time.Hour, "time for deposit and deployment")
-	in.within(f, "grace", 72*time.Hour, "time after the deposit is used up in which a payment still saves the workload")
+	in.within(f, "grace", 72*time.Hour, "time to pay after the deposit is used up")
 }
 
 func priceFlags(f *pflag.FlagSet, in *orderInput) {
 	in.word(f, "key", "file with the price source's key")
 	in.word(f, "farmer", "address that gets the money")
 	in.word(f, "hourly", "price in TON per hour")
-	in.word(f, "farm-key", "public key that accepts for the farm, 64 hexadecimal digits (default: none)")
+	in.word(f, "farm-key", "public key that accepts for the farm, 64 hex digits")
 	in.count(f, "version", 1, "version of the farm's prices")
 	in.within(f, "valid", time.Hour, "how long the price may be used")
 }
 
 func reportFlags(f *pflag.FlagSet, in *orderInput) {
 	in.word(f, "key", "file with the node's key")
-	in.word(f, "log-hash", "SHA-256 of the deployment's log, 64 hexadecimal digits (default: zeros)")
-	f.BoolVar(&in.failed, "failed", false, "report that the deployment did not succeed: the deposit goes back")
+	in.word(f, "log-hash", "SHA-256 of the deployment's log, 64 hex digits")
+	f.BoolVar(&in.failed, "failed", false, "the deployment did not succeed: the deposit goes back")
 }
 
 // bounded reads a number flag that has fewer bits on chain.

@@ -18,8 +18,8 @@ func newWorkloadWatchCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "watch CONTRACT",
 		Short: "Report every change of an agreement, until it is closed or in another state",
-		Example: "  cocoon workload watch EQ... --global-config global.json -o jsonl\n" +
-			"  cocoon workload watch EQ... --until grace --timeout 720h --global-config global.json",
+		Example: "  cocoon workload watch EQ... -o jsonl\n" +
+			"  cocoon workload watch EQ... --until grace --timeout 720h",
 		Args: args(1, 1, "CONTRACT"),
 		RunE: func(cmd *cobra.Command, operands []string) error {
 			target, err := parseAddress("CONTRACT", operands[0])
@@ -42,7 +42,7 @@ func newWorkloadWatchCmd(a *app) *cobra.Command {
 		},
 	}
 	n.add(cmd.Flags())
-	cmd.Flags().StringVar(&until, "until", "closed", "end when the agreement is in this state, or closed")
+	cmd.Flags().StringVar(&until, "until", "closed", "end in this state, or closed")
 	return cmd
 }
 
