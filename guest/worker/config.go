@@ -55,7 +55,7 @@ func Plain(perToken uint64) Prices {
 }
 
 // Times are the worker's waits; zero means the default.
-type Times struct{ Gap, Ping, Slow, Payments, Limit time.Duration }
+type Times struct{ Gap, Ping, Slow, Payments, Limit, Retry time.Duration }
 
 // Config is what a worker is.
 type Config struct {
@@ -109,6 +109,7 @@ func (c *Config) fill() {
 	or(&c.Times.Slow, defaultSlow)
 	or(&c.Times.Payments, defaultPayments)
 	or(&c.Times.Limit, defaultLimit)
+	or(&c.Times.Retry, firstRetry)
 	if c.MinVersion == 0 && c.MaxVersion == 0 {
 		c.MinVersion, c.MaxVersion = MinVersion, MaxVersion
 	}

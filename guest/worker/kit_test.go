@@ -95,6 +95,7 @@ func newKit(t *testing.T, tweak func(*Config, *Deps)) *kit {
 		Prices: func() Prices { return Plain(20) }, ReceiptKey: key, KeyID: "key-1", Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(k.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	cfg.Times.Retry = 10 * time.Millisecond
 	if tweak != nil {
 		tweak(&cfg, &deps)
 	}

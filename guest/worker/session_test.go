@@ -419,6 +419,17 @@ func TestRawAddress(t *testing.T) {
 	}
 }
 
+// TestBackoff: pauses double up to a minute, with jitter around them.
+func TestBackoff(t *testing.T) {
+	for failures, want := range map[int]time.Duration{0: time.Second, 1: time.Second, 2: 2 * time.Second, 5: 16 * time.Second, 100: time.Minute} {
+		for range 100 {
+			if d := backoff(firstRetry, failures); d < want/2 || d > 3*want/2 {
+				t.Fatalf("%d failures: %s", failures, d)
+			}
+		}
+	}
+}
+
 // TestParseCoefficient: decimals are exact.
 func TestParseCoefficient(t *testing.T) {
 	for text, want := range map[string]int32{"1": 1000, "1.5": 1500, "0": 0, "0.001": 1, "999999.999": 999999999, "2.050": 2050} {

@@ -255,14 +255,14 @@ func (w *Worker) slot(ctx context.Context) error {
 			failures = 0
 		}
 		w.log.Info("Connection to proxy ended", slog.String("peer", address), slog.Any("err", err))
-		w.pause(ctx, backoff(failures))
+		w.pause(ctx, backoff(w.cfg.Times.Retry, failures))
 	}
 	return nil
 }
 
-// backoff doubles from firstRetry to lastRetry, with jitter of one half.
-func backoff(failures int) time.Duration {
-	d := min(firstRetry<<min(max(failures-1, 0), 6), lastRetry)
+// backoff doubles from first to lastRetry, with jitter of one half.
+func backoff(first time.Duration, failures int) time.Duration {
+	d := min(first<<min(max(failures-1, 0), 6), lastRetry)
 	return d/2 + rand.N(d) //nolint:gosec // spreads reconnects, decides nothing
 }
 
