@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/host/gateway"
@@ -47,6 +50,7 @@ type gatewayFlags struct {
 	trust                    peerFlags
 	proxies, contracts       []string
 	wallet, secret, root     string
+	admin, token             string
 	listen, keys, dir, mode  string
 	origins                  []string
 	price                    uint64
@@ -191,6 +195,8 @@ func newGatewayRunCmd(a *app) *cobra.Command {
 	f.StringVar(&g.dir, "receipts", "", "folder that keeps receipts (default: in the user's state folder)")
 	f.StringVar(&g.mode, "receipt-mode", string(gateway.Record), "what a bad receipt does: record marks it, require refuses the answer")
 	f.Uint64Var(&g.price, "price-per-token", 0, "root contract's price in nanoTON that receipts must have; 0 leaves receipts unchecked")
+	f.StringVar(&g.admin, "admin-listen", "127.0.0.1:10009", "address for operators, with --admin-token-file")
+	f.StringVar(&g.token, "admin-token-file", "", "file with the operators' token; without it there is no such listener")
 	f.StringSliceVar(&g.origins, "allow-origin", nil, "web page that browsers may call from, scheme://host[:port]; may be repeated")
 	f.BoolVar(&g.strict, "strict", false, "refuse unknown fields of requests instead of dropping them")
 	return cmd
@@ -263,7 +269,33 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	if err := a.printer.Result(result); err != nil {
 		return errors.Join(err, l.Close())
 	}
-	return server.Run(ctx, l)
+	group, grouped := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(grouped, l) })
+	group.Go(func() error { return g.serveAdmin(grouped, server) })
+	return group.Wait()
+}
+
+// serveAdmin serves operators, if there is a token for them.
+func (g *gatewayFlags) serveAdmin(ctx context.Context, s *gateway.Server) error {
+	const patience = 10 * time.Second
+	if g.token == "" {
+		return nil
+	}
+	token, err := readSmall(g.token)
+	if err != nil {
+		return fmt.Errorf("reading the operators' token: %w", err)
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.admin)
+	if err != nil {
+		return cli.Tag(cli.KindPrerequisite, fmt.Errorf("listening for operators: %w", err), "name another address with --admin-listen HOST:PORT")
+	}
+	server := &http.Server{Handler: s.Admin(strings.TrimSpace(string(token))), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }
 
 // buildOf says which build this is, for the page.

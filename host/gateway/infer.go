@@ -126,6 +126,7 @@ func (x *exchange) run() {
 	ctx, cancel := context.WithTimeout(x.r.Context(), timeout)
 	defer cancel()
 	x.ctx = ctx
+	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand); names the request where no attempt is made
 	done := x.s.record.begin()
 	defer done()
 	defer x.report()

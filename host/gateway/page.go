@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -11,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"cocoon/contracts/api"
 	"cocoon/contracts/api/stats"
 	"cocoon/host/gateway/upstream"
 )
@@ -257,12 +260,22 @@ func (s *Server) requestsTable(now time.Time) stats.Table {
 	return t
 }
 
-// Perf is what the reference implementation's /perf is for: what the process itself is doing. It belongs on a listener
-// for operators.
-func (s *Server) Perf() http.Handler {
+// Admin is the listener for operators: /perf, which says what the process itself is doing. It asks for a token and
+// refuses requests that a web page made (protocol.md section 8.1).
+func (s *Server) Admin(token string) http.Handler {
+	want := sha256.Sum256([]byte("Bearer " + token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/perf" || r.Method != http.MethodGet {
-			w.WriteHeader(http.StatusNotFound)
+		got := sha256.Sum256([]byte(r.Header.Get("Authorization")))
+		switch {
+		case token == "" || subtle.ConstantTimeCompare(got[:], want[:]) != 1 || r.Header.Get("Origin") != "":
+			refuse(w, &api.Error{Code: api.Unauthorized, Message: "send the token of this gateway's operator: Authorization: Bearer TOKEN"})
+			return
+		case r.URL.Path != "/perf":
+			refuse(w, &api.Error{Code: api.UnknownURL, Message: "there is nothing at this path; there is /perf"})
+			return
+		case r.Method != http.MethodGet:
+			w.Header().Set("Allow", http.MethodGet)
+			refuse(w, &api.Error{Code: api.MethodNotAllowed, Message: "this path takes GET"})
 			return
 		}
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"mime/multipart"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -246,6 +247,35 @@ func TestBrowsersOfOtherPagesAreKeptOut(t *testing.T) {
 	}
 	if r := w.do("OPTIONS", "/v1/chat/completions", "", "Origin", "https://evil.example"); r.status != 204 || r.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("got %d %v", r.status, r.header)
+	}
+}
+
+func TestTheOperatorsListenerAsksForItsToken(t *testing.T) {
+	w := start(t, setup{}, newScripted("p1", 5, good))
+	for name, tc := range map[string]struct {
+		token, method, path, auth, origin string
+		want                              int
+	}{
+		"perf":         {"t", "GET", "/perf", "Bearer t", "", 200},
+		"no token":     {"t", "GET", "/perf", "", "", 401},
+		"other token":  {"t", "GET", "/perf", "Bearer x", "", 401},
+		"none is set":  {"", "GET", "/perf", "Bearer ", "", 401},
+		"from a page":  {"t", "GET", "/perf", "Bearer t", "https://x", 401},
+		"other path":   {"t", "GET", "/stats", "Bearer t", "", 404},
+		"other method": {"t", "POST", "/perf", "Bearer t", "", 405},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(tc.method, tc.path, nil)
+			r.Header.Set("Authorization", tc.auth)
+			if tc.origin != "" {
+				r.Header.Set("Origin", tc.origin)
+			}
+			out := httptest.NewRecorder()
+			w.server.Admin(tc.token).ServeHTTP(out, r)
+			if out.Code != tc.want || tc.want == 200 && !strings.Contains(out.Body.String(), "goroutines") {
+				t.Errorf("got %d %s", out.Code, out.Body)
+			}
+		})
 	}
 }
 
