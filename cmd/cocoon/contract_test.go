@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -119,4 +120,37 @@ func later() {
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, getwd: os.Getwd, executable: os.Executable,
 		now: func() time.Time { return time.Now().Add(offset) },
 	}))
+}
+
+// TestContractVerbsHaveShortHelp: every verb has two examples of itself, and no line is wider than 100 columns.
+func TestContractVerbsHaveShortHelp(t *testing.T) {
+	root, _ := newRootCmd(deps{getenv: func(string) string { return "" }})
+	nouns := map[string]bool{"root": true, "wallet": true, "client": true, "proxy": true, "worker": true, "workload": true}
+	verbs := 0
+	for _, noun := range root.Commands() {
+		if !nouns[noun.Name()] {
+			continue
+		}
+		delete(nouns, noun.Name())
+		for _, verb := range noun.Commands() {
+			verbs++
+			examples := strings.Split(verb.Example, "\n")
+			if len(examples) < 2 {
+				t.Errorf("%s has %d examples", verb.CommandPath(), len(examples))
+			}
+			for _, x := range examples {
+				if !strings.HasPrefix(x, "  "+verb.CommandPath()) {
+					t.Errorf("%q is no example of %s", x, verb.CommandPath())
+				}
+			}
+			for line := range strings.Lines(verb.Long + "\n" + verb.Short + "\n" + verb.UsageString()) {
+				if len(line) > 101 {
+					t.Errorf("%s: a line of %d columns: %s", verb.CommandPath(), len(line)-1, line)
+				}
+			}
+		}
+	}
+	if len(nouns) > 0 || verbs < 30 {
+		t.Errorf("missing nouns %v, %d verbs", nouns, verbs)
+	}
 }

@@ -35,7 +35,7 @@ func workloadVerbs() []orderVerb {
 	return []orderVerb{
 		{
 			name: "create", short: "Deploy the agreement of a user and a node; its definition's hash is all that is on chain",
-			example: "  cocoon workload create --node-key HEX --workload HEX --size-gib 9 --registry EQ... --sign-with a.key\n" +
+			example: "  cocoon workload create --node-key HEX --workload HEX --size-gib 9 --registry EQ... --sign-with k\n" +
 				"  cocoon workload create --node-key HEX --workload HEX --size-gib 9 --price-key HEX --owner EQ...",
 			flags: createFlags, build: createWorkload,
 		},
