@@ -164,6 +164,7 @@ func TestErrorsOfSection42(t *testing.T) {
 		"no worker enabled": {
 			change: func(_ *bench, w *scriptWorker) { w.send(&tl.WorkerEnabledDisabled{Disabled: 1}) }, code: 651, text: "no workers for model",
 		},
+		"no worker any more":  {change: func(_ *bench, w *scriptWorker) { w.leave() }, code: 651, text: "no workers for model"},
 		"only dearer workers": {ask: func(q *tl.ClientRunQueryEx) { q.MaxCoefficient = 999 }, code: 651, text: "can run this query with coefficient=1000"},
 		"unknown key": {ask: func(q *tl.ClientRunQueryEx) {
 			q.PublicKey = &[32]byte{1}

@@ -35,6 +35,7 @@ type Proxy struct {
 	refusing string
 	clients  map[*client]struct{}
 	workers  map[uint64]*worker
+	models   map[string]bool // base names that a worker has served
 	started  time.Time
 }
 
@@ -56,7 +57,7 @@ func New(cfg Config, deps Deps) (*Proxy, error) {
 	p := &Proxy{
 		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), metrics: newMetrics(),
 		sched:   sched.New(sched.Config{Now: deps.Now, Rand: deps.Rand, PriceWeight: cfg.PriceWeight}),
-		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), started: deps.Now(),
+		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), models: make(map[string]bool), started: deps.Now(),
 	}
 	_, _ = rand.Read(p.routing[:]) // never fails (crypto/rand)
 	var err error
@@ -153,6 +154,26 @@ func (p *Proxy) worker(id uint64) *worker {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.workers[id]
+}
+
+// maxModels bounds the models that are remembered when their last worker has left.
+const maxModels = 4096
+
+// meet notes a worker whose handshake has begun. A model stays known when its workers are gone: its absence is then a
+// passing weakness and no mistake of the caller's.
+func (p *Proxy) meet(w *worker) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.workers[w.sched] = w
+	if len(p.models) < maxModels {
+		p.models[base(w.model)] = true
+	}
+}
+
+func (p *Proxy) knows(model string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.models[base(model)]
 }
 
 // SweepWorkers ends the sessions of workers whose image or model the root contract does not list any more.

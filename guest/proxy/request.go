@@ -179,6 +179,9 @@ func (r *request) try() result {
 		if cause := context.Cause(r.ctx); cause != nil {
 			err = cause
 		}
+		if refused, ok := errors.AsType[*sched.RefusedError](err); ok && refused.Kind == sched.UnknownModel && r.p.knows(r.ask.model) {
+			err = &sched.RefusedError{Kind: sched.NoWorkers}
+		}
 		return result{err: err}
 	}
 	r.tried = append(r.tried, lease.Worker)

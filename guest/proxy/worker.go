@@ -211,9 +211,7 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version), Session: w.session,
 		Success: 1, New: true,
 	})
-	w.p.mu.Lock()
-	w.p.workers[w.sched] = w
-	w.p.mu.Unlock()
+	w.p.meet(w)
 	return &tl.WorkerConnectedToProxy{Params: w.p.params(version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil
 }
 
