@@ -12,6 +12,7 @@ import (
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/ledger"
 )
 
 // statementWait is how long a worker's statement may come after its last message: it follows in the same write.
@@ -165,7 +166,7 @@ func (r *request) abandon(a *attempt, cause error) result {
 	}
 	if a.w.version < versionOurs {
 		// It cannot be stopped. Its slot is taken and its work counts until its own end; the client need not wait for that.
-		_ = r.sayError(ctx, res, r.final(r.estimate()))
+		_ = r.sayError(ctx, res, r.final(ledger.Entry{}))
 		rest, cancel := context.WithTimeout(r.c.ctx, max(r.deadline.Sub(r.p.deps.Now()), 0)+patience)
 		defer cancel()
 		ctx = rest
