@@ -76,6 +76,7 @@ func (q *query) finish(ctx context.Context, out outcome) {
 	default:
 		last = q.errorMessage(out)
 	}
+	q.release()
 	if err := q.send(ctx, last); err != nil {
 		q.c.w.log.Debug("Answer not delivered", slog.String("req", q.name), slog.Any("err", err))
 		return

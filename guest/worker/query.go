@@ -149,19 +149,24 @@ func refused(err error) outcome {
 
 // run serves a query to its end. A defect of ours costs this query alone.
 func (q *query) run() {
-	c := q.c
-	defer func() {
-		q.cancel(nil)
-		c.mu.Lock()
-		delete(c.queries, q.ask.RequestID)
-		c.mu.Unlock()
-		c.w.mu.Lock()
-		c.w.active--
-		c.w.mu.Unlock()
-	}()
+	defer q.cancel(nil)
 	out := q.guarded()
-	q.finish(c.ctx, out)
+	q.finish(q.c.ctx, out)
 	q.count(out)
+}
+
+// release gives the slot back. That comes before the last message, which the proxy answers with the next query.
+func (q *query) release() {
+	c := q.c
+	if q.cancel == nil { // never admitted
+		return
+	}
+	c.mu.Lock()
+	delete(c.queries, q.ask.RequestID)
+	c.mu.Unlock()
+	c.w.mu.Lock()
+	c.w.active--
+	c.w.mu.Unlock()
 }
 
 func (q *query) guarded() (out outcome) {
