@@ -153,7 +153,7 @@ func TestAStreamThatBreaksNeverEndsWhole(t *testing.T) {
 		}, "worker_protocol_error"},
 		"connection lost": {func(w *world, _ *scripted, q *query) {
 			q.part(begin, false)
-			<-time.After(50 * time.Millisecond)
+			<-w.began
 			w.cut("p1")
 		}, "worker_lost"},
 		"silence":              {func(_ *world, _ *scripted, q *query) { q.part(begin, false) }, "worker_lost"},

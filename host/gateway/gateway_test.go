@@ -49,6 +49,7 @@ type scripted struct {
 	cancelled chan [32]byte
 	credit    chan int32
 	asked     []*query
+	until     time.Time // of the keyset, whose digest must not change within a test
 	seq       int64
 	total     uint64
 }
@@ -64,7 +65,7 @@ type query struct {
 func newScripted(name string, version int32, serve func(p *scripted, q *query)) *scripted {
 	seed := sha256.Sum256([]byte(name))
 	return &scripted{
-		name: name, version: version, serve: serve, key: ed25519.NewKeyFromSeed(seed[:]),
+		name: name, version: version, serve: serve, until: time.Now().Add(time.Hour), key: ed25519.NewKeyFromSeed(seed[:]),
 		models:    []tl.ClientWorkerTypeV2{{Name: "org/model@c:r", Workers: []tl.ClientWorkerInstanceV2{{Coefficient: 1000, ActiveRequests: 1, MaxActiveRequests: 4}}}},
 		cancelled: make(chan [32]byte, 100), credit: make(chan int32, 1000),
 	}
@@ -152,7 +153,7 @@ func (p *scripted) requests() []*query {
 }
 
 func (p *scripted) rawKeyset() []byte {
-	return receipt.NewKeyset("cocoon:proxy:"+testProxySC, time.Now().Add(time.Hour), "k1", ed25519.PublicKey(p.key[32:]), []string{"spki-" + p.name})
+	return receipt.NewKeyset("cocoon:proxy:"+testProxySC, p.until, "k1", ed25519.PublicKey(p.key[32:]), []string{"spki-" + p.name})
 }
 
 func (p *scripted) keyset() *receipt.Keyset {
@@ -265,6 +266,8 @@ type world struct {
 	log     *safeBuffer
 	store   *receipts.Store
 	dir     string
+	began   chan struct{} // closed when an app has the head of an answer
+	once    sync.Once
 	client  *http.Client
 	conns   sync.Map // proxy name -> net.Conn of the gateway's side
 }
@@ -300,7 +303,7 @@ type setup struct {
 
 func start(t *testing.T, c setup, proxies ...*scripted) *world {
 	t.Helper()
-	w := &world{t: t, proxies: make(map[string]*scripted), log: &safeBuffer{}, client: &http.Client{Transport: &http.Transport{}}}
+	w := &world{t: t, began: make(chan struct{}), proxies: make(map[string]*scripted), log: &safeBuffer{}, client: &http.Client{Transport: &http.Transport{}}}
 	var names []string
 	for _, p := range proxies {
 		w.proxies[p.name] = p
@@ -430,6 +433,7 @@ func (w *world) doCtx(ctx context.Context, method, path, body string, header ...
 	if err != nil {
 		return reply{err: err}
 	}
+	w.once.Do(func() { close(w.began) })
 	defer resp.Body.Close() //nolint:errcheck // read to its end
 	data, err := io.ReadAll(resp.Body)
 	return reply{resp.StatusCode, resp.Header, string(data), err}

@@ -21,6 +21,7 @@ type State string
 
 // The states of a link.
 const (
+	// Connecting is a proxy that was not met yet.
 	Connecting State = "connecting"
 	Ready      State = "ready"
 	// Refused is a proxy that answers and must not be used.
@@ -44,7 +45,7 @@ type Instance struct{ Coefficient, Running, Max int }
 type Status struct {
 	Address string
 	State   State
-	// Since is when the state began, Reason why it is not Ready.
+	// Since is when the state began, Reason why it is not Ready. A proxy that failed keeps both while it is tried again.
 	Since  time.Time
 	Reason string
 	Offer  Offer
@@ -140,7 +141,6 @@ func reason(err error) string {
 
 // converse is one session from dialling to its end.
 func (l *Link) converse(ctx context.Context) error {
-	l.update(func(s *Status) { s.State = Connecting })
 	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, peer, err := l.cfg.Dial(dialing, l.address)
