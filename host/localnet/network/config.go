@@ -1,0 +1,123 @@
+package network
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"cocoon/measure/measuretest"
+)
+
+const (
+	// ScriptedModel is the model whose answers are written down here.
+	ScriptedModel = "demo/scripted"
+	// commit and root complete a model's name, name@commit:root, where no volume gives them.
+	noCommit = "0000000000000000000000000000000000000000"
+	noRoot   = "0000000000000000000000000000000000000000000000000000000000000000"
+	// readyIn bounds the start.
+	readyIn = time.Minute
+)
+
+// Kinds of engines, as the worker's configuration names them.
+const (
+	scripted = "fake"
+	llama    = "llamacpp"
+)
+
+// Config says what to run.
+type Config struct {
+	// Dir keeps configurations, logs and receipts.
+	Dir string
+	// Guest is the guest binary, whose proxy and worker are run.
+	Guest string
+	// Listen is where the gateway answers; port 0 takes a free one.
+	Listen string
+	// Seed is what the simulated platform's keys follow from.
+	Seed [measuretest.SeedSize]byte
+	// Engine is a folder that holds llama-server with its libraries, as its packages unpack, and Model a GGUF file for it.
+	// Both empty means scripted answers.
+	Engine, Model string
+	// Version and Commit name the build on the gateway's page.
+	Version, Commit string
+	Now             func() time.Time
+	Log             *slog.Logger
+}
+
+// Validate lists everything that is wrong with a configuration.
+func (c *Config) Validate() error {
+	isFile := func(name string) bool {
+		st, err := os.Stat(name)
+		return err == nil && st.Mode().IsRegular()
+	}
+	host, _, listenErr := net.SplitHostPort(c.Listen)
+	ip := net.ParseIP(host)
+	var problems []error
+	for _, rule := range []struct {
+		broken bool
+		text   string
+	}{
+		{c.Dir == "", "dir: none is given"},
+		{!isFile(c.Guest), fmt.Sprintf("guest: %q is no file", c.Guest)},
+		{listenErr != nil || ip == nil || !ip.IsLoopback(), fmt.Sprintf("listen: %q is no address of this machine alone", c.Listen)},
+		{c.Seed == [measuretest.SeedSize]byte{}, "seed: none is given, so the root would be everybody's"},
+		{(c.Engine == "") != (c.Model == ""), "engine, model: one is useless without the other"},
+		{c.Model != "" && !isFile(c.Model), fmt.Sprintf("model: %q is no file", c.Model)},
+		{c.Engine != "" && !isFile(filepath.Join(c.Engine, serverPath)), fmt.Sprintf("engine: %q has no %s", c.Engine, serverPath)},
+		{c.Now == nil || c.Log == nil, "now, log: both are needed"},
+	} {
+		if rule.broken {
+			problems = append(problems, errors.New(rule.text))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// model is the base name of the model, by which apps ask for it, and its full name.
+func (c *Config) model() (base, full string) {
+	base = ScriptedModel
+	if c.Model != "" {
+		name := filepath.Base(c.Model)
+		base = "local/" + name[:len(name)-len(filepath.Ext(name))]
+	}
+	return base, base + "@" + noCommit + ":" + noRoot
+}
+
+// kind is the engine's.
+func (c *Config) kind() string {
+	if c.Model != "" {
+		return llama
+	}
+	return scripted
+}
+
+// Description is what people and programs need to know about a running network.
+type Description struct {
+	// URL is the base of the OpenAI API, without /v1; Page is for people.
+	URL  string `json:"url"`
+	Page string `json:"page"`
+	// Model is what to ask for, Engine who answers: "scripted" or "llama-server".
+	Model  string `json:"model"`
+	Engine string `json:"engine"`
+	// Proxy is where the proxy takes attested clients.
+	Proxy string `json:"proxy"`
+	// ProxyImage and WorkerImage are the image hashes that the roles attest, RootID the simulated platform's root.
+	ProxyImage  string `json:"proxy_image_hash"`
+	WorkerImage string `json:"worker_image_hash"`
+	RootID      string `json:"root_id"`
+	// Simulated is always true.
+	Simulated bool   `json:"simulated"`
+	Dir       string `json:"dir"`
+	// Ready is how long the start took, in milliseconds.
+	Ready int64 `json:"ready_ms"`
+}
+
+// Describe says what Start would run, as far as that is known before.
+func Describe(c *Config) Description {
+	base, _ := c.model()
+	engine := map[string]string{scripted: "scripted", llama: "llama-server"}[c.kind()]
+	return Description{URL: "http://" + c.Listen, Page: "http://" + c.Listen + "/stats", Model: base, Engine: engine, Simulated: true, Dir: c.Dir}
+}
