@@ -9,9 +9,9 @@ const groupNetwork = "network"
 func newLocalnetCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "localnet",
-		Short:   "Run parts of a network on this machine, with simulated TDX",
+		Short:   "Run a network, or parts of one, on this machine with simulated TDX",
 		GroupID: groupNetwork,
 	}
-	cmd.AddCommand(newLocalnetSimTDXCmd(a), newLocalnetChainCmd(a))
+	cmd.AddCommand(newLocalnetUpCmd(a), newLocalnetSimTDXCmd(a), newLocalnetChainCmd(a))
 	return cmd
 }
