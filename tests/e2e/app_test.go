@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"testing"
 	"time"
 
 	"cocoon/guest/proxy/ledger"
@@ -21,28 +22,57 @@ type reply struct {
 	body   string
 }
 
+// caller is an app.
+type caller struct {
+	t      *testing.T
+	url    string
+	log    *lines
+	client *http.Client
+}
+
+// until waits for something that other goroutines bring about.
+func (c *caller) until(what string, ok func() bool) {
+	c.t.Helper()
+	c.within(patience, what, ok)
+}
+
+func (c *caller) within(d time.Duration, what string, ok func() bool) {
+	c.t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(d)
+	defer limit.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			c.t.Fatalf("not within %s: %s\n%s", d, what, c.log)
+		}
+	}
+}
+
 // request makes what an app sends.
-func (n *network) request(ctx context.Context, method, path, body string) *http.Request {
-	n.t.Helper()
-	r, err := http.NewRequestWithContext(ctx, method, n.url+path, strings.NewReader(body))
-	check(n.t, err)
+func (c *caller) request(ctx context.Context, method, path, body string) *http.Request {
+	c.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, method, c.url+path, strings.NewReader(body))
+	check(c.t, err)
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
 	return r
 }
 
-func (n *network) do(method, path, body string) reply {
-	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), patience)
+func (c *caller) do(method, path, body string) reply {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
-	resp, err := n.client.Do(n.request(ctx, method, path, body))
+	resp, err := c.client.Do(c.request(ctx, method, path, body))
 	if err != nil {
-		n.t.Fatalf("%s %s: %v\n%s", method, path, err, n.log)
+		c.t.Fatalf("%s %s: %v\n%s", method, path, err, c.log)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read side
 	data, err := io.ReadAll(resp.Body)
-	check(n.t, err)
+	check(c.t, err)
 	return reply{resp.StatusCode, resp.Header, string(data)}
 }
 
@@ -55,25 +85,24 @@ const chatPath = "/v1/chat/completions"
 
 // stream is an answer that is being read.
 type stream struct {
-	n      *network
 	resp   *http.Response
 	lines  *bufio.Scanner
 	events []string
 }
 
 // open asks for a stream and returns with its head.
-func (n *network) open(ctx context.Context, fault string) *stream {
-	n.t.Helper()
-	resp, err := n.client.Do(n.request(ctx, http.MethodPost, chatPath, chatBody(fault, `,"stream":true,"stream_options":{"include_usage":true}`)))
+func (c *caller) open(ctx context.Context, fault string) *stream {
+	c.t.Helper()
+	resp, err := c.client.Do(c.request(ctx, http.MethodPost, chatPath, chatBody(fault, `,"stream":true,"stream_options":{"include_usage":true}`)))
 	if err != nil {
-		n.t.Fatalf("asking for a stream: %v\n%s", err, n.log)
+		c.t.Fatalf("asking for a stream: %v\n%s", err, c.log)
 	}
-	n.t.Cleanup(func() { _ = resp.Body.Close() })
+	c.t.Cleanup(func() { _ = resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
-		n.t.Fatalf("status %d, %s\n%s", resp.StatusCode, body, n.log)
+		c.t.Fatalf("status %d, %s\n%s", resp.StatusCode, body, c.log)
 	}
-	return &stream{n: n, resp: resp, lines: bufio.NewScanner(resp.Body)}
+	return &stream{resp: resp, lines: bufio.NewScanner(resp.Body)}
 }
 
 // next reads up to the next data event; false is the end.
@@ -116,11 +145,11 @@ type answer struct {
 	} `json:"error"`
 }
 
-func (n *network) read(doc string) answer {
-	n.t.Helper()
+func (c *caller) read(doc string) answer {
+	c.t.Helper()
 	var a answer
 	if err := json.Unmarshal([]byte(doc), &a); err != nil {
-		n.t.Fatalf("%q: %v", doc, err)
+		c.t.Fatalf("%q: %v", doc, err)
 	}
 	return a
 }
@@ -145,48 +174,48 @@ type record struct {
 }
 
 // kept waits for the receipt of an answer.
-func (n *network) kept(h http.Header) record {
-	n.t.Helper()
+func (c *caller) kept(h http.Header) record {
+	c.t.Helper()
 	id := h.Get("X-Receipt-Id")
 	if id == "" {
-		n.t.Fatalf("the answer names no receipt: %v", h)
+		c.t.Fatalf("the answer names no receipt: %v", h)
 	}
 	var out reply
-	n.until("the receipt is kept", func() bool {
-		out = n.do(http.MethodGet, "/v1/aci/receipts/"+id+"?verdict=1", "")
+	c.until("the receipt is kept", func() bool {
+		out = c.do(http.MethodGet, "/v1/aci/receipts/"+id+"?verdict=1", "")
 		return out.status == http.StatusOK
 	})
 	var r record
 	var doc struct {
 		Events []json.RawMessage `json:"event_log"`
 	}
-	check(n.t, json.Unmarshal([]byte(out.body), &r))
-	check(n.t, json.Unmarshal(r.Receipt, &doc))
+	check(c.t, json.Unmarshal([]byte(out.body), &r))
+	check(c.t, json.Unmarshal(r.Receipt, &doc))
 	into := map[string]any{"cocoon.outcome": &r.Outcome, "usage.metered": &r.Usage, "cocoon.worker.statement": &r.Said}
 	for _, event := range doc.Events {
 		var kind struct {
 			Type string `json:"type"`
 		}
-		check(n.t, json.Unmarshal(event, &kind))
+		check(c.t, json.Unmarshal(event, &kind))
 		if to := into[kind.Type]; to != nil {
-			check(n.t, json.Unmarshal(event, to))
+			check(c.t, json.Unmarshal(event, to))
 		}
 	}
 	return r
 }
 
 // receipt is kept, for a receipt that has to be good.
-func (n *network) receipt(h http.Header) record {
-	n.t.Helper()
-	r := n.kept(h)
+func (c *caller) receipt(h http.Header) record {
+	c.t.Helper()
+	r := c.kept(h)
 	if r.Class != "ok" || r.Said == nil {
-		n.t.Errorf("the receipt is judged %s: %s\n%s", r.Class, r.Why, r.Receipt)
+		c.t.Errorf("the receipt is judged %s: %s\n%s", r.Class, r.Why, r.Receipt)
 	}
 	return r
 }
 
 // billed waits for the ledger to have settled so many requests, and then checks that it stays so.
-func (n *network) billed(requests int) []ledger.Entry {
+func (n *world) billed(requests int) []ledger.Entry {
 	n.t.Helper()
 	n.until(fmt.Sprintf("%d requests are settled", requests), func() bool { return len(n.ledger.settled()) >= requests })
 	entries := n.ledger.settled()
@@ -205,7 +234,7 @@ func (n *network) billed(requests int) []ledger.Entry {
 }
 
 // secret checks that the engine was asked the prompt, and that no role shows it anywhere else.
-func (n *network) secret() {
+func (n *world) secret() {
 	n.t.Helper()
 	asked := false
 	for _, w := range n.workers {

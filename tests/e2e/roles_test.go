@@ -32,7 +32,7 @@ import (
 )
 
 // startProxy starts the proxy, which serves workers of one machine.
-func (n *network) startProxy(worker *machine) {
+func (n *world) startProxy(worker *machine) {
 	n.t.Helper()
 	pseudo := &proxy.Pseudo{
 		Owner: address(1), WorkerImages: map[[32]byte]bool{worker.image: true}, Models: map[[32]byte]bool{sha256.Sum256([]byte(model)): true},
@@ -66,7 +66,7 @@ func (n *network) startProxy(worker *machine) {
 }
 
 // tlsKeys are the keys of a machine's certificates.
-func (n *network) tlsKeys(m *machine) [][32]byte {
+func (n *world) tlsKeys(m *machine) [][32]byte {
 	c, err := m.id.Certificate(ratls.V1)
 	if err != nil {
 		return nil
@@ -121,7 +121,7 @@ func (w *workerNode) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 }
 
 // startWorker starts a worker on a machine.
-func (n *network) startWorker(i int, of *machine, o options) {
+func (n *world) startWorker(i int, of *machine, o options) {
 	n.t.Helper()
 	node := &workerNode{fake: enginetest.New()}
 	n.workers = append(n.workers, node)
@@ -159,7 +159,7 @@ func (n *network) startWorker(i int, of *machine, o options) {
 }
 
 // adapter leads to the engine: the fake one behind a socket, unless the options have another.
-func (n *network) adapter(node *workerNode, o options) *engine.Adapter {
+func (n *world) adapter(node *workerNode, o options) *engine.Adapter {
 	n.t.Helper()
 	var cfg *engine.Config
 	if o.engine != nil {
@@ -188,7 +188,7 @@ func (n *network) adapter(node *workerNode, o options) *engine.Adapter {
 }
 
 // startGateway starts the client role and waits for every worker to be on offer, unless there is to be none.
-func (n *network) startGateway(o options) {
+func (n *world) startGateway(o options) {
 	n.t.Helper()
 	nobody, err := ratls.NewIdentity(ratls.IdentityConfig{Now: time.Now})
 	check(n.t, err)

@@ -87,17 +87,17 @@ func TestMistakesOfAppsCostNothing(t *testing.T) {
 // TestAnEngineIsFreeWhenItsAppIsGone: within a second, and what was generated is billed (inference.md section 8).
 func TestAnEngineIsFreeWhenItsAppIsGone(t *testing.T) {
 	for name, tc := range map[string]struct {
-		ask    func(ctx context.Context, n *network)
+		ask    func(ctx context.Context, n *world)
 		status string
 		least  int64 // of completion tokens billed
 	}{
-		"stream": {func(ctx context.Context, n *network) {
+		"stream": {func(ctx context.Context, n *world) {
 			s := n.open(ctx, "endless")
 			for range 3 {
 				s.next()
 			}
 		}, "cancelled", 1},
-		"whole answer": {func(ctx context.Context, n *network) {
+		"whole answer": {func(ctx context.Context, n *world) {
 			go func() { // nobody reads the answer: there is none
 				resp, err := n.client.Do(n.request(ctx, http.MethodPost, chatPath, chatBody("hang-head", "")))
 				if err == nil {

@@ -92,10 +92,9 @@ type machine struct {
 	id    *ratls.Identity
 }
 
-// network is everything between an app and its engines.
-type network struct {
-	t        *testing.T
-	log      *lines
+// world is everything between an app and its engines.
+type world struct {
+	caller
 	platform *measuretest.Platform
 	verifier *dcap.Verifier
 	judge    *ratls.Judge
@@ -105,23 +104,21 @@ type network struct {
 	doors    map[uint16]string
 	machine  *machine // the proxy's
 	workers  []*workerNode
-	url      string
-	client   *http.Client
 }
 
 // options say how a network departs from an honest one with one worker.
 type options struct {
 	workers int
 	// engine replaces the fake engine of every worker.
-	engine func(n *network) engineSpec
+	engine func(n *world) engineSpec
 	// strangeWorkers run an image that nobody lists, strangeProxy is one for the gateway.
 	strangeWorkers, strangeProxy bool
 }
 
 // start builds a network and waits until the gateway may be asked.
-func start(t *testing.T, o options) *network {
+func start(t *testing.T, o options) *world {
 	t.Helper()
-	n := &network{t: t, log: new(lines), doors: make(map[uint16]string), client: &http.Client{Transport: &http.Transport{}}}
+	n := &world{caller: caller{t: t, log: new(lines), client: &http.Client{Transport: &http.Transport{}}}, doors: make(map[uint16]string)}
 	t.Cleanup(n.client.CloseIdleConnections)
 	var err error
 	n.platform, err = measuretest.NewPlatform(measuretest.Options{Seed: [measuretest.SeedSize]byte{5}, Now: time.Now()})
@@ -149,12 +146,12 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func (n *network) logger(role string) *slog.Logger {
+func (n *world) logger(role string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("role", role))
 }
 
 // launch starts a TD whose measurements its role tells apart.
-func (n *network) launch(role string) *machine {
+func (n *world) launch(role string) *machine {
 	n.t.Helper()
 	name := []byte(role)
 	events := append(measuretest.DefaultEvents(), measuretest.Event{Register: tdx.RTMR2, Type: eventlog.EFIAction, Digest: tdx.Sum(name), Data: name})
@@ -183,13 +180,13 @@ func measured(events []measuretest.Event) tdx.Measurements {
 }
 
 // rules is a policy that admits TDs of this platform, with more rules.
-func (n *network) rules(more string) string {
+func (n *world) rules(more string) string {
 	root := n.platform.RootID()
 	return fmt.Sprintf(`{"type":"tdx","allow_simulated":true,"allowed_collateral_root_hashes":["%x"],%s}`, root[:], more)
 }
 
 // only is a policy that admits one image.
-func (n *network) only(image tdx.Hash) *policy.Policy {
+func (n *world) only(image tdx.Hash) *policy.Policy {
 	n.t.Helper()
 	p, err := policy.Parse([]byte(n.rules(`"image_source":"list","allowed_image_hashes":["` + image.String() + `"]`)))
 	check(n.t, err)
@@ -206,7 +203,7 @@ type door struct {
 }
 
 // router makes a router of a machine.
-func (n *network) router(role string, of *machine, d door) *router.Router {
+func (n *world) router(role string, of *machine, d door) *router.Router {
 	n.t.Helper()
 	root := n.platform.RootID()
 	file := fmt.Sprintf(`{"network":"local","policies":[{"name":%q,"type":"tdx","tdx_config":{"allow_simulated":true,
@@ -247,7 +244,7 @@ func (n *network) router(role string, of *machine, d door) *router.Router {
 
 // background runs something until the test ends, and the function returned ends it sooner. What was started last ends
 // first.
-func (n *network) background(what string, run func(context.Context) error) (stop func()) {
+func (n *world) background(what string, run func(context.Context) error) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
@@ -264,27 +261,6 @@ func (n *network) background(what string, run func(context.Context) error) (stop
 	})
 	n.t.Cleanup(stop)
 	return stop
-}
-
-// until waits for something that other goroutines bring about.
-func (n *network) until(what string, ok func() bool) {
-	n.t.Helper()
-	n.within(patience, what, ok)
-}
-
-func (n *network) within(d time.Duration, what string, ok func() bool) {
-	n.t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(d)
-	defer limit.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			n.t.Fatalf("not within %s: %s\n%s", d, what, n.log)
-		}
-	}
 }
 
 // mentions says whether a text has the canary in any case.
