@@ -244,9 +244,11 @@ func (n *world) secret() {
 		n.t.Error("the prompt has not reached an engine: this test cannot show that it leaks")
 	}
 	shown := map[string]string{"log": n.log.String()}
-	var page bytes.Buffer
-	n.metrics.Write(&page)
-	shown["router's metrics"] = page.String()
+	var routers, counters, status bytes.Buffer
+	n.metrics.Write(&routers)
+	n.proxy.WriteMetrics(&counters)
+	check(n.t, json.NewEncoder(&status).Encode([]any{n.proxy.JSONStats(), n.proxy.Page(), n.workers[0].worker.Status()}))
+	shown["router's metrics"], shown["proxy's metrics"], shown["proxy's and worker's status"] = routers.String(), counters.String(), status.String()
 	for _, path := range []string{"/metrics", "/stats", "/jsonstats", "/", "/v1/models", "/v1/aci/sessions", "/v1/attestation/report"} {
 		r := n.do(http.MethodGet, path, "")
 		if r.status != http.StatusOK {

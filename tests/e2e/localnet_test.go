@@ -30,12 +30,15 @@ func guest(t *testing.T) string {
 	return name
 }
 
+// pinned is the engine of the images with the model and the template of the vectors; empty is the scripted one.
+type pinned struct{ engine, model, template string }
+
 // localnet starts a local network of processes.
-func localnet(t *testing.T, engine, model string) (*network.Network, *lines) {
+func localnet(t *testing.T, e pinned) (*network.Network, *lines) {
 	t.Helper()
 	log := new(lines)
 	n, err := network.Start(t.Context(), network.Config{
-		Dir: t.TempDir(), Guest: guest(t), Listen: "127.0.0.1:0", Seed: [measuretest.SeedSize]byte{3}, Engine: engine, Model: model, Now: time.Now,
+		Dir: t.TempDir(), Guest: guest(t), Listen: "127.0.0.1:0", Seed: [measuretest.SeedSize]byte{3}, Engine: e.engine, Model: e.model, Template: e.template, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(log, nil)),
 	})
 	if err != nil {
@@ -47,7 +50,7 @@ func localnet(t *testing.T, engine, model string) (*network.Network, *lines) {
 // TestLocalNetworkServes: the guest's roles as processes of their own, from their configuration files, serve an app; an
 // interrupt ends all of them.
 func TestLocalNetworkServes(t *testing.T) {
-	serveLocally(t, "", "", "scripted", "no model computed it")
+	serveLocally(t, pinned{}, "scripted", "no model computed it")
 }
 
 // TestLocalNetworkServesARealModel does the same with the pinned engine of the images and the model of the vectors.
@@ -55,23 +58,65 @@ func TestLocalNetworkServesARealModel(t *testing.T) {
 	if !inputs.Wants("big") {
 		t.Skip("needs the pinned engine, about 20 MB: set COCOON_TEST=big")
 	}
+	serveLocally(t, realEngine(t), "llama-server", "Hello from a scripted model running inside llama-server.")
+}
+
+// realEngine is the pinned engine, unpacked, and the model of the vectors.
+func realEngine(t *testing.T) pinned {
+	t.Helper()
 	in, err := inputs.Open()
 	check(t, err)
-	engine, model := t.TempDir(), filepath.Join(t.TempDir(), "scripted.gguf")
-	if err := network.UnpackEngine(t.Context(), in.Lock, in.Store, in.Cache, engine); err != nil {
+	out := pinned{t.TempDir(), filepath.Join(t.TempDir(), "scripted.gguf"), filepath.Join(in.Root, "../shared/vectors/inference/scripted_template.jinja")}
+	if err := network.UnpackEngine(t.Context(), in.Lock, in.Store, in.Cache, out.engine); err != nil {
 		t.Skipf("the pinned engine cannot be had: %v", err)
 	}
-	if err := in.Model(model); errors.Is(err, inputs.ErrNoVectors) {
+	if err := in.Model(out.model); errors.Is(err, inputs.ErrNoVectors) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	serveLocally(t, engine, model, "llama-server", "Hello from a scripted model running inside llama-server.")
+	return out
 }
 
-func serveLocally(t *testing.T, engine, model, who, says string) {
+// sdk is the official JavaScript SDK, as its registry has it.
+const sdk = "openai@6.49.0"
+
+// TestTheOfficialSDKIsServed: unmodified, over a local network with the pinned engine. The checks are in testdata.
+func TestTheOfficialSDKIsServed(t *testing.T) {
+	if !inputs.Wants("net") {
+		t.Skip("needs node, " + sdk + " from its registry and the pinned engine: set COCOON_TEST=net")
+	}
+	script, err := os.ReadFile("testdata/openai.mjs")
+	check(t, err)
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "openai.mjs"), script, 0o600))
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	install := exec.CommandContext(ctx, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", sdk)
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("installing the SDK: %v\n%s", err, out)
+	}
+	n, log := localnet(t, realEngine(t))
+	running, interrupt := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(running) }()
+	about := n.Description()
+	app := exec.CommandContext(ctx, "node", "openai.mjs", about.URL+"/v1", about.Model, canary)
+	app.Dir = dir
+	out, err := app.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	interrupt()
+	check(t, <-ended)
+	silent(t, about.Dir, log)
+}
+
+func serveLocally(t *testing.T, e pinned, who, says string) {
 	t.Helper()
-	n, log := localnet(t, engine, model)
+	n, log := localnet(t, e)
 	ctx, interrupt := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- n.Run(ctx) }()
@@ -103,7 +148,13 @@ func serveLocally(t *testing.T, engine, model, who, says string) {
 	case <-time.After(patience):
 		t.Fatalf("the network does not end\n%s", log)
 	}
-	logs, err := filepath.Glob(filepath.Join(about.Dir, "*.log"))
+	silent(t, about.Dir, log)
+}
+
+// silent checks that no process has logged a prompt.
+func silent(t *testing.T, dir string, log *lines) {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil || len(logs) < 2 {
 		t.Fatalf("logs %v, %v", logs, err)
 	}
