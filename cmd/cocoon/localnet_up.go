@@ -58,7 +58,7 @@ func (r upResult) Text(w io.Writer) error {
 }
 
 // upFlags are the verb's flags as they were typed.
-type upFlags struct{ dir, listen, guest, model string }
+type upFlags struct{ dir, listen, guest, model, template string }
 
 func newLocalnetUpCmd(a *app) *cobra.Command {
 	var u upFlags
@@ -83,6 +83,7 @@ func newLocalnetUpCmd(a *app) *cobra.Command {
 	f.StringVar(&u.listen, "listen", defaultGateway, "address of this machine to answer on; port 0 takes a free one")
 	f.StringVar(&u.guest, "guest", "", "guest binary (default: built from the checkout)")
 	f.StringVar(&u.model, "model", "", "GGUF file for the engine to run (default: scripted answers)")
+	f.StringVar(&u.template, "chat-template", "", "chat template (Jinja) in place of the model's own, for example to enable tools")
 	return cmd
 }
 
@@ -90,7 +91,7 @@ func newLocalnetUpCmd(a *app) *cobra.Command {
 func (a *app) localnetUp(ctx context.Context, u *upFlags) error {
 	build := buildOf()
 	c := network.Config{
-		Dir: u.dir, Guest: u.guest, Listen: u.listen, Version: build.Version, Commit: build.Commit, Now: a.now, Log: slog.New(slog.DiscardHandler),
+		Template: u.template, Dir: u.dir, Guest: u.guest, Listen: u.listen, Version: build.Version, Commit: build.Commit, Now: a.now, Log: slog.New(slog.DiscardHandler),
 	}
 	if _, err := rand.Read(c.Seed[:]); err != nil {
 		return fmt.Errorf("making seed: %w", err)

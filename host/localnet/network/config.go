@@ -39,8 +39,8 @@ type Config struct {
 	// Seed is what the simulated platform's keys follow from.
 	Seed [measuretest.SeedSize]byte
 	// Engine is a folder that holds llama-server with its libraries, as its packages unpack, and Model a GGUF file for it.
-	// Both empty means scripted answers.
-	Engine, Model string
+	// Both empty means scripted answers. Template is a chat template that replaces the model's own.
+	Engine, Model, Template string
 	// Version and Commit name the build on the gateway's page.
 	Version, Commit string
 	Now             func() time.Time
@@ -66,6 +66,7 @@ func (c *Config) Validate() error {
 		{c.Seed == [measuretest.SeedSize]byte{}, "seed: none is given, so the root would be everybody's"},
 		{(c.Engine == "") != (c.Model == ""), "engine, model: one is useless without the other"},
 		{c.Model != "" && !isFile(c.Model), fmt.Sprintf("model: %q is no file", c.Model)},
+		{c.Template != "" && (c.Model == "" || !isFile(c.Template)), fmt.Sprintf("template: %q is no file, or there is no model for it", c.Template)},
 		{c.Engine != "" && !isFile(filepath.Join(c.Engine, serverPath)), fmt.Sprintf("engine: %q has no %s", c.Engine, serverPath)},
 		{c.Now == nil || c.Log == nil, "now, log: both are needed"},
 	} {

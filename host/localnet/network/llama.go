@@ -62,6 +62,9 @@ func (n *Network) llamaCommand(socket string) (args, env []string, err error) {
 		loader, "--library-path", strings.Join(paths, ":"), filepath.Join(root, serverPath), "-m", n.cfg.Model, "--host", socket, "-t", "1",
 		"-c", "8192", "--parallel", "8", "--jinja", "--metrics", "--slots", "-a", "model", "--sse-ping-interval", "10", "--no-ui", "--offline",
 	}
+	if n.cfg.Template != "" {
+		args = append(args, "--chat-template-file", n.cfg.Template)
+	}
 	return args, []string{"HF_HUB_OFFLINE=1", "HOME=" + n.cfg.Dir, "GGML_BACKEND_PATH=" + backend}, nil
 }
 

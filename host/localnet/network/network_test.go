@@ -52,6 +52,7 @@ func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 		"a model, no engine":    {func(c *Config) { c.Model = c.Guest }, "engine, model:"},
 		"no such model":         {func(c *Config) { c.Model, c.Engine = "none", c.Dir }, "model:"},
 		"an empty engine":       {func(c *Config) { c.Model, c.Engine = c.Guest, c.Dir }, serverPath},
+		"a template, no model":  {func(c *Config) { c.Template = c.Guest }, "template:"},
 		"no clock":              {func(c *Config) { c.Now = nil }, "now"},
 	} {
 		t.Run(name, func(t *testing.T) {
