@@ -31,11 +31,11 @@ import (
 	"cocoon/measure/tdx"
 )
 
-// startProxy starts the proxy, which serves workers of one machine.
-func (n *world) startProxy(worker *machine) {
+// startProxy starts the proxy, whose router admits workers of one machine; listed says that the root contract does, too.
+func (n *world) startProxy(worker *machine, listed bool) {
 	n.t.Helper()
 	pseudo := &proxy.Pseudo{
-		Owner: address(1), WorkerImages: map[[32]byte]bool{worker.image: true}, Models: map[[32]byte]bool{sha256.Sum256([]byte(model)): true},
+		Owner: address(1), WorkerImages: map[[32]byte]bool{worker.image: listed}, Models: map[[32]byte]bool{sha256.Sum256([]byte(model)): true},
 	}
 	payments := seeded(2)
 	memory, err := ledger.NewMemory(ledger.Config{Funds: pseudo.Funds, Signer: ledger.Keyed{Key: payments}})
@@ -218,7 +218,7 @@ func (n *world) startGateway(o options) {
 	n.url = "http://" + l.Addr().String()
 	n.background("gateway", func(ctx context.Context) error { return server.Run(ctx, l) })
 	n.t.Cleanup(n.client.CloseIdleConnections) // the gateway waits for connections that are open
-	if o.strangeWorkers || o.strangeProxy {
+	if o.strangeWorkers || o.unlisted || o.strangeProxy {
 		return
 	}
 	n.until("the workers are on offer", func() bool {

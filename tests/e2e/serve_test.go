@@ -133,10 +133,17 @@ func TestAnEngineIsFreeWhenItsAppIsGone(t *testing.T) {
 // TestNobodyIsServedByStrangers: a worker whose image is not listed gets no request, a proxy whose image is not listed
 // gets no prompt.
 func TestNobodyIsServedByStrangers(t *testing.T) {
-	for name, o := range map[string]options{"worker": {strangeWorkers: true}, "proxy": {strangeProxy: true}} {
+	for name, tc := range map[string]struct {
+		options
+		why string
+	}{
+		"worker":          {options{strangeWorkers: true}, "evidence refused by rule allowed_image_hashes"},
+		"unlisted worker": {options{unlisted: true}, "worker image hash is not in the root contract"},
+		"proxy":           {options{strangeProxy: true}, "its attestation was not accepted"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			n := start(t, o)
-			n.until("the stranger is refused", func() bool { return strings.Contains(n.log.String(), "image") })
+			n := start(t, tc.options)
+			n.until("the stranger is refused", func() bool { return strings.Contains(n.log.String(), tc.why) })
 			r := n.do(http.MethodPost, chatPath, chatBody("good", ""))
 			if r.status < 400 {
 				t.Errorf("status %d, %s", r.status, r.body)

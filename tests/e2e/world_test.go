@@ -111,8 +111,9 @@ type options struct {
 	workers int
 	// engine replaces the fake engine of every worker.
 	engine func(n *world) engineSpec
-	// strangeWorkers run an image that nobody lists, strangeProxy is one for the gateway.
-	strangeWorkers, strangeProxy bool
+	// strangeWorkers run an image that nobody lists, unlisted workers one that the router admits and the root contract does
+	// not; strangeProxy is one for the gateway.
+	strangeWorkers, unlisted, strangeProxy bool
 }
 
 // start builds a network and waits until the gateway may be asked.
@@ -128,7 +129,7 @@ func start(t *testing.T, o options) *world {
 	check(t, err)
 	n.machine = n.launch("proxy")
 	worker := n.launch("worker")
-	n.startProxy(worker)
+	n.startProxy(worker, !o.unlisted)
 	if o.strangeWorkers {
 		worker = n.launch("stranger")
 	}
