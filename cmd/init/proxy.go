@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,7 +20,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cocoon/contracts/wire"
-	"cocoon/guest/klog"
 	"cocoon/guest/proxy"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/router"
@@ -49,39 +47,15 @@ type proxyProcess struct {
 
 // runProxy is `init proxy -c FILE`.
 func runProxy(ctx context.Context, args []string) (int, error) {
-	flags := flag.NewFlagSet("proxy", flag.ContinueOnError)
-	path := flags.String("c", "", "configuration `file`: the reference's proxy configuration with keys of ours")
-	verbose := flags.Bool("v", false, "log each connection")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0, nil
-	case err != nil:
-		return exitUsage, err
-	case *path == "" || flags.NArg() > 0:
-		return exitUsage, errors.New("write -c FILE and nothing else")
+	start, code, err := readStart("proxy", args)
+	if start == nil {
+		return code, err
 	}
-	data, err := readRouterFile(*path)
-	if err != nil {
-		return exitError, err
-	}
-	cfg, warnings, err := parseProxyConfig(data)
+	cfg, warnings, err := parseProxyConfig(start.file)
 	if err != nil {
 		return exitUsage, err
 	}
-	local, err := mayBeLocal(imageFile)
-	if err != nil {
-		return exitError, err
-	}
-	level := new(slog.LevelVar)
-	if *verbose {
-		level.Set(slog.LevelDebug)
-	}
-	p := &proxyProcess{
-		cfg: cfg, allowLocal: local, now: time.Now, log: slog.New(klog.New(klog.Options{Console: os.Stderr, Level: level})),
-	}
-	for _, w := range warnings {
-		p.log.Warn("Configuration", slog.String("err", w))
-	}
+	p := &proxyProcess{cfg: cfg, allowLocal: start.allowLocal, now: time.Now, log: start.logger(warnings)}
 	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer cancel()
 	return exitError, p.run(stop)

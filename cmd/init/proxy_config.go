@@ -3,17 +3,11 @@ package main
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"cocoon/guest/proxy"
 )
-
-// maxProxyFile bounds the proxy's configuration.
-const maxProxyFile = 1 << 20
 
 // proxyConfig is the file of `init proxy`: the reference's proxyRunner.config and keys of ours behind it.
 type proxyConfig struct {
@@ -41,33 +35,12 @@ func (c *proxyConfig) keys() map[string]any {
 	}
 }
 
-// parseProxyConfig reads the file. A key that nobody knows is a warning, as for the reference's files.
+// parseProxyConfig reads the file.
 func parseProxyConfig(data []byte) (*proxyConfig, []string, error) {
-	if len(data) > maxProxyFile {
-		return nil, nil, fmt.Errorf("reading proxy configuration: over %d bytes", maxProxyFile)
-	}
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, nil, fmt.Errorf("reading proxy configuration: %w", err)
-	}
 	c := &proxyConfig{CheckWorkers: true}
-	known := c.keys()
-	var warnings []string
-	var found []error
-	for _, name := range slices.Sorted(maps.Keys(doc)) {
-		to, ok := known[name]
-		switch {
-		case ok:
-			if err := setKey(to, doc[name]); err != nil {
-				found = append(found, fmt.Errorf("%s: %w", name, err))
-			}
-		case name != "@type":
-			warnings = append(warnings, fmt.Sprintf("unknown key %q, the nearest known one is %q", name, nearest(name, known)))
-		}
-	}
-	found = append(found, c.check())
-	if err := errors.Join(found...); err != nil {
-		return nil, warnings, fmt.Errorf("checking proxy configuration: %w", err)
+	warnings, err := readKeys("proxy", data, c.keys(), c.check)
+	if err != nil {
+		return nil, warnings, err
 	}
 	return c, warnings, nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -21,7 +20,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"cocoon/guest/klog"
 	"cocoon/guest/router"
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
@@ -41,37 +39,15 @@ type workerProcess struct {
 
 // runWorker is `init worker -c FILE`.
 func runWorker(ctx context.Context, args []string) (int, error) {
-	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
-	path := flags.String("c", "", "configuration `file`: the reference's worker configuration with keys of ours")
-	verbose := flags.Bool("v", false, "log each connection and request")
-	switch err := flags.Parse(args); {
-	case errors.Is(err, flag.ErrHelp):
-		return 0, nil
-	case err != nil:
-		return exitUsage, err
-	case *path == "" || flags.NArg() > 0:
-		return exitUsage, errors.New("write -c FILE and nothing else")
+	start, code, err := readStart("worker", args)
+	if start == nil {
+		return code, err
 	}
-	data, err := readRouterFile(*path)
-	if err != nil {
-		return exitError, err
-	}
-	cfg, warnings, err := parseWorkerConfig(data)
+	cfg, warnings, err := parseWorkerConfig(start.file)
 	if err != nil {
 		return exitUsage, err
 	}
-	local, err := mayBeLocal(imageFile)
-	if err != nil {
-		return exitError, err
-	}
-	level := new(slog.LevelVar)
-	if *verbose {
-		level.Set(slog.LevelDebug)
-	}
-	p := &workerProcess{cfg: cfg, allowLocal: local, log: slog.New(klog.New(klog.Options{Console: os.Stderr, Level: level}))}
-	for _, w := range warnings {
-		p.log.Warn("Configuration", slog.String("err", w))
-	}
+	p := &workerProcess{cfg: cfg, allowLocal: start.allowLocal, log: start.logger(warnings)}
 	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer cancel()
 	if err := p.run(stop); stop.Err() == nil {

@@ -3,21 +3,13 @@ package main
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
 
 	"cocoon/contracts/pricing"
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
 )
-
-// maxWorkerFile bounds the worker's configuration.
-const maxWorkerFile = 1 << 20
 
 // Values of keys that the file leaves out (protocol.md sections 7 and 13).
 const (
@@ -62,65 +54,17 @@ func (c *workerConfig) keys() map[string]any {
 	}
 }
 
-// parseWorkerConfig reads the file. A key that nobody knows is a warning, as for the reference's files.
+// parseWorkerConfig reads the file.
 func parseWorkerConfig(data []byte) (*workerConfig, []string, error) {
-	if len(data) > maxWorkerFile {
-		return nil, nil, fmt.Errorf("reading worker configuration: over %d bytes", maxWorkerFile)
-	}
-	var doc map[string]json.RawMessage
-	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, nil, fmt.Errorf("reading worker configuration: %w", err)
-	}
 	c := &workerConfig{
 		Engine: defaultEngine, Policy: defaultPolicy, Coefficient: defaultCoefficient, MaxActive: worker.DefaultMaxActive, Connections: 1,
 		CheckProxies: true, CostFields: true, Price: defaultPrice, Multipliers: worker.Plain(0).Multipliers,
 	}
-	known := c.keys()
-	var warnings []string
-	var found []error
-	for _, name := range slices.Sorted(maps.Keys(doc)) {
-		to, ok := known[name]
-		switch {
-		case ok:
-			if err := setKey(to, doc[name]); err != nil {
-				found = append(found, fmt.Errorf("%s: %w", name, err))
-			}
-		case name != "@type":
-			warnings = append(warnings, fmt.Sprintf("unknown key %q, the nearest known one is %q", name, nearest(name, known)))
-		}
-	}
-	found = append(found, c.check())
-	if err := errors.Join(found...); err != nil {
-		return nil, warnings, fmt.Errorf("checking worker configuration: %w", err)
+	warnings, err := readKeys("worker", data, c.keys(), c.check)
+	if err != nil {
+		return nil, warnings, err
 	}
 	return c, warnings, nil
-}
-
-// setKey reads a value by the reference's rules: numbers may be strings, booleans numbers.
-func setKey(to any, raw json.RawMessage) error {
-	text := strings.Trim(string(raw), `"`)
-	switch to := to.(type) {
-	case *string:
-		return json.Unmarshal(raw, to)
-	case *[]string:
-		return json.Unmarshal(raw, to)
-	case *int64:
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return errors.New("must be an integer")
-		}
-		*to = n
-	case *bool:
-		switch text {
-		case "true", "1":
-			*to = true
-		case "false", "0":
-			*to = false
-		default:
-			return errors.New("must be true or false")
-		}
-	}
-	return nil
 }
 
 func (c *workerConfig) check() error {
@@ -167,36 +111,4 @@ func (c *workerConfig) images() (map[[32]byte]bool, error) {
 		out[[32]byte(raw)] = true
 	}
 	return out, nil
-}
-
-// nearest is the known key that takes the fewest changes.
-func nearest(name string, known map[string]any) string {
-	best, cost := "", 1<<30
-	for _, k := range slices.Sorted(maps.Keys(known)) {
-		if d := distance(name[:min(len(name), 64)], k); d < cost {
-			best, cost = k, d
-		}
-	}
-	return best
-}
-
-// distance counts the insertions, deletions and replacements between two words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cocoon/guest/klog"
+)
+
+// maxRoleFile bounds a role's configuration.
+const maxRoleFile = 1 << 20
+
+// start is what the command line of a role says.
+type start struct {
+	file       []byte
+	level      slog.Level
+	allowLocal bool
+}
+
+// readStart reads the command line of a role, -c FILE and -v, and the file. Without a start the code and the error are
+// the command's.
+func readStart(role string, args []string) (*start, int, error) {
+	flags := flag.NewFlagSet(role, flag.ContinueOnError)
+	path := flags.String("c", "", "configuration `file`: the reference's "+role+" configuration with keys of ours")
+	verbose := flags.Bool("v", false, "log each connection and request")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return nil, 0, nil
+	case err != nil:
+		return nil, exitUsage, err
+	case *path == "" || flags.NArg() > 0:
+		return nil, exitUsage, errors.New("write -c FILE and nothing else")
+	}
+	s := &start{}
+	var err error
+	if s.file, err = readRouterFile(*path); err != nil {
+		return nil, exitError, err
+	}
+	if s.allowLocal, err = mayBeLocal(imageFile); err != nil {
+		return nil, exitError, err
+	}
+	if *verbose {
+		s.level = slog.LevelDebug
+	}
+	return s, 0, nil
+}
+
+// logger logs to the console, beginning with the warnings about the configuration.
+func (s *start) logger(warnings []string) *slog.Logger {
+	log := slog.New(klog.New(klog.Options{Console: os.Stderr, Level: s.level}))
+	for _, w := range warnings {
+		log.Warn("Configuration", slog.String("err", w))
+	}
+	return log
+}
+
+// readKeys puts a configuration file's values where its keys lead. A key that nobody knows is a warning, as for the
+// reference's files; everything that is wrong is reported at once.
+func readKeys(role string, data []byte, known map[string]any, check func() error) (warnings []string, err error) {
+	if len(data) > maxRoleFile {
+		return nil, fmt.Errorf("reading %s configuration: over %d bytes", role, maxRoleFile)
+	}
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(data, &doc); err != nil {
+		return nil, fmt.Errorf("reading %s configuration: %w", role, err)
+	}
+	var found []error
+	for _, name := range slices.Sorted(maps.Keys(doc)) {
+		to, ok := known[name]
+		switch {
+		case ok:
+			if err := setKey(to, doc[name]); err != nil {
+				found = append(found, fmt.Errorf("%s: %w", name, err))
+			}
+		case name != "@type":
+			warnings = append(warnings, fmt.Sprintf("unknown key %q, the nearest known one is %q", name, nearest(name, known)))
+		}
+	}
+	if err := errors.Join(append(found, check())...); err != nil {
+		return warnings, fmt.Errorf("checking %s configuration: %w", role, err)
+	}
+	return warnings, nil
+}
+
+// setKey reads a value by the reference's rules: numbers may be strings, booleans numbers.
+func setKey(to any, raw json.RawMessage) error {
+	text := strings.Trim(string(raw), `"`)
+	switch to := to.(type) {
+	case *string:
+		return json.Unmarshal(raw, to)
+	case *[]string:
+		return json.Unmarshal(raw, to)
+	case *int64:
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			return errors.New("must be an integer")
+		}
+		*to = n
+	case *bool:
+		switch text {
+		case "true", "1":
+			*to = true
+		case "false", "0":
+			*to = false
+		default:
+			return errors.New("must be true or false")
+		}
+	}
+	return nil
+}
+
+// nearest is the known key that takes the fewest changes.
+func nearest(name string, known map[string]any) string {
+	best, cost := "", 1<<30
+	for _, k := range slices.Sorted(maps.Keys(known)) {
+		if d := distance(name[:min(len(name), 64)], k); d < cost {
+			best, cost = k, d
+		}
+	}
+	return best
+}
+
+// distance counts the insertions, deletions and replacements between two words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}
