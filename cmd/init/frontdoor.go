@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"cocoon/guest/boot"
+	"cocoon/guest/config"
 	"cocoon/guest/router"
 	"cocoon/guest/supervise"
 	"cocoon/measure/bootfiles"
@@ -24,44 +25,73 @@ const (
 	specDir = "/run/cocoon/spec"
 	// routerSpec is the router's configuration in it.
 	routerSpec = "router.json"
-	// routerStart bounds the router's first quote and certificate.
-	routerStart = 90 * time.Second
-	// routerMemory and routerPids bound the router; peers decide how many connections it has.
-	routerMemory = 2 << 30
-	routerPids   = 512
+	// serviceStart bounds a service's first quote and certificate.
+	serviceStart = 90 * time.Second
+	// serviceMemory and servicePids bound a service; peers decide how many connections it has.
+	serviceMemory = 2 << 30
+	servicePids   = 512
 )
 
-// startService is the hook of the service stage. The services of the roles are not in this build, so every variant but
-// the test's ends here; that one runs the router alone, by its measured configuration.
+// startService is the hook of the service stage. Without a chain to settle on, the roles run in test networks alone, so
+// every variant but the test's ends here. That one runs what its measured configuration is for: the role, with the router
+// in its process, or the router alone.
 func (s *services) startService(ctx context.Context, st *boot.State) error {
 	if st.Image.Variant != bootfiles.Test {
 		return &boot.NotInBuildError{Stage: boot.StageService}
 	}
-	if err := s.startRouter(ctx, st); err != nil {
-		return fmt.Errorf("starting router: %w", err)
-	}
-	st.Detail("role", "not in this build")
-	return nil
-}
-
-// startRouter runs the router that the spec configures, and lets its reverse listeners be reached.
-func (s *services) startRouter(ctx context.Context, st *boot.State) error {
-	i := slices.IndexFunc(st.Spec, func(f spec.File) bool { return f.Path == routerSpec })
-	if i < 0 {
+	data, ok := specFile(st.Spec, routerSpec)
+	if !ok {
 		return &boot.SkipError{Reason: "the spec has no " + routerSpec}
 	}
-	data := st.Spec[i].Data
 	cfg, err := router.Parse([]string{"-c", routerSpec}, func(string) ([]byte, error) { return data, nil })
 	if err != nil {
 		return err
 	}
+	service, args := s.serviceOf(st, cfg)
 	ports := outsidePorts(cfg)
-	if len(ports) == 0 {
-		return errors.New("no listener is for peers outside")
+	if service == "router" && len(ports) == 0 {
+		return errors.New("starting router: no listener is for peers outside")
 	}
 	if err := writeSpec(specDir, st.Spec); err != nil {
 		return err
 	}
+	if err := s.startProcess(ctx, service, args, ports); err != nil {
+		return fmt.Errorf("starting %s: %w", service, err)
+	}
+	for _, p := range ports {
+		if err := st.OpenPort(p); err != nil {
+			return err
+		}
+	}
+	st.Detail("service", service)
+	st.Detail("ports", ports)
+	return nil
+}
+
+// serviceOf says which service the spec is for, and its command line.
+func (s *services) serviceOf(st *boot.State, cfg *router.Config) (name string, args []string) {
+	if st.Measured != nil {
+		if _, ok := specFile(st.Spec, st.Measured.Role+".json"); ok && st.Measured.Role+".json" != config.RoleFile {
+			return st.Measured.Role, []string{st.Measured.Role, "-c", filepath.Join(specDir, st.Measured.Role+".json")}
+		}
+	}
+	args = []string{"router", "-c", filepath.Join(specDir, routerSpec)}
+	if cfg.Claims != nil { // who has a certificate of profile v2 shows it to peers who ask for it
+		args = append(args, "--profile=auto")
+	}
+	return "router", args
+}
+
+func specFile(files []spec.File, name string) ([]byte, bool) {
+	i := slices.IndexFunc(files, func(f spec.File) bool { return f.Path == name })
+	if i < 0 {
+		return nil, false
+	}
+	return files[i].Data, true
+}
+
+// startProcess supervises one service, which is ready when every port answers.
+func (s *services) startProcess(ctx context.Context, name string, args []string, ports []uint16) error {
 	if err := s.cgroups.Prepare(); err != nil {
 		return err
 	}
@@ -69,12 +99,8 @@ func (s *services) startRouter(ctx context.Context, st *boot.State) error {
 	if err != nil {
 		return fmt.Errorf("finding the guest binary: %w", err)
 	}
-	args := []string{"router", "-c", filepath.Join(specDir, routerSpec)}
-	if cfg.Claims != nil { // who has a certificate of profile v2 shows it to peers who ask for it
-		args = append(args, "--profile=auto")
-	}
-	err = s.supervisor.Start(ctx, supervise.Service{
-		Name: "router", Required: true,
+	return s.supervisor.Start(ctx, supervise.Service{
+		Name: name, Required: true,
 		Command: func(context.Context) (*exec.Cmd, error) {
 			cmd := exec.Command(self, args...) //nolint:noctx // the supervisor ends it
 			cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
@@ -82,20 +108,10 @@ func (s *services) startRouter(ctx context.Context, st *boot.State) error {
 			return cmd, nil
 		},
 		Ready:        func(ctx context.Context) error { return listening(ctx, ports) },
-		ReadyTimeout: routerStart,
+		ReadyTimeout: serviceStart,
 		Restart:      supervise.Restart{Max: 5, Window: time.Hour, Backoff: time.Second},
-		Limits:       supervise.Limits{MemoryBytes: routerMemory, Pids: routerPids},
+		Limits:       supervise.Limits{MemoryBytes: serviceMemory, Pids: servicePids},
 	})
-	if err != nil {
-		return err
-	}
-	for _, p := range ports {
-		if err := st.OpenPort(p); err != nil {
-			return err
-		}
-	}
-	st.Detail("ports", ports)
-	return nil
 }
 
 // writeSpec writes the measured files below dir. Their paths are clean and relative: the disk's reader refuses others.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cocoon/guest/boot"
+	"cocoon/guest/config"
 	"cocoon/guest/klog"
 	"cocoon/guest/router"
 	"cocoon/guest/supervise"
@@ -45,6 +46,34 @@ func TestOnlyPortsForPeersAreOpened(t *testing.T) {
 	}
 	if diff := cmp.Diff([]uint16{11001, 11002}, outsidePorts(cfg)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTheSpecDecidesWhichServiceRuns: a role with a configuration of its own, else the router alone.
+func TestTheSpecDecidesWhichServiceRuns(t *testing.T) {
+	file := func(name string) spec.File { return spec.File{Path: name, Data: []byte("{}")} }
+	for name, tc := range map[string]struct {
+		role   string
+		files  []spec.File
+		claims bool
+		want   []string
+	}{
+		"router":               {"proxy", []spec.File{file("role.json"), file(routerSpec)}, false, []string{"router", "-c", "/run/cocoon/spec/router.json"}},
+		"router with claims":   {"proxy", []spec.File{file(routerSpec)}, true, []string{"router", "-c", "/run/cocoon/spec/router.json", "--profile=auto"}},
+		"proxy":                {"proxy", []spec.File{file("proxy.json")}, true, []string{"proxy", "-c", "/run/cocoon/spec/proxy.json"}},
+		"worker":               {"worker", []spec.File{file("worker.json"), file("proxy.json")}, false, []string{"worker", "-c", "/run/cocoon/spec/worker.json"}},
+		"file of another role": {"worker", []spec.File{file("proxy.json")}, false, []string{"router", "-c", "/run/cocoon/spec/router.json"}},
+	} {
+		st := boot.NewState(&boot.Deps{Log: klog.New(klog.Options{})})
+		st.Measured, st.Spec = &config.Measured{Role: tc.role}, tc.files
+		cfg := &router.Config{}
+		if tc.claims {
+			cfg.Claims = &router.Claims{}
+		}
+		service, args := new(services).serviceOf(st, cfg)
+		if diff := cmp.Diff(tc.want, args); diff != "" || service != tc.want[0] {
+			t.Errorf("%s: %s %s", name, service, diff)
+		}
 	}
 }
 

@@ -46,31 +46,37 @@ type attested struct {
 	faults   []string
 	// outside is the host's port that leads to the router, pcs that of the provisioning service.
 	outside, pcs int
+	// shared says that another machine brings the provisioning service.
+	shared bool
 	// hash is what measure predict printed.
 	hash tdx.Hash
 }
 
-// newAttested prepares a proxy machine whose measured configuration starts a router for anybody.
-func newAttested(t *testing.T) *attested {
-	t.Helper()
-	a := &attested{
-		subject: newSubject(t, proxyImage, bootfiles.Test, launch.BootUKI),
-		seed:    [measuretest.SeedSize]byte{7}, outside: freePort(t), pcs: freePort(t),
-	}
+// imitate gives a machine software TDX, behind the two ports that PID 1 and its service look for.
+func imitate(s *subject) *attested {
+	s.t.Helper()
+	a := &attested{subject: s, seed: [measuretest.SeedSize]byte{7}, outside: freePort(s.t), pcs: freePort(s.t)}
 	var err error
 	if a.platform, err = measuretest.NewPlatform(measuretest.Options{Seed: a.seed, Now: time.Now()}); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	a.runtime.Network.Mode = config.DHCP
-	a.machine.Paths.Netdev = fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%d-:%d", a.outside, routerPort)
 	a.machine.Until = boot.StageReady
-	a.files = append(a.files, spec.File{Path: "router.json", Data: a.routerConfig()})
 	for i, port := range []string{"org.cocoon.simtdx", "org.cocoon.simtdx.router"} {
 		id := "simtdx" + strconv.Itoa(i)
 		a.machine.Extra = append(a.machine.Extra,
 			"-chardev", fmt.Sprintf("socket,id=%s,path=%s,server=off,reconnect=1", id, a.socket(i)),
 			"-device", fmt.Sprintf("virtserialport,chardev=%s,name=%s", id, port))
 	}
+	return a
+}
+
+// newAttested prepares a proxy machine whose measured configuration starts a router for anybody.
+func newAttested(t *testing.T) *attested {
+	t.Helper()
+	a := imitate(newSubject(t, proxyImage, bootfiles.Test, launch.BootUKI))
+	a.machine.Paths.Netdev = fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%d-:%d", a.outside, routerPort)
+	a.files = append(a.files, spec.File{Path: "router.json", Data: encode(t, a.routerConfig("any", nil, reverse(routerPort, "any", 11101)))})
 	return a
 }
 
@@ -86,19 +92,29 @@ func freePort(t *testing.T) int {
 
 func (a *attested) socket(i int) string { return filepath.Join(a.dir, "simtdx"+strconv.Itoa(i)) }
 
-// routerConfig is the measured configuration: everybody may connect, evidence is the software TDX's.
-func (a *attested) routerConfig() []byte {
+// routerConfig is the measured configuration of a router, with one policy besides those that come with it.
+func (a *attested) routerConfig(name string, rules map[string]any, ports ...map[string]any) map[string]any {
 	root := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.platform.RootCertificate().Raw})
-	return encode(a.t, map[string]any{
+	doc := map[string]any{
 		"network":    "local",
 		"claims":     map[string]any{"role": "proxy", "network_id": networkID},
 		"simulated":  map[string]any{"device": "port:org.cocoon.simtdx.router", "root": string(root)},
 		"collateral": map[string]any{"pccs_url": fmt.Sprintf("http://10.0.2.2:%d", a.pcs)},
-		"ports": []any{map[string]any{
-			"port": routerPort, "type": "reverse", "policy_name": "any", "destination_host": "localhost", "destination_port": 11101,
-			"pow_difficulty": 4,
-		}},
-	})
+		"ports":      ports,
+	}
+	if rules != nil {
+		rules["allow_simulated"], rules["allowed_collateral_root_hashes"] = true, []dcap.RootID{a.platform.RootID()}
+		doc["policies"] = []any{map[string]any{"name": name, "type": "tdx", "tdx_config": rules}}
+	}
+	return doc
+}
+
+// reverse is a listener for peers outside.
+func reverse(port int, policy string, inner int) map[string]any {
+	return map[string]any{
+		"port": port, "type": "reverse", "policy_name": policy, "destination_host": "localhost", "destination_port": inner,
+		"pow_difficulty": 4,
+	}
 }
 
 // predict runs `measure predict` on the image, the machine and the spec, as an auditor does.
@@ -141,7 +157,7 @@ func (a *attested) simulate(p *simtdx.Prediction) {
 	a.t.Helper()
 	a.hash = *p.ImageHash
 	s, err := simtdx.New(a.t.Context(), simtdx.Config{
-		Seed: a.seed, Now: time.Now(), Log: slog.New(slog.DiscardHandler), Prediction: p, Faults: a.faults, PCS: fmt.Sprintf("127.0.0.1:%d", a.pcs),
+		Seed: a.seed, Now: time.Now(), Log: slog.New(slog.DiscardHandler), Prediction: p, Faults: a.faults, PCS: a.provisioning(),
 		Guests: []simtd.Address{{Network: simtd.Unix, Path: a.socket(0)}, {Network: simtd.Unix, Path: a.socket(1)}},
 	})
 	if err != nil {
@@ -156,6 +172,14 @@ func (a *attested) simulate(p *simtdx.Prediction) {
 			a.t.Errorf("software TDX: %v", err)
 		}
 	})
+}
+
+// provisioning is where the provisioning service listens; empty when another machine's serves this one too.
+func (a *attested) provisioning() string {
+	if a.shared {
+		return ""
+	}
+	return fmt.Sprintf("127.0.0.1:%d", a.pcs)
 }
 
 // outsider is a client outside and what it believes.
