@@ -305,7 +305,7 @@ func (s *scanner) escape(i int) (int, error) {
 	return i + 12, nil
 }
 
-// hex4 reads the \uXXXX at i.
+// hex4 reads the escape at i, \u and four digits.
 func hex4(data []byte, i int) (rune, bool) {
 	if len(data)-i < 6 || data[i] != '\\' || data[i+1] != 'u' {
 		return 0, false
