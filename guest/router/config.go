@@ -84,7 +84,9 @@ func (d Destination) String() string {
 type Port struct {
 	// Listen is the port number. SOCKS5 and Forward listen on 127.0.0.1, Reverse on all addresses.
 	Listen uint16
-	Kind   Kind
+	// Host narrows a reverse port to one address of this machine; empty is the kind's own.
+	Host string
+	Kind Kind
 	// Policy names the policy that peers are judged by.
 	Policy string
 	// Destination is unused by SOCKS5.
@@ -262,6 +264,9 @@ func (p *Port) problems() []problem {
 		}
 	}
 	add(p.Listen >= firstPort, "port", "%d is not in %d..%d", p.Listen, firstPort, lastPort)
+	_, hostErr := netip.ParseAddr(p.Host)
+	add(p.Host == "" || hostErr == nil, "host", "%q is no IP address", p.Host)
+	add(p.Host == "" || p.Kind == Reverse, "host", "only a reverse port listens elsewhere than on 127.0.0.1")
 	add(slices.Contains([]Kind{SOCKS5, Forward, Reverse}, p.Kind), "type", "%q is none of socks5, forward, reverse", p.Kind)
 	if p.Kind == SOCKS5 {
 		add(p.Destination == Destination{}, "destination_host", "%s is fixed, but the program says where a socks5 port leads", p.Destination)

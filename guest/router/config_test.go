@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -275,6 +276,38 @@ func TestFile(t *testing.T) {
 	}
 }
 
+// TestPortsListenWhereTheyAreTold: reverse ports are for other machines unless a host narrows them, the others never are.
+func TestPortsListenWhereTheyAreTold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		port Port
+		want string
+	}{
+		"socks5":             {Port{Kind: SOCKS5}, "127.0.0.1"},
+		"reverse":            {Port{Kind: Reverse}, "everywhere"},
+		"reverse on one":     {Port{Kind: Reverse, Host: "127.0.0.2"}, "127.0.0.2"},
+		"reverse on IPv6's":  {Port{Kind: Reverse, Host: "::1"}, "::1"},
+		"forward, with host": {Port{Kind: Forward, Host: "127.0.0.2"}, "127.0.0.1"}, // refused by Validate, and not followed either
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := listen(t.Context(), tc.port)
+			if err != nil && strings.Contains(tc.want, ":") {
+				t.Skipf("no IPv6 here: %v", err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			got := l.Addr().(*net.TCPAddr).IP
+			if tc.want == "everywhere" && got.IsUnspecified() {
+				return
+			}
+			if got.String() != tc.want {
+				t.Errorf("listens on %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
 // TestFileRefused: what the reference skips or overrides in silence is an error that names the place.
 func TestFileRefused(t *testing.T) {
 	one := func(s string) string {
@@ -312,6 +345,8 @@ func TestFileRefused(t *testing.T) {
 		"port beyond":                {`{"ports": [{"port": 65536, "type": "socks5", "policy_name": "any"}]}`, "port"},
 		"socks5 with a destination":  {`{"ports": [{"port": 8116, "type": "socks5", "policy_name": "any", "destination_port": 9000}]}`, "the program says"},
 		"users of a reverse port":    {one(`, "allow_policy_from_username": true`), "only a socks5 port has users"},
+		"host that is a name":        {one(`, "host": "localhost"`), `"localhost" is no IP address`},
+		"host of a local port":       {`{"ports": [{"port": 8116, "type": "socks5", "policy_name": "any", "host": "127.0.0.2"}]}`, "only a reverse port"},
 		"unknown reply":              {one(`, "socks_reply": "soon"`), `"soon" is none of early, late`},
 		"difficulty beyond":          {one(`, "pow_difficulty": 65`), "pow_difficulty: 65"},
 		"nothing":                    {``, "router.json"},

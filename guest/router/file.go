@@ -71,6 +71,7 @@ type policyDocument struct {
 
 type portDocument struct {
 	Port            uint16          `json:"port"`
+	Host            string          `json:"host"`
 	Kind            Kind            `json:"type"`
 	Policy          string          `json:"policy_name"`
 	DestinationHost string          `json:"destination_host"`
@@ -162,7 +163,7 @@ func (g *globals) port(number uint16, kind Kind) Port {
 
 func (d *portDocument) port(g *globals) Port {
 	p := g.port(d.Port, d.Kind)
-	p.Policy, p.PolicyFromUser = d.Policy, d.PolicyFromUser
+	p.Host, p.Policy, p.PolicyFromUser = d.Host, d.Policy, d.PolicyFromUser
 	p.Destination = Destination{Host: d.DestinationHost, Port: d.DestinationPort}
 	override(&p.Serialize, d.Serialize)
 	override(&p.Difficulty, d.Difficulty)

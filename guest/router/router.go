@@ -296,7 +296,7 @@ func (r *Router) drain(open *sync.WaitGroup, end func()) {
 
 // listen is the default: local ports are reached from this machine only.
 func listen(ctx context.Context, p Port) (net.Listener, error) {
-	host := ""
+	host := p.Host
 	if p.Kind != Reverse {
 		host = netip.AddrFrom4([4]byte{127, 0, 0, 1}).String()
 	}
