@@ -16,7 +16,7 @@ type RefusedError struct {
 	Kind Refusal
 	// Cheapest is the least coefficient of a free worker, for PriceLimit.
 	Cheapest int64
-	// RetryAfter is the estimated wait, for NotReady.
+	// RetryAfter is the estimated wait, for NotReady and Failing.
 	RetryAfter time.Duration
 }
 
@@ -37,6 +37,9 @@ const (
 	NoSession
 	// NoFeature: none has the features that the request needs.
 	NoFeature
+	// Failing: all that could serve it have failed and are left alone for a while. Nobody waits for that: the line is for
+	// workers that are busy, and the next probe may be minutes away.
+	Failing
 )
 
 // Error is the text on the wire.
@@ -52,10 +55,17 @@ func (e *RefusedError) Error() string {
 		return "no worker with an accepted session"
 	case NoFeature:
 		return "no worker for model has the features that the request needs"
+	case Failing:
+		return fmt.Sprintf("no ready workers for model: they failed and are left alone, %s%d s", tryAgain, e.seconds())
 	case NotReady:
 	}
-	return "no ready workers for model"
+	return fmt.Sprintf("no ready workers for model: %s%d s", tryAgain, e.seconds())
 }
+
+// tryAgain is followed by a number of seconds; gateways of ours read it.
+const tryAgain = "try again in "
+
+func (e *RefusedError) seconds() int64 { return max(int64(math.Ceil(e.RetryAfter.Seconds())), 1) }
 
 // waitable says whether waiting can help.
 func waitable(err error) bool {
@@ -72,10 +82,9 @@ func (s *Scheduler) try(r Request) (*Lease, error) {
 	}
 	w, reason := s.choose(r, free, now)
 	s.stats.Chosen[reason]++
-	w.take(r.Tokens, now)
 	return &Lease{
 		Worker: w.id, Coefficient: w.spec.Coefficient, Reason: reason,
-		scheduler: s, worker: w, tokens: r.Tokens, began: now,
+		scheduler: s, worker: w, tokens: r.Tokens, probe: w.take(r.Tokens, now), began: now,
 	}, nil
 }
 
@@ -83,7 +92,7 @@ func (s *Scheduler) try(r Request) (*Lease, error) {
 // closest.
 func (s *Scheduler) eligible(r Request, now time.Time) ([]*worker, error) {
 	var free []*worker
-	closest, cheapest := unknown, int64(math.MaxInt64)
+	closest, cheapest, rest := unknown, int64(math.MaxInt64), time.Duration(math.MaxInt64)
 	for _, w := range s.workers {
 		if !serves(w.spec.Model, r.Model) {
 			continue
@@ -95,18 +104,26 @@ func (s *Scheduler) eligible(r Request, now time.Time) ([]*worker, error) {
 		}
 		s.stats.Excluded[why.String()]++
 		closest = max(closest, why)
-		if why == tooDear {
+		switch why {
+		case tooDear:
 			cheapest = min(cheapest, w.spec.Coefficient)
+		case resting:
+			rest = min(rest, w.openUntil.Sub(now))
+		default: // says nothing more
 		}
 	}
 	if len(free) > 0 {
 		slices.SortFunc(free, func(a, b *worker) int { return cmp.Compare(a.id, b.id) }) // the draw decides, not the map
 		return free, nil
 	}
-	if kind := closest.refusal(); kind != NotReady {
+	switch kind := closest.refusal(); kind {
+	case NotReady:
+		return nil, s.busy(r)
+	case Failing:
+		return nil, &RefusedError{Kind: kind, RetryAfter: rest}
+	default:
 		return nil, &RefusedError{Kind: kind, Cheapest: cheapest}
 	}
-	return nil, s.busy(r)
 }
 
 // busy is the refusal of a request for which waiting has not helped.

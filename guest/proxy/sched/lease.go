@@ -28,6 +28,7 @@ type Lease struct {
 	scheduler *Scheduler
 	worker    *worker
 	tokens    int64
+	probe     bool
 	began     time.Time
 	first     time.Time
 	once      sync.Once
@@ -57,7 +58,7 @@ func (l *Lease) End(o Outcome, tokens int64) {
 				w.tokensPerSecond.add(float64(tokens)/took, now)
 			}
 		case Failed:
-			if w.failed(now) {
+			if w.failed(now, l.probe) {
 				s.stats.Breakers++
 			}
 		case Neutral:
@@ -71,7 +72,7 @@ func (s *Scheduler) release(l *Lease) {
 	w := l.worker
 	w.running--
 	w.inflight -= l.tokens
-	w.probing = false
+	w.probing = w.probing && !l.probe
 	s.wake(w.spec.Model)
 }
 

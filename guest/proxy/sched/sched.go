@@ -23,7 +23,7 @@ const (
 	// queuePerSlot and maxQueue bound the queue of a model.
 	queuePerSlot = 4
 	maxQueue     = 1024
-	// maxWait is how long a request waits for a worker at most.
+	// maxWait is how long a request waits for a worker at most, unless the configuration says less.
 	maxWait = 30 * time.Second
 	// explore is the share of choices in which a new worker's missing record does not count.
 	explore = 0.05
@@ -36,6 +36,24 @@ type Config struct {
 	Rand *rand.Rand
 	// PriceWeight is the exponent of the price factor; 0 means 1.
 	PriceWeight float64
+	// MaxWait replaces how long a request waits for a worker at most; 0 means 30 s.
+	MaxWait time.Duration
+	Breaker Breaker
+}
+
+// Breaker says when a worker that fails is left alone; zeros mean the numbers of inference.md section 11.
+type Breaker struct {
+	// After failures in a row it is left alone for Open, doubled each time a probe fails, up to Max.
+	After     int
+	Open, Max time.Duration
+}
+
+func (c *Config) fill() {
+	c.PriceWeight = cmp.Or(c.PriceWeight, 1)
+	c.MaxWait = cmp.Or(c.MaxWait, maxWait)
+	c.Breaker.After = cmp.Or(c.Breaker.After, breakerAfter)
+	c.Breaker.Open = cmp.Or(c.Breaker.Open, breakerOpen)
+	c.Breaker.Max = cmp.Or(c.Breaker.Max, breakerMax)
 }
 
 // Spec is what a worker offers.
@@ -97,9 +115,7 @@ type Scheduler struct {
 
 // New makes a scheduler without workers.
 func New(cfg Config) *Scheduler {
-	if cfg.PriceWeight == 0 {
-		cfg.PriceWeight = 1
-	}
+	cfg.fill()
 	return &Scheduler{
 		cfg: cfg, workers: make(map[uint64]*worker), queues: make(map[string]*queue),
 		routes: newRoutes(), stats: Stats{Chosen: make(map[Reason]uint64), Refused: make(map[string]uint64), Excluded: make(map[string]uint64)},
@@ -119,7 +135,7 @@ func (s *Scheduler) Add(spec Spec) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next++
-	w := &worker{id: s.next, spec: spec, since: s.cfg.Now()}
+	w := &worker{id: s.next, spec: spec, since: s.cfg.Now(), breaker: s.cfg.Breaker}
 	s.workers[w.id] = w
 	return w.id
 }
@@ -179,7 +195,7 @@ func (s *Scheduler) Acquire(ctx context.Context, r Request) (*Lease, error) {
 
 // wait is the time in the queue.
 func (s *Scheduler) wait(ctx context.Context, q *queue, w *waiter) (*Lease, error) {
-	timer := time.NewTimer(maxWait)
+	timer := time.NewTimer(s.cfg.MaxWait)
 	defer timer.Stop()
 	// Breakers close by themselves: nobody would wake the line for that.
 	again := time.NewTicker(time.Second)

@@ -252,11 +252,19 @@ func TestBreaker(t *testing.T) {
 			}
 		}
 		state("open")
-		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock
+		time.Sleep(2*time.Second + 100*time.Millisecond) //nolint:forbidigo // the bubble's clock
 		began := time.Now()
-		l := acquire(t, s, ask()) // it waits in line until the breaker lets a probe through
-		if waited := time.Since(began); waited < breakerOpen-3*time.Second || waited > breakerOpen || l.Worker != id {
-			t.Errorf("probed after %s", waited)
+		_, err := s.Acquire(t.Context(), ask()) // nobody waits for a worker that nobody may ask
+		if e, ok := errors.AsType[*RefusedError](err); !ok || e.Kind != Failing || e.RetryAfter != 27900*time.Millisecond || time.Since(began) > 0 {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		if text := fmt.Sprint(err); !strings.HasPrefix(text, "no ready workers for model") || !strings.HasSuffix(text, tryAgain+"28 s") {
+			t.Errorf("told %q", text)
+		}
+		time.Sleep(breakerOpen - 2*time.Second) //nolint:forbidigo // the bubble's clock
+		l := acquire(t, s, ask())
+		if l.Worker != id {
+			t.Errorf("probed %d", l.Worker)
 		}
 		state("probing")
 		l.End(Failed, 0)
@@ -268,6 +276,76 @@ func TestBreaker(t *testing.T) {
 		state("closed")
 		if _, stats := s.Snapshot(); stats.Breakers != 2 {
 			t.Errorf("%d openings", stats.Breakers)
+		}
+	})
+}
+
+// TestThoseInLineLeaveWhenTheBreakerOpens: what they wait for does not come; and while one probes, the others wait for how
+// it ends.
+func TestThoseInLineLeaveWhenTheBreakerOpens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Now: time.Now, Breaker: Breaker{After: 1, Open: time.Second}})
+		s.worker(nil)
+		only := acquire(t, s, ask())
+		answers := make(chan error, 2)
+		wait := func() {
+			go func() {
+				l, err := s.Acquire(t.Context(), ask())
+				if l != nil {
+					l.End(Served, 1)
+				}
+				answers <- err
+			}()
+			synctest.Wait()
+		}
+		wait()
+		wait()
+		began := time.Now()
+		only.End(Failed, 0)
+		for range 2 {
+			if e, ok := errors.AsType[*RefusedError](<-answers); !ok || e.Kind != Failing || time.Since(began) > 0 {
+				t.Errorf("%v after %s", e, time.Since(began))
+			}
+		}
+		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		probe := acquire(t, s, ask())
+		wait()
+		probe.End(Served, 1)
+		if err := <-answers; err != nil {
+			t.Errorf("after a good probe: %v", err)
+		}
+		if _, stats := s.Snapshot(); stats.Queued != 0 || stats.Excluded["probe"] == 0 || stats.Excluded["breaker"] == 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// TestAnOldFailureIsNoVerdictOnTheProbe: what began before the breaker opened neither ends the probe nor doubles its time.
+func TestAnOldFailureIsNoVerdictOnTheProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Now: time.Now, Breaker: Breaker{After: 2, Open: time.Second, Max: 3 * time.Second}})
+		id := s.worker(func(w *Spec) { w.Slots = 8 })
+		old, late := acquire(t, s, ask()), acquire(t, s, ask())
+		for range 2 {
+			acquire(t, s, ask()).End(Failed, 0)
+		}
+		time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+		probe := acquire(t, s, ask())
+		old.End(Neutral, 0)
+		if v, _ := s.Snapshot(); v[0].Breaker != "probing" {
+			t.Errorf("breaker %s after an older request ended", v[0].Breaker)
+		}
+		late.End(Failed, 0)
+		probe.End(Failed, 0)
+		if w := s.workers[id]; w.openFor != 2*time.Second {
+			t.Errorf("open for %s", w.openFor)
+		}
+		for range 3 {
+			time.Sleep(3 * time.Second) //nolint:forbidigo // the bubble's clock
+			acquire(t, s, ask()).End(Failed, 0)
+		}
+		if w := s.workers[id]; w.openFor != 3*time.Second {
+			t.Errorf("open for %s", w.openFor)
 		}
 	})
 }

@@ -33,19 +33,20 @@ const (
 	noFeature
 	tooDear
 	tried
-	breaker
+	resting
+	probed
 	busy
 	suitable
 )
 
 // String is the label of statistics.
 func (o obstacle) String() string {
-	return [...]string{"unknown", "disabled", "session", "feature", "price", "tried", "breaker", "busy", "none"}[o]
+	return [...]string{"unknown", "disabled", "session", "feature", "price", "tried", "breaker", "probe", "busy", "none"}[o]
 }
 
 // refusal is what a request is told when nothing closer than this was found.
 func (o obstacle) refusal() Refusal {
-	return [...]Refusal{UnknownModel, NoWorkers, NoSession, NoFeature, PriceLimit, NoWorkers, NotReady, NotReady, NotReady}[o]
+	return [...]Refusal{UnknownModel, NoWorkers, NoSession, NoFeature, PriceLimit, NoWorkers, Failing, NotReady, NotReady, NotReady}[o]
 }
 
 // worker is what the scheduler knows of one connection.
@@ -60,6 +61,7 @@ type worker struct {
 
 	tokensPerSecond, firstSeconds average
 
+	breaker   Breaker
 	failures  int
 	openUntil time.Time
 	openFor   time.Duration
@@ -95,8 +97,10 @@ func (w *worker) excluded(r Request, now time.Time) obstacle {
 		return tooDear
 	case slices.Contains(r.Exclude, w.id):
 		return tried
-	case now.Before(w.openUntil) || w.probing:
-		return breaker
+	case now.Before(w.openUntil):
+		return resting
+	case w.probing:
+		return probed
 	case w.running+w.draining >= w.spec.Slots:
 		return busy
 	}
@@ -105,12 +109,13 @@ func (w *worker) excluded(r Request, now time.Time) obstacle {
 
 // take credits work at once, so that the next choice sees it. A worker whose breaker has cooled down is probed by one
 // request alone.
-func (w *worker) take(tokens int64, now time.Time) {
+func (w *worker) take(tokens int64, now time.Time) (probe bool) {
 	w.running++
 	w.inflight += tokens
-	if w.failures >= breakerAfter && !now.Before(w.openUntil) {
+	if w.failures >= w.breaker.After && !now.Before(w.openUntil) {
 		w.probing = true
 	}
+	return w.probing
 }
 
 // rate is the worker's speed in tokens a second; unknown is what is assumed without a measurement.
@@ -142,16 +147,16 @@ func (w *worker) backlog() time.Duration {
 }
 
 // failed counts a failure; it reports that the breaker opened.
-func (w *worker) failed(now time.Time) bool {
+func (w *worker) failed(now time.Time, probe bool) bool {
 	w.failures++
-	if w.failures < breakerAfter {
+	if w.failures < w.breaker.After {
 		return false
 	}
 	switch {
 	case w.openFor == 0:
-		w.openFor = breakerOpen
-	case w.probing:
-		w.openFor = min(2*w.openFor, breakerMax)
+		w.openFor = w.breaker.Open
+	case probe:
+		w.openFor = min(2*w.openFor, w.breaker.Max)
 	}
 	w.openUntil = now.Add(w.openFor)
 	return true
