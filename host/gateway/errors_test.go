@@ -61,6 +61,19 @@ func TestErrorsOfPeersBecomeTheOnesOfTheTable(t *testing.T) {
 			}
 		})
 	}
+	for text, want := range map[string]time.Duration{
+		"no ready workers for model":                       time.Second,
+		"no ready workers for model: try again in 27 s":    27 * time.Second,
+		"no ready workers for model: try again in 0 s":     time.Second,
+		"no ready workers for model: try again in 601 s":   time.Second,
+		"no ready workers for model: try again in -5 s":    time.Second,
+		"no ready workers for model: try again in 27 days": time.Second,
+		"no workers for model: try again in 27 s":          0,
+	} {
+		if e, _ := translate(&session.QueryError{Code: 651, Message: text}); e.RetryAfter != want {
+			t.Errorf("%q: a pause of %s, want %s", text, e.RetryAfter, want)
+		}
+	}
 	for err, want := range map[error]api.Code{
 		context.DeadlineExceeded: api.Timeout, upstream.ErrLost: api.WorkerLost, upstream.ErrSlow: api.SlowReader,
 		upstream.ErrOrder: api.WorkerProtocol, upstream.ErrTooLarge: api.WorkerProtocol, io.EOF: api.WorkerProtocol,

@@ -93,7 +93,7 @@ func translateTL(failure *session.QueryError) (*api.Error, translation) {
 	}
 	for _, t := range translations() {
 		if t.tl == failure.Code && strings.HasPrefix(failure.Message, t.text) {
-			return &api.Error{Code: t.code, Message: t.message, TL: int(failure.Code), RetryAfter: t.after}, t
+			return &api.Error{Code: t.code, Message: t.message, TL: int(failure.Code), RetryAfter: pauseIn(failure.Message, t.after)}, t
 		}
 	}
 	if failure.Code == session.CodeProtocol {
@@ -122,6 +122,18 @@ func pauseOf(code api.Code) time.Duration {
 		return time.Second
 	}
 	return 0
+}
+
+// pauseIn is the wait that our proxies put into the text, where the reference network's have a fixed one.
+func pauseIn(text string, fixed time.Duration) time.Duration {
+	const longest = 600 // more than a breaker of ours is ever open for
+	_, rest, _ := strings.Cut(text, "try again in ")
+	digits, _, ok := strings.Cut(rest, " s")
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if fixed == 0 || !ok || err != nil || n == 0 || n > longest {
+		return fixed
+	}
+	return time.Duration(n) * time.Second
 }
 
 func printable(s string) bool {
