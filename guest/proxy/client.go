@@ -51,7 +51,7 @@ type client struct {
 func (p *Proxy) ServeClient(ctx context.Context, conn net.Conn, peer Peer) error {
 	c := &client{p: p, peer: peer, opened: make(chan struct{}), ended: make(chan error, 1), running: make(map[[32]byte]*request)}
 	c.ctx = ctx
-	c.sess = session.New(conn, session.Options{Log: p.log}, c)
+	c.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead}, c)
 	p.mu.Lock()
 	p.clients[c] = struct{}{}
 	p.mu.Unlock()

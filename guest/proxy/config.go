@@ -12,6 +12,7 @@ import (
 	"cocoon/contracts/api"
 	"cocoon/contracts/pricing"
 	"cocoon/guest/proxy/ledger"
+	"cocoon/guest/proxy/sched"
 )
 
 // Versions of the protocol (protocol.md section 1.1).
@@ -42,8 +43,10 @@ type Times struct {
 	Handshake, Ping, Gap time.Duration
 	// LastWord is how long a cancelled worker may take for its numbers, Slow how long a caller may not read.
 	LastWord, Slow time.Duration
-	// Limit caps a request's deadline.
-	Limit time.Duration
+	// Limit caps a request's deadline, Queue the part of it that is spent waiting for a worker.
+	Limit, Queue time.Duration
+	// Dead is how long a peer may say nothing at all, not even that it is there; 0 means the session's own.
+	Dead time.Duration
 	// Flush and Commit are how often counters become durable and committed where that is simulated.
 	Flush, Commit time.Duration
 	// Keyset is how long a keyset is valid; it is renewed an hour before its end.
@@ -85,6 +88,8 @@ type Config struct {
 	MinVersion, MaxVersion int32
 	// PriceWeight is the scheduler's.
 	PriceWeight float64
+	// Breaker says when a worker that fails is left alone; zeros mean the scheduler's numbers.
+	Breaker sched.Breaker
 	// Software names this program in documents, Repository and Commit its source.
 	Software, Repository, Commit string
 	// RootContract is named in attestation documents; empty where there is none.

@@ -68,7 +68,7 @@ func describe(text *string) (d description) {
 // ServeWorker converses with a worker until one of both leaves.
 func (p *Proxy) ServeWorker(ctx context.Context, conn net.Conn, peer Peer) error {
 	w := &worker{p: p, peer: peer, opened: make(chan struct{}), ended: make(chan error, 1), attempts: make(map[[32]byte]*attempt)}
-	w.sess = session.New(conn, session.Options{Log: p.log}, w)
+	w.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead}, w)
 	err := p.serve(ctx, w.sess, w.opened, w.ended)
 	w.close()
 	return err

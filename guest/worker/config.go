@@ -55,7 +55,12 @@ func Plain(perToken uint64) Prices {
 }
 
 // Times are the worker's waits; zero means the default.
-type Times struct{ Gap, Ping, Slow, Payments, Limit, Retry time.Duration }
+type Times struct {
+	Gap, Ping, Slow, Payments, Limit, Retry time.Duration
+	// Quiet is the silence of a proxy after which it is asked for a sign of life, Dead the silence that ends its session; 0
+	// means the session's own.
+	Quiet, Dead time.Duration
+}
 
 // Config is what a worker is.
 type Config struct {

@@ -76,7 +76,7 @@ func (c *connection) run(ctx context.Context) error {
 	c.peer = peer
 	group, ctx := errgroup.WithContext(ctx)
 	c.ctx = ctx
-	c.sess = session.New(conn, session.Options{Dialer: true, Log: c.w.log}, c)
+	c.sess = session.New(conn, session.Options{Dialer: true, Log: c.w.log, Ping: c.w.cfg.Times.Quiet, Dead: c.w.cfg.Times.Dead}, c)
 	c.w.mu.Lock()
 	c.w.conns[c] = struct{}{}
 	c.w.mu.Unlock()
