@@ -36,6 +36,8 @@ const (
 	paymentEvery = 15 * time.Second
 
 	minBackoff, maxBackoff = time.Second, 60 * time.Second
+	// drainTimeout bounds how long a session that is left carries on with its requests.
+	drainTimeout = 120 * time.Second
 	// steady is how long a session must have lived for its end to be no repeated failure.
 	steady = 60 * time.Second
 
@@ -78,6 +80,7 @@ type Account interface {
 
 // Config says which proxies there are and how they are met. Everything without a remark is needed.
 type Config struct {
+	// Proxies are those to begin with; see Pool.Set.
 	Proxies []string
 	// Dial connects to a proxy and judges it. It must end with its context.
 	Dial    func(ctx context.Context, address string) (net.Conn, Peer, error)
@@ -90,8 +93,13 @@ type Config struct {
 	AllowUnverified bool
 	Now             func() time.Time
 	Log             *slog.Logger
-	// Backoff replaces the first pause after a failure, for tests; Poll the pause between polls.
-	Backoff, Poll time.Duration
+	// ScoreFile keeps the records of proxies over restarts; empty keeps them in memory.
+	ScoreFile string
+	// MaxVersion is the newest protocol version to offer; 0 offers all that are known.
+	MaxVersion int32
+	// Backoff replaces the first pause after a failure, for tests; Poll the pause between polls, Drain the patience with
+	// the requests of a session that is left.
+	Backoff, Poll, Drain time.Duration
 }
 
 func (c *Config) validate() error {
@@ -101,11 +109,12 @@ func (c *Config) validate() error {
 			problems = append(problems, errors.New(what))
 		}
 	}
-	need(len(c.Proxies) > 0, "no proxy is named")
 	need(c.Dial != nil, "Dial is missing")
 	need(c.Account != nil, "Account is missing")
 	need(c.Now != nil, "Now is missing")
 	need(c.Log != nil, "Log is missing")
+	need(c.MaxVersion == 0 || c.MaxVersion >= minVersion && c.MaxVersion <= maxVersion,
+		fmt.Sprintf("MaxVersion %d is not %d to %d", c.MaxVersion, minVersion, maxVersion))
 	seen := make(map[string]bool)
 	for _, p := range c.Proxies {
 		need(!seen[p], fmt.Sprintf("proxy %q is named twice", p))
@@ -122,6 +131,12 @@ func (c *Config) validate() error {
 	}
 	if c.Poll <= 0 {
 		c.Poll = pollEvery
+	}
+	if c.Drain <= 0 {
+		c.Drain = drainTimeout
+	}
+	if c.MaxVersion == 0 {
+		c.MaxVersion = maxVersion
 	}
 	return nil
 }

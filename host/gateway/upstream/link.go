@@ -27,10 +27,28 @@ const (
 	// Refused is a proxy that answers and must not be used.
 	Refused State = "refused"
 	Down    State = "down"
+	// Draining is a proxy that gets no new request: its session ends when what it carries has.
+	Draining State = "draining"
 )
 
-// errRefused marks a proxy that must not be used as it is.
-var errRefused = errors.New("proxy refused")
+// ErrRefused marks a proxy that must not be used as it is. A Dial that has judged it says so with this.
+var ErrRefused = errors.New("proxy refused")
+
+// Ways to leave a session whose end nobody noticed as a failure.
+var (
+	errRenewed = errors.New("the session is made anew, because what it rests on has changed")
+	errRetired = errors.New("the proxy is not among those that are used any more")
+)
+
+// leaving says why a session is left.
+type leaving uint8
+
+const (
+	staying leaving = iota
+	// renew makes another session with the same proxy, retire makes none.
+	renew
+	retire
+)
 
 // Model is what a proxy offers under one name.
 type Model struct {
@@ -67,14 +85,38 @@ type Link struct {
 	address string
 	cfg     *Config
 
+	// told wakes whoever runs the link after left was set.
+	told chan struct{}
+
 	mu     sync.Mutex
 	status Status
 	live   *live
 	score  score
+	left   leaving
 }
 
-func newLink(address string, cfg *Config) *Link {
-	return &Link{address: address, cfg: cfg, status: Status{Address: address, State: Connecting, Since: cfg.Now()}}
+func newLink(address string, cfg *Config, past score) *Link {
+	return &Link{
+		address: address, cfg: cfg, score: past, told: make(chan struct{}, 1),
+		status: Status{Address: address, State: Connecting, Since: cfg.Now()},
+	}
+}
+
+// leave ends the session once what it carries has ended.
+func (l *Link) leave(why leaving) {
+	l.mu.Lock()
+	l.left = max(l.left, why)
+	l.mu.Unlock()
+	select {
+	case l.told <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+func (l *Link) leaves() leaving {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.left
 }
 
 // Address names the link.
@@ -86,7 +128,7 @@ func (l *Link) Status() Status {
 	defer l.mu.Unlock()
 	s := l.status
 	s.Models = slices.Clone(s.Models)
-	s.Score, s.Requests, s.Failures = l.score.value(), l.score.requests, l.score.failures
+	s.Score, s.Requests, s.Failures = l.score.value(l.cfg.Now()), l.score.Requests, l.score.Failures
 	if l.live != nil {
 		s.Running = l.live.running()
 	}
@@ -103,16 +145,21 @@ func (l *Link) update(f func(s *Status)) {
 	}
 }
 
-// run keeps the link up until ctx ends.
+// run keeps the link up until ctx ends or the proxy is used no more.
 func (l *Link) run(ctx context.Context) {
-	for failures := 0; ctx.Err() == nil; failures++ {
+	for failures := 0; ctx.Err() == nil && l.leaves() != retire; failures++ {
 		began := l.cfg.Now()
 		err := l.converse(ctx)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errRetired) {
 			return
 		}
+		if errors.Is(err, errRenewed) {
+			l.update(func(s *Status) { s.State, s.Reason = Connecting, "" })
+			failures = -1
+			continue
+		}
 		state := Down
-		if errors.Is(err, errRefused) {
+		if errors.Is(err, ErrRefused) {
 			state = Refused
 		}
 		l.update(func(s *Status) { s.State, s.Reason, s.Models, s.Polled = state, reason(err), nil, false })
@@ -120,13 +167,64 @@ func (l *Link) run(ctx context.Context) {
 		if l.cfg.Now().Sub(began) >= steady {
 			failures = 0
 		}
-		wait := time.NewTimer(pause(l.cfg.Backoff, failures))
+		l.rest(ctx, pause(l.cfg.Backoff, failures))
+	}
+}
+
+// rest waits before the next attempt; a change that concerns the link ends the wait.
+func (l *Link) rest(ctx context.Context, d time.Duration) {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+	case <-l.told:
+		_ = l.departure() // a next session is new anyway
+	case <-wait.C:
+	}
+}
+
+// departure is why the session is left; nil when it is not.
+func (l *Link) departure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch l.left {
+	case retire:
+		return errRetired
+	case renew:
+		l.left = staying
+		return errRenewed
+	default:
+		return nil
+	}
+}
+
+// depart ends the session, once it was told to, when nothing is under way on it any more.
+func (v *live) depart(ctx context.Context) error {
+	const look = 10 * time.Millisecond
+	l, err := v.link, error(nil)
+	for err == nil {
 		select {
 		case <-ctx.Done():
-		case <-wait.C:
+			return ctx.Err()
+		case <-l.told:
 		}
-		wait.Stop()
+		err = l.departure()
 	}
+	l.update(func(s *Status) { s.State, s.Reason = Draining, err.Error() })
+	patience := time.NewTimer(l.cfg.Drain)
+	defer patience.Stop()
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for v.running() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-patience.C:
+			return err
+		case <-tick.C:
+		}
+	}
+	return err
 }
 
 // reason is an error as people read it on a page: bounded, because a proxy may have written a part of it.
@@ -149,7 +247,7 @@ func (l *Link) converse(ctx context.Context) error {
 	}
 	defer conn.Close() //nolint:errcheck // the session has ended
 	if !peer.Verified && !l.cfg.AllowUnverified {
-		return fmt.Errorf("%w: its attestation was not accepted: %s", errRefused, peer.Reason)
+		return fmt.Errorf("%w: its attestation was not accepted: %s", ErrRefused, peer.Reason)
 	}
 	v := &live{link: l, peer: peer, calls: make(map[[32]byte]*Call), cancels: make(chan [32]byte, maxCancels)}
 	v.session = session.New(conn, session.Options{Dialer: true, Now: l.cfg.Now, Log: l.cfg.Log}, v)
@@ -160,6 +258,7 @@ func (l *Link) converse(ctx context.Context) error {
 		return fmt.Errorf("talking to proxy: %w", err)
 	})
 	group.Go(func() error { return v.cancel(inner) })
+	group.Go(func() error { return v.depart(inner) })
 	group.Go(func() error {
 		if err := v.handshake(inner); err != nil {
 			return err
@@ -193,7 +292,7 @@ func ask[T tl.Object](ctx context.Context, s *session.Session, limit time.Durati
 	}
 	out, ok := v.(T)
 	if !ok {
-		return zero, fmt.Errorf("%w: %s was answered with %s", errRefused, fn.TLName(), v.TLName())
+		return zero, fmt.Errorf("%w: %s was answered with %s", ErrRefused, fn.TLName(), v.TLName())
 	}
 	return out, nil
 }
@@ -213,7 +312,7 @@ func (v *live) handshake(ctx context.Context) error {
 	got, err := ask[*tl.ClientConnectedToProxy](ctx, v.session, connectTimeout, &tl.ClientConnectToProxy{
 		Params: tl.ClientParams{
 			ClientOwnerAddress: cfg.Account.Owner(), IsTest: new(cfg.Test),
-			MinProtoVersion: new(int32(minVersion)), MaxProtoVersion: new(int32(maxVersion)),
+			MinProtoVersion: new(int32(minVersion)), MaxProtoVersion: new(cfg.MaxVersion),
 		},
 		MinConfigVersion: cfg.ConfigVersion(),
 	})
@@ -224,7 +323,7 @@ func (v *live) handshake(ctx context.Context) error {
 		return err
 	}
 	if err := cfg.Account.Check(ctx, v.offer); err != nil {
-		return fmt.Errorf("%w: %w", errRefused, err)
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if err := v.authorize(ctx, got.Auth); err != nil {
 		return err
@@ -248,11 +347,11 @@ func (v *live) read(got *tl.ClientConnectedToProxy) (Offer, error) {
 	if got.Params.ProtoVersion != nil {
 		o.Version = int(*got.Params.ProtoVersion)
 	}
-	if o.Version < minVersion || o.Version > maxVersion {
-		return o, fmt.Errorf("%w: it chose protocol version %d, offered were %d to %d", errRefused, o.Version, minVersion, maxVersion)
+	if newest := int(v.link.cfg.MaxVersion); o.Version < minVersion || o.Version > newest {
+		return o, fmt.Errorf("%w: it chose protocol version %d, offered were %d to %d", ErrRefused, o.Version, minVersion, newest)
 	}
 	if o.Test != v.link.cfg.Test {
-		return o, fmt.Errorf("%w: it says is_test %t, this client is_test %t", errRefused, o.Test, v.link.cfg.Test)
+		return o, fmt.Errorf("%w: it says is_test %t, this client is_test %t", ErrRefused, o.Test, v.link.cfg.Test)
 	}
 	return o, nil
 }
@@ -289,7 +388,7 @@ func (v *live) authorize(ctx context.Context, auth tl.Object) error {
 	case *tl.ClientAuthorizationWithProxyFailed:
 		return fmt.Errorf("authorizing with proxy: %w", &session.QueryError{Code: session.Code(a.ErrorCode), Message: a.Error})
 	}
-	return fmt.Errorf("%w: authorization was answered with %s", errRefused, answer.TLName())
+	return fmt.Errorf("%w: authorization was answered with %s", ErrRefused, answer.TLName())
 }
 
 // cancel tells the proxy of requests that nobody wants any more. It is a loop of its own because the request's context
@@ -325,7 +424,7 @@ func (v *live) poll(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			v.link.cfg.Log.Warn("Poll was not answered", slog.String("peer", v.link.address), slog.Any("err", err))
 		}
-		if errors.Is(err, errRefused) {
+		if errors.Is(err, ErrRefused) {
 			return err
 		}
 	}
@@ -338,12 +437,12 @@ func (v *live) types(ctx context.Context) error {
 		return err
 	}
 	if len(got.Types) > maxModels {
-		return fmt.Errorf("%w: it lists %d models, at most %d", errRefused, len(got.Types), maxModels)
+		return fmt.Errorf("%w: it lists %d models, at most %d", ErrRefused, len(got.Types), maxModels)
 	}
 	models, total := make([]Model, 0, len(got.Types)), 0
 	for _, t := range got.Types {
 		if total += len(t.Workers); total > maxInstances {
-			return fmt.Errorf("%w: it lists more than %d workers", errRefused, maxInstances)
+			return fmt.Errorf("%w: it lists more than %d workers", ErrRefused, maxInstances)
 		}
 		m := Model{Name: t.Name, Instances: make([]Instance, 0, len(t.Workers))}
 		for _, w := range t.Workers {

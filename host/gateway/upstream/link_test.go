@@ -286,7 +286,7 @@ func TestPausesDoubleUpToAMinute(t *testing.T) {
 }
 
 func TestConfigurationsThatCannotBe(t *testing.T) {
-	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "no proxy") || !strings.Contains(err.Error(), "Dial") {
+	if _, err := New(Config{}); err == nil || !strings.Contains(err.Error(), "Dial") || !strings.Contains(err.Error(), "Account") {
 		t.Errorf("error %v", err)
 	}
 	c := Config{Proxies: []string{"a", "a"}, Dial: func(context.Context, string) (net.Conn, Peer, error) { return nil, Peer{}, nil }, Account: owner{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
@@ -299,7 +299,7 @@ func TestTheBetterProxyIsPicked(t *testing.T) {
 	now := time.Unix(1000, 0)
 	cfg := &Config{Now: func() time.Time { return now }}
 	ready := func(name string, models ...string) *Link {
-		l := newLink(name, cfg)
+		l := newLink(name, cfg, score{})
 		l.status.State = Ready
 		for _, m := range models {
 			l.status.Models = append(l.status.Models, Model{Name: m})
@@ -307,7 +307,7 @@ func TestTheBetterProxyIsPicked(t *testing.T) {
 		return l
 	}
 	a, b, c := ready("a", "m@c:r"), ready("b", "m@c:r"), ready("c")
-	down := newLink("d", cfg)
+	down := newLink("d", cfg, score{})
 	p := &Pool{links: []*Link{down, c, a, b}}
 	if got := p.Pick("m", nil); got != a {
 		t.Errorf("picked %s", got.Address())

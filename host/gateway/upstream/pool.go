@@ -3,46 +3,137 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
-// Pool is all proxies of a gateway.
+// Pool is all proxies of a gateway. Which they are may change while it runs.
 type Pool struct {
-	links []*Link
+	cfg *Config
+
+	mu sync.Mutex
+	// links are in the order of the last Set; leaving are those that finish what they carry.
+	links, leaving []*Link
+	// past are the records of proxies that have no link now.
+	past    map[string]score
+	ctx     context.Context //nolint:containedctx // that of Run, for links that are added later; nil before and after
+	running sync.WaitGroup
 }
 
-// New makes a pool; Run brings it to life.
+// New makes a pool; Run brings it to life. A file of records that cannot be read is left behind with a warning: they are
+// only experience.
 func New(cfg Config) (*Pool, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{}
-	for _, address := range cfg.Proxies {
-		p.links = append(p.links, newLink(address, &cfg))
+	p := &Pool{cfg: &cfg, past: make(map[string]score)}
+	if err := p.recall(); err != nil {
+		cfg.Log.Warn("Records of proxies cannot be read, and begin anew", slog.Any("err", err))
 	}
+	p.Set(cfg.Proxies)
 	return p, nil
 }
 
 // Run keeps all links up until ctx ends.
 func (p *Pool) Run(ctx context.Context) {
-	var all sync.WaitGroup
+	p.mu.Lock()
+	p.ctx = ctx
 	for _, l := range p.links {
-		all.Go(func() { l.run(ctx) })
+		p.begin(l)
 	}
-	all.Wait()
+	p.mu.Unlock()
+	p.remember(ctx)
+	p.mu.Lock()
+	p.ctx = nil
+	p.mu.Unlock()
+	p.running.Wait()
+	if err := p.save(); err != nil {
+		p.cfg.Log.Warn("Records of proxies cannot be kept", slog.Any("err", err))
+	}
 }
 
-// Links are all links, in the order of the configuration.
-func (p *Pool) Links() []*Link { return p.links }
+// begin runs a link. Callers hold the lock, and Run is under way.
+func (p *Pool) begin(l *Link) {
+	ctx := p.ctx
+	p.running.Go(func() {
+		l.run(ctx)
+		p.left(l)
+	})
+}
 
-// Status lists all proxies, in the order of the configuration.
-func (p *Pool) Status() []Status {
-	out := make([]Status, 0, len(p.links))
+// left forgets a link that has finished.
+func (p *Pool) left(l *Link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = slices.DeleteFunc(p.leaving, func(o *Link) bool { return o == l })
+}
+
+// Set says which proxies there are from now on. A proxy that is there already keeps its session; one that is no more gets
+// no new request, finishes what it carries, and goes. A name that stands twice counts once.
+func (p *Pool) Set(addresses []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := make(map[string]*Link, len(p.links))
 	for _, l := range p.links {
+		was[l.address] = l
+	}
+	now := make([]*Link, 0, len(addresses))
+	named := make(map[string]bool, len(addresses))
+	for _, address := range addresses {
+		if named[address] {
+			continue
+		}
+		named[address] = true
+		l := was[address]
+		if delete(was, address); l == nil {
+			l = newLink(address, p.cfg, p.past[address])
+			delete(p.past, address)
+			if p.ctx != nil {
+				p.begin(l)
+			}
+		}
+		now = append(now, l)
+	}
+	for _, l := range was {
+		p.past[l.address] = l.record()
+		if p.ctx != nil {
+			p.leaving = append(p.leaving, l)
+		}
+		l.leave(retire)
+	}
+	p.links = now
+}
+
+// Renew makes every session anew, because something that was agreed in its beginning has changed. Each finishes what it
+// carries first.
+func (p *Pool) Renew() {
+	for _, l := range p.Links() {
+		l.leave(renew)
+	}
+}
+
+// Links are all links, in the order that Set was told.
+func (p *Pool) Links() []*Link {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.links
+}
+
+// Status lists all proxies: in the order of the configuration, and then those that finish what they carry.
+func (p *Pool) Status() []Status {
+	p.mu.Lock()
+	links, leaving := p.links, slices.Clone(p.leaving)
+	p.mu.Unlock()
+	out := make([]Status, 0, len(links)+len(leaving))
+	for _, l := range links {
 		out = append(out, l.Status())
+	}
+	for _, l := range leaving {
+		if s := l.Status(); s.State == Draining {
+			out = append(out, s)
+		}
 	}
 	return out
 }
@@ -57,7 +148,7 @@ func (p *Pool) Pick(model string, except []*Link) *Link {
 		score  float64
 	}
 	var found []candidate
-	for _, l := range p.links {
+	for _, l := range p.Links() {
 		s := l.Status()
 		if s.State != Ready || slices.Contains(except, l) {
 			continue
@@ -87,64 +178,4 @@ func (p *Pool) Pick(model string, except []*Link) *Link {
 func serves(offered, wanted string) bool {
 	base, _, _ := strings.Cut(offered, "@")
 	return offered == wanted || base == wanted
-}
-
-const (
-	// openAfter failures in a row make a proxy the last choice for openFor.
-	openAfter, openFor = 3, 30 * time.Second
-	// weight is how much the newest sample counts.
-	weight = 0.2
-	// newcomer is the latency that a proxy without a record is taken to have, in seconds.
-	newcomer = 0.5
-)
-
-// score is the record of one proxy.
-type score struct {
-	requests, failures int64
-	latency, success   float64
-	row                int
-	openUntil          time.Time
-}
-
-// value is expected latency over success; lower wins.
-func (s *score) value() float64 {
-	if s.requests == 0 {
-		return newcomer
-	}
-	return (s.latency + 0.05) / max(s.success, 0.05)
-}
-
-// Report notes how a request went: whether the proxy failed it, and how long its first byte took.
-func (l *Link) Report(failed bool, first time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := &l.score
-	if s.requests == 0 {
-		s.latency, s.success = newcomer, 1
-	}
-	s.requests++
-	if failed {
-		s.failures++
-		s.success *= 1 - weight
-		if s.row++; s.row >= openAfter {
-			s.openUntil = l.cfg.Now().Add(openFor)
-		}
-		return
-	}
-	s.row, s.openUntil = 0, time.Time{}
-	s.success += weight * (1 - s.success)
-	s.latency += weight * (first.Seconds() - s.latency)
-}
-
-// Rest makes the link the last choice for a while: the proxy said that it does not serve.
-func (l *Link) Rest() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.score.openUntil = l.cfg.Now().Add(openFor)
-}
-
-func (l *Link) resting() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cfg.Now().Before(l.score.openUntil)
 }
