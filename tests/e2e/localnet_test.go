@@ -78,42 +78,6 @@ func realEngine(t *testing.T) pinned {
 	return out
 }
 
-// sdk is the official JavaScript SDK, as its registry has it.
-const sdk = "openai@6.49.0"
-
-// TestTheOfficialSDKIsServed: unmodified, over a local network with the pinned engine. The checks are in testdata.
-func TestTheOfficialSDKIsServed(t *testing.T) {
-	if !inputs.Wants("net") {
-		t.Skip("needs node, " + sdk + " from its registry and the pinned engine: set COCOON_TEST=net")
-	}
-	script, err := os.ReadFile("testdata/openai.mjs")
-	check(t, err)
-	dir := t.TempDir()
-	check(t, os.WriteFile(filepath.Join(dir, "openai.mjs"), script, 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	install := exec.CommandContext(ctx, "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", sdk)
-	install.Dir = dir
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("installing the SDK: %v\n%s", err, out)
-	}
-	n, log := localnet(t, realEngine(t))
-	running, interrupt := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- n.Run(running) }()
-	about := n.Description()
-	app := exec.CommandContext(ctx, "node", "openai.mjs", about.URL+"/v1", about.Model, canary)
-	app.Dir = dir
-	out, err := app.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Errorf("%v", err)
-	}
-	interrupt()
-	check(t, <-ended)
-	silent(t, about.Dir, log)
-}
-
 func serveLocally(t *testing.T, e pinned, who, says string) {
 	t.Helper()
 	n, log := localnet(t, e)
