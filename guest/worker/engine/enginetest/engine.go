@@ -24,6 +24,8 @@ const (
 	maxBody = 32 << 20
 	// marker in a prompt is followed by the name of a behaviour.
 	marker = "fault:"
+	// tagMarker is followed by a name for the request.
+	tagMarker = "tag:"
 	// patience bounds behaviours that never end by themselves.
 	patience = time.Minute
 )
@@ -38,12 +40,13 @@ type Engine struct {
 	Requests, Cancelled, Active atomic.Int64
 	sick                        atomic.Bool
 
-	mu   sync.Mutex
-	last []byte
+	mu     sync.Mutex
+	last   []byte
+	tagged map[string]int // tokens that were sent, by the tag of their request
 }
 
 // New makes an engine that answers well.
-func New() *Engine { return &Engine{Default: "good"} }
+func New() *Engine { return &Engine{Default: "good", tagged: make(map[string]int)} }
 
 // SetHealthy decides what the health path answers.
 func (e *Engine) SetHealthy(ok bool) { e.sick.Store(!ok) }
@@ -78,6 +81,34 @@ type asked struct {
 	Stream bool `json:"stream"`
 	N      int  `json:"n"`
 	Max    int  `json:"max_tokens"`
+
+	tag string
+}
+
+// Tagged is how many tokens the requests with a tag were sent. A tag stands in a prompt behind "tag:".
+func (e *Engine) Tagged(tag string) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tagged[tag]
+}
+
+func (e *Engine) count(tag string, tokens int) {
+	if tag == "" || tokens == 0 {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tagged[tag] += tokens
+}
+
+// word is what follows a marker in a body: small letters, digits and hyphens.
+func word(body []byte, marker string) (string, bool) {
+	_, rest, ok := bytes.Cut(body, []byte(marker))
+	end := bytes.IndexFunc(rest, func(c rune) bool { return c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') })
+	if end >= 0 {
+		rest = rest[:end]
+	}
+	return string(rest), ok
 }
 
 func (e *Engine) complete(w http.ResponseWriter, r *http.Request) {
@@ -94,18 +125,17 @@ func (e *Engine) complete(w http.ResponseWriter, r *http.Request) {
 	e.Active.Add(1)
 	defer e.Active.Add(-1)
 	name := e.Default
-	if _, rest, ok := bytes.Cut(body, []byte(marker)); ok {
-		name = string(rest)
-		if end := strings.IndexFunc(name, func(c rune) bool { return c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') }); end >= 0 {
-			name = name[:end]
-		}
+	if asked, ok := word(body, marker); ok {
+		name = asked
 	}
+	q.tag, _ = word(body, tagMarker)
 	s, ok := scriptOf(name, q)
 	if !ok {
 		http.Error(w, `{"error":{"message":"no such behaviour","type":"test","code":500}}`, http.StatusInternalServerError)
 		return
 	}
 	p := &player{w: w, r: r, s: s}
+	defer func() { e.count(q.tag, p.tokens) }()
 	if p.play(q.Stream); r.Context().Err() != nil && !p.finished {
 		e.Cancelled.Add(1)
 	}

@@ -3,6 +3,8 @@ package enginetest
 import (
 	"net/http"
 	"strconv"
+	"strings"
+	"time"
 )
 
 // player sends one script.
@@ -12,6 +14,8 @@ type player struct {
 	s script
 	// finished says that everything was sent; abort that the connection is to break.
 	finished, abort bool
+	// tokens are those that were sent.
+	tokens int
 }
 
 func (p *player) gone() bool { return p.r.Context().Err() != nil && !p.s.ignoreCancel }
@@ -21,8 +25,8 @@ func (p *player) play(stream bool) {
 		wait(p.r.Context().Done(), patience)
 		return
 	}
-	if p.s.cutHead {
-		p.cutHead()
+	if p.s.raw != nil {
+		p.raw(p.s.raw(stream))
 		return
 	}
 	wait(p.r.Context().Done(), p.s.head)
@@ -34,16 +38,32 @@ func (p *player) play(stream bool) {
 		h.Set("Connection", "close")
 	}
 	if !stream && p.s.status == http.StatusOK {
-		h.Set("Content-Type", "application/json")
-		h.Set("Content-Length", strconv.Itoa(len(p.s.whole)))
-		_, _ = p.w.Write([]byte(p.s.whole))
-		p.finished = true
+		p.whole()
 		return
 	}
 	h.Set("Content-Type", p.s.contentType)
 	p.w.WriteHeader(p.s.status)
 	p.flush()
 	p.stream()
+	p.close()
+}
+
+// whole sends an answer that is no stream; one whose end is cut or hangs stops in its middle.
+func (p *player) whole() {
+	h := p.w.Header()
+	h.Set("Content-Type", p.s.wholeType)
+	h.Set("Content-Length", strconv.Itoa(len(p.s.whole)))
+	text := p.s.whole
+	if p.s.end != clean {
+		text = text[:len(text)/2]
+	}
+	p.send(text)
+	p.tokens += strings.Count(text, `"content":"`)
+	p.close()
+}
+
+// close ends an answer as its script says.
+func (p *player) close() {
 	switch {
 	case p.gone():
 	case p.s.end == cut:
@@ -67,7 +87,9 @@ func (p *player) stream() {
 		if p.gone() {
 			return
 		}
-		p.send(p.s.events[min(i, len(p.s.events)-1)])
+		event := p.s.events[min(i, len(p.s.events)-1)]
+		p.send(event)
+		p.tokens += strings.Count(event, `"delta":{"content":"`)
 	}
 }
 
@@ -83,13 +105,14 @@ func (p *player) send(text string) {
 	}
 }
 
-// cutHead breaks the connection inside the head.
-func (p *player) cutHead() {
+// raw writes bytes to the connection itself and closes it after a moment, with nothing that announces it.
+func (p *player) raw(bytes string) {
 	conn, _, err := http.NewResponseController(p.w).Hijack()
 	if err != nil {
 		return
 	}
-	_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Ty"))
+	_, _ = conn.Write([]byte(bytes))
+	wait(nil, time.Millisecond) // so that the other side may take the connection for a good one
 	_ = conn.Close()
 	p.finished = true
 }

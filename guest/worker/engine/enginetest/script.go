@@ -28,10 +28,12 @@ type script struct {
 	events  []string
 	endless bool
 	// whole is the answer when no stream was asked for; empty means one made of the good answer.
-	whole string
-	end   end
-	// noHead never sends a head; cutHead breaks the connection inside it.
-	noHead, cutHead bool
+	whole, wholeType string
+	end              end
+	// noHead never sends a head.
+	noHead bool
+	// raw, if set, is everything that is written to the connection before it closes.
+	raw func(stream bool) string
 	// oneByte sends byte by byte, each flushed.
 	oneByte bool
 	// closing says that the connection is not used again.
@@ -45,6 +47,8 @@ const (
 	first  = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"model","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}` + "\n\n"
 	finish = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"model","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
 	done   = "data: [DONE]\n\n"
+
+	failure = `{"error":{"message":"CUDA out of memory","type":"InternalServerError","code":500}}`
 )
 
 func token(text string, usage string) string {
@@ -71,9 +75,24 @@ func good(n int) []string {
 	return append(out, finish, usageEvent(counts(5, n)), done)
 }
 
-// withUsage is a stream of two tokens that ends in this usage.
-func withUsage(usage string) []string {
-	return []string{first, token("a", ""), token("b", ""), finish, usageEvent(usage), done}
+// withUsage is an answer of two tokens with this usage.
+func withUsage(usage string) script {
+	return script{events: []string{first, token("a", ""), token("b", ""), finish, usageEvent(usage), done}, whole: wholeAnswer(1, usage)}
+}
+
+// response is an answer as it is on the wire, with what HTTP/1.1 puts around a stream or a document.
+func response(stream bool, events []string, whole string) string {
+	const head = "HTTP/1.1 200 OK\r\nContent-Type: "
+	if !stream {
+		return fmt.Sprintf("%sapplication/json\r\nContent-Length: %d\r\n\r\n%s", head, len(whole), whole)
+	}
+	text := strings.Join(events, "")
+	return fmt.Sprintf("%stext/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", head, len(text), text)
+}
+
+// ending is an answer that is not a stream and whose choice ends in this way.
+func ending(reason string) string {
+	return strings.Replace(wholeAnswer(1, counts(5, 3)), `"stop"`, reason, 1)
 }
 
 // wholeAnswer is an answer that is not a stream.
@@ -89,22 +108,28 @@ func wholeAnswer(n int, usage string) string {
 func scripts(q asked) map[string]script {
 	const pause = 30 * time.Millisecond
 	all := map[string]script{
-		"good":             {events: good(3), whole: wholeAnswer(q.N, counts(5, 3))},
-		"slow-head":        {head: 300 * time.Millisecond, events: good(3)},
-		"slow-first":       {first: 300 * time.Millisecond, events: good(3)},
-		"slow-gaps":        {gap: pause, events: good(20)},
-		"endless":          {gap: 5 * time.Millisecond, events: append(good(2)[:3], token("tick", "")), endless: true},
-		"burst":            {events: []string{strings.Join(good(100), "")}},
-		"pings-only":       {gap: pause, events: []string{": ping\n\n"}, endless: true},
-		"crlf":             {events: []string{strings.ReplaceAll(strings.Join(good(3), ""), "\n", "\r\n")}},
-		"no-done":          {events: good(3)[:6]},
-		"no-finish":        {events: append(good(3)[:4], done)},
+		"good":       {events: good(3), whole: wholeAnswer(q.N, counts(5, 3))},
+		"slow-head":  {head: 300 * time.Millisecond, events: good(3)},
+		"slow-first": {first: 300 * time.Millisecond, events: good(3)},
+		"slow-gaps":  {gap: pause, events: good(20)},
+		"endless":    {gap: 5 * time.Millisecond, events: append(good(2)[:3], token("tick", "")), endless: true},
+		"burst":      {events: []string{strings.Join(good(100), "")}},
+		"pings-only": {gap: pause, events: []string{": ping\n\n"}, endless: true},
+		"crlf":       {events: []string{strings.ReplaceAll(strings.Join(good(3), ""), "\n", "\r\n")}},
+		"no-done":    {events: good(3)[:6]},
+		"no-finish":  {events: append(good(3)[:4], done), whole: ending("null")},
+		"truncated":  {events: good(3)[:4], whole: ending("null")},
+		"cut-mid-chunk": {raw: func(stream bool) string {
+			r := response(stream, good(3), wholeAnswer(1, counts(5, 3)))
+			return r[:len(r)/2]
+		}},
+		"closing-silently": {raw: func(stream bool) string { return response(stream, good(3), wholeAnswer(q.N, counts(5, 3))) }},
 		"cut-in-chunk":     {events: append(good(3)[:3], `data: {"choi`), end: cut},
 		"cut-after-tokens": {events: good(3)[:4], end: cut},
-		"cut-in-head":      {cutHead: true},
-		"error-event":      {events: append(good(3)[:3], `data: {"error":{"message":"CUDA out of memory","type":"InternalServerError","code":500}}`+"\n\n")},
-		"finish-abort":     {events: append(good(3)[:3], strings.Replace(finish, `"stop"`, `"abort"`, 1), done)},
-		"ndjson":           {contentType: "application/x-ndjson", events: []string{`{"choices":[{"index":0,"delta":{"content":"a"}}]}` + "\n", `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":` + counts(5, 1) + "}\n"}},
+		"cut-in-head":      {raw: func(bool) string { return "HTTP/1.1 200 OK\r\nContent-Ty" }},
+		"error-event":      {events: append(good(3)[:3], "data: "+failure+"\n\n"), whole: failure},
+		"finish-abort":     {events: append(good(3)[:3], strings.Replace(finish, `"stop"`, `"abort"`, 1), done), whole: ending(`"abort"`)},
+		"ndjson":           {contentType: "application/x-ndjson", wholeType: "application/x-ndjson", events: []string{`{"choices":[{"index":0,"delta":{"content":"a"}}]}` + "\n", `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":` + counts(5, 1) + "}\n"}},
 		"status-500":       {status: 500, contentType: "application/json", events: []string{`{"error":{"message":"boom","type":"InternalServerError","code":500}}`}},
 		"status-400":       {status: 400, contentType: "application/json", events: []string{`{"error":{"message":"bad field","type":"BadRequestError","code":400}}`}},
 		"context":          {status: 400, contentType: "application/json", events: []string{`{"error":{"message":"context_length_exceeded: the prompt has 9999 tokens","type":"BadRequestError","code":400}}`}},
@@ -112,18 +137,18 @@ func scripts(q asked) map[string]script {
 		"redirect":         {status: 307, header: map[string]string{"Location": "http://192.0.2.1/"}},
 		"hang-head":        {noHead: true},
 		"hang-body":        {events: good(3)[:3], end: hang},
-		"usage-absent":     {events: []string{first, token("a", ""), token("b", ""), finish, done}},
-		"usage-null":       {events: withUsage("null")},
-		"usage-negative":   {events: withUsage(`{"prompt_tokens":-5,"completion_tokens":-2,"total_tokens":-7}`)},
-		"usage-string":     {events: withUsage(`"many"`)},
-		"usage-huge":       {events: withUsage(`{"prompt_tokens":9223372036854775808,"completion_tokens":2,"total_tokens":9223372036854775810}`)},
-		"usage-lying":      {events: withUsage(counts(5, 2_000_000_000))},
+		"usage-absent":     {events: []string{first, token("a", ""), token("b", ""), finish, done}, whole: strings.Replace(wholeAnswer(1, "0"), `,"usage":0`, "", 1)},
+		"usage-null":       withUsage("null"),
+		"usage-negative":   withUsage(`{"prompt_tokens":-5,"completion_tokens":-2,"total_tokens":-7}`),
+		"usage-string":     withUsage(`"many"`),
+		"usage-huge":       withUsage(`{"prompt_tokens":9223372036854775808,"completion_tokens":2,"total_tokens":9223372036854775810}`),
+		"usage-lying":      withUsage(counts(5, 2_000_000_000)),
 		"usage-decreasing": {events: []string{first, token("a", counts(9, 4)), token("b", counts(5, 2)), finish, done}},
-		"usage-sum":        {events: withUsage(`{"prompt_tokens":5,"completion_tokens":2,"total_tokens":99}`)},
-		"usage-cached":     {events: withUsage(`{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":50}}`)},
-		"usage-twice":      {events: []string{first, `data: {"choices":[],"usage":` + counts(1, 1) + `,"usage":` + counts(2, 2) + "}\n\n"}},
+		"usage-sum":        withUsage(`{"prompt_tokens":5,"completion_tokens":2,"total_tokens":99}`),
+		"usage-cached":     withUsage(`{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7,"prompt_tokens_details":{"cached_tokens":50}}`),
+		"usage-twice":      {events: []string{first, `data: {"choices":[],"usage":` + counts(1, 1) + `,"usage":` + counts(2, 2) + "}\n\n"}, whole: wholeAnswer(1, counts(1, 1)+`,"usage":`+counts(2, 2))},
 		"one-byte":         {events: []string{strings.Join(good(3), "")}, oneByte: true},
-		"wrong-type":       {contentType: "text/html", events: []string{"<html></html>"}},
+		"wrong-type":       {contentType: "text/html", wholeType: "text/html", events: []string{"<html></html>"}},
 		"gzip":             {header: map[string]string{"Content-Encoding": "gzip"}, events: []string{"\x1f\x8b\x08"}},
 		"closing":          {events: good(3), whole: wholeAnswer(q.N, counts(5, 3)), closing: true},
 		"ignore-cancel":    {gap: pause, events: good(20), ignoreCancel: true},
@@ -153,15 +178,21 @@ func heavy(name string) (s script) {
 
 // scriptOf finds a behaviour and fills what it leaves out.
 func scriptOf(name string, q asked) (script, bool) {
-	s, ok := scripts(q)[name]
+	s, ok := numbered(name, q)
 	if !ok && slices.Contains(heavyNames(), name) {
 		s, ok = heavy(name), true
+	}
+	if !ok {
+		s, ok = scripts(q)[name]
 	}
 	if s.status == 0 {
 		s.status = http.StatusOK
 	}
 	if s.contentType == "" {
 		s.contentType = "text/event-stream"
+	}
+	if s.wholeType == "" {
+		s.wholeType = "application/json"
 	}
 	if s.whole == "" {
 		s.whole = wholeAnswer(q.N, counts(5, 3))
