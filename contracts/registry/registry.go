@@ -123,7 +123,7 @@ func ReadAt(ctx context.Context, r Reader, at chain.Block, root *address.Address
 
 // Parse reads a root from its proven account.
 func Parse(a *chain.Account) (*Snapshot, error) {
-	if a.Status != chain.Active {
+	if a.Status != chain.Active || a.Code == nil || a.Data == nil {
 		return nil, fmt.Errorf("reading root %s: %w: the account is %s at block %d", a.Address, ErrNotRoot, a.Status, a.Block.Seqno)
 	}
 	storage, err := bind.ParseRoot(a.Data)

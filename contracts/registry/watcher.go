@@ -35,6 +35,8 @@ type Config struct {
 	MaxAge time.Duration
 	// Now is the clock.
 	Now func() time.Time
+	// Initial is what a process before this one knew; nil is nothing. It serves until a refresh succeeds or it is too old.
+	Initial *Snapshot
 	// Changed is told of every change, from the goroutine that refreshes; the first time before is nil. It may be nil.
 	Changed func(before, after *Snapshot)
 	// Log receives refreshes that do not succeed; nil discards it.
@@ -67,6 +69,9 @@ func NewWatcher(c Config) (*Watcher, error) {
 	}
 	w := &Watcher{c: c, turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
+	if c.Initial != nil {
+		w.current.Store(c.Initial)
+	}
 	return w, nil
 }
 
@@ -114,6 +119,9 @@ func (w *Watcher) Refresh(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Newest is the newest snapshot of whatever age, to show and not to decide by; nil before the first.
+func (w *Watcher) Newest() *Snapshot { return w.current.Load() }
 
 // Snapshot is the newest snapshot that is young enough to decide by.
 func (w *Watcher) Snapshot() (*Snapshot, error) {
