@@ -46,6 +46,7 @@ func translations() []translation {
 		{session.CodeNotReady, "client is closing", api.ChannelClosing, "the payment channel with this proxy is closing; open another, or wait until it is reopened", elsewhere, 0, true},
 		{session.CodeNotReady, "proxy is disabled", api.ProxyDisabled, "the proxy does not take requests now; try again later or name more proxies", elsewhere, 0, true},
 		{session.CodeNotReady, "no ready workers for model", api.RateLimitExceeded, "all workers of this model are busy; try again shortly", elsewhere, time.Second, false},
+		{session.CodeNotReady, "no worker with an accepted session", api.SessionNotAccepted, "no session that provider.aci_session_ids names can serve this now; /v1/aci/sessions lists those that can", elsewhere, 0, false},
 		{session.CodeNotReady, "no workers for model", api.NoWorkers, "no worker offers this model now; /v1/models lists what is served", elsewhere, 0, false},
 		{session.CodeNotReady, "balance is too low", api.InsufficientQuota, "the payment channel's balance does not cover this request; " + topUp, elsewhere, 0, false},
 		{session.CodeProtocol, "unknown model", api.ModelNotFound, "no worker has ever offered this model; /v1/models lists what is served", elsewhere, 0, false},
