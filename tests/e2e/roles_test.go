@@ -24,7 +24,6 @@ import (
 	"cocoon/guest/worker/engine/enginetest"
 	"cocoon/host/gateway"
 	"cocoon/host/gateway/attest"
-	"cocoon/host/gateway/keys"
 	"cocoon/host/gateway/receipts"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/ratls"
@@ -209,7 +208,7 @@ func (n *world) startGateway(o options) {
 	check(n.t, err)
 	n.t.Cleanup(func() { check(n.t, store.Close()) })
 	server, err := gateway.New(gateway.Config{
-		Pool: pool, Keys: new(keys.Book), Store: store, Checker: receipts.NewChecker(judging, time.Now), Test: true, Owner: address(4).Friendly(false),
+		Pool: pool, Keys: o.keys, Store: store, Checker: receipts.NewChecker(judging, time.Now), Test: true, Owner: address(4).Friendly(false),
 		Now: time.Now, Log: n.logger("gateway"),
 	})
 	check(n.t, err)

@@ -18,6 +18,7 @@ import (
 	"cocoon/guest/proxy"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/router"
+	"cocoon/host/gateway/keys"
 	"cocoon/measure/dcap"
 	"cocoon/measure/eventlog"
 	"cocoon/measure/measuretest"
@@ -114,6 +115,8 @@ type options struct {
 	// strangeWorkers run an image that nobody lists, unlisted workers one that the router admits and the root contract does
 	// not; strangeProxy is one for the gateway.
 	strangeWorkers, unlisted, strangeProxy bool
+	// keys are who may use the gateway; nil admits everybody.
+	keys *keys.Book
 }
 
 // start builds a network and waits until the gateway may be asked.
