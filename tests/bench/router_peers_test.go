@@ -34,8 +34,12 @@ const (
 	haproxyName = "HAProxy"
 )
 
-// TestMain lets the test binary be the minimal pipe.
+// TestMain lets the test binary be the minimal pipe, or one of the HTTP proxies in Go.
 func TestMain(m *testing.M) {
+	if kind := os.Getenv(peerKind); kind != "" {
+		fmt.Fprintln(os.Stderr, playPeer(kind, os.Getenv(peerListen), os.Getenv(peerTarget)))
+		os.Exit(1)
+	}
 	if addr := os.Getenv(pipeListen); addr != "" {
 		fmt.Fprintln(os.Stderr, minimalPipe(addr, os.Getenv(pipeTarget), os.Getenv(pipeFolder)))
 		os.Exit(1)
