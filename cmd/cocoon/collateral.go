@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"cocoon/cmd/internal/cli"
-	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 )
 
 // newCollateralCmd is the noun `collateral`; each verb has a file of its own.
@@ -55,19 +55,19 @@ func addRootFlag(f *pflag.FlagSet, root *string) {
 }
 
 // config is what the flags say.
-func (s *sourceFlags) config(a *app) (collateral.Config, error) {
+func (s *sourceFlags) config(a *app) (sources.Config, error) {
 	roots, err := trustedRoots(s.root)
 	if err != nil {
-		return collateral.Config{}, err
+		return sources.Config{}, err
 	}
-	return collateral.Config{
+	return sources.Config{
 		Roots: roots, Now: a.now, StoreDir: s.store, PCCS: s.pccs, AnyTLS: s.anyTLS, NoIntel: s.noIntel, Early: s.early, Bundle: s.bundle,
 	}, nil
 }
 
 // openSources opens what the flags name.
-func openSources(cfg collateral.Config) (*pcs.Cache, *collateral.Store, error) {
-	cache, store, err := collateral.Open(cfg)
+func openSources(cfg sources.Config) (*pcs.Cache, *sources.Store, error) {
+	cache, store, err := sources.Open(cfg)
 	if dcap.ClassOf(err) == dcap.ClassRoot {
 		err = cli.Tag(cli.KindError, err, "a simulated platform's root is named with --trust-root FILE")
 	}

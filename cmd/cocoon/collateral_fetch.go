@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"cocoon/cmd/internal/cli"
-	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/measure/tdx"
 )
 
@@ -125,7 +125,7 @@ func (p *platformFlags) platform() (dcap.Platform, error) {
 }
 
 // announceFetch is --dry-run.
-func (a *app) announceFetch(cfg collateral.Config, p dcap.Platform) error {
+func (a *app) announceFetch(cfg sources.Config, p dcap.Platform) error {
 	urls := cfg.PCCS
 	if !cfg.NoIntel {
 		urls = append(urls, pcs.IntelURL)
@@ -153,7 +153,7 @@ func (a *app) fetchCollateral(cmd *cobra.Command, cache *pcs.Cache, p dcap.Platf
 	if to == "" {
 		to = p.String() + ".json"
 	}
-	if err := collateral.WriteFile(to, b); err != nil {
+	if err := sources.WriteFile(to, b); err != nil {
 		return err
 	}
 	generation := col.Generation()

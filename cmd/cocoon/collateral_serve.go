@@ -16,6 +16,7 @@ import (
 	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/measure/tdx"
 )
 
@@ -147,7 +148,7 @@ func warmUp(ctx context.Context, cache *pcs.Cache, platforms []dcap.Platform, lo
 	}
 }
 
-func newServeResult(cfg collateral.Config, listen string, platforms []dcap.Platform) collateralServeResult {
+func newServeResult(cfg sources.Config, listen string, platforms []dcap.Platform) collateralServeResult {
 	out := collateralServeResult{
 		Schema: "cocoon.collateral.serve/1", Listen: listen, Store: cfg.StoreDir, Sources: append([]string{}, cfg.PCCS...),
 		Platforms: []string{},

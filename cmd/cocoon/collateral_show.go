@@ -12,6 +12,7 @@ import (
 	"cocoon/cmd/internal/cli"
 	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
+	"cocoon/measure/ratls/pcs/sources"
 )
 
 // collateralShowResult describes bundles.
@@ -149,7 +150,7 @@ func newCollateralShowCmd(a *app) *cobra.Command {
 
 func showCollateral(path string, roots *dcap.Roots, now time.Time) (collateralShowResult, error) {
 	out := collateralShowResult{Schema: "cocoon.collateral.show/1", Time: utc(now), Bundles: []describedBundle{}, now: now}
-	files, err := collateral.BundleFiles(path)
+	files, err := sources.BundleFiles(path)
 	if err != nil {
 		return out, fmt.Errorf("reading collateral: %w", err)
 	}

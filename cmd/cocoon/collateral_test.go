@@ -18,6 +18,7 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/tests/golden"
 )
 
@@ -141,7 +142,7 @@ func TestShowNamesARootThatIsNotIntels(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "simulated.json")
-	if err := collateral.WriteFile(file, b); err != nil {
+	if err := sources.WriteFile(file, b); err != nil {
 		t.Fatal(err)
 	}
 	command(simTime(), "collateral", "show", file).check(t, cli.ExitDifference, "NOT GENUINE (root)")
@@ -156,7 +157,7 @@ func TestFetchWritesAVerifiedBundle(t *testing.T) {
 	got := command(simTime(), append(args, "-o", "json")...)
 	got.check(t, 0, `"platform": "tdx-50806F000000-platform"`)
 	got.schema(t, "cocoon.collateral.fetch/1")
-	b, err := collateral.ReadFile(to)
+	b, err := sources.ReadFile(to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,7 +338,7 @@ func (s simulated) bundleFile(t *testing.T) string {
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "outofdate.json")
-	if err := collateral.WriteFile(file, b); err != nil {
+	if err := sources.WriteFile(file, b); err != nil {
 		t.Fatal(err)
 	}
 	return file

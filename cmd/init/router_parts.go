@@ -16,12 +16,12 @@ import (
 
 	"cocoon/guest/device"
 	"cocoon/guest/router"
-	"cocoon/host/collateral"
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
 	"cocoon/measure/ratls/cert"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/measure/simtd"
 )
 
@@ -140,14 +140,14 @@ func (p *routerProcess) roots() (*dcap.Roots, error) {
 
 // collateral is where the configuration says. Intel's service is asked where nothing forbids it.
 func (p *routerProcess) collateral(roots *dcap.Roots, changed func(dcap.Platform, *dcap.Collateral)) (*pcs.Cache, error) {
-	c := collateral.Config{
+	c := sources.Config{
 		Roots: roots, Now: p.now, StoreDir: p.cfg.Collateral.StoreDir, Bundle: p.cfg.Collateral.Bundle,
 		NoIntel: !p.cfg.Collateral.Refresh || p.cfg.Simulated != nil, Log: p.log, Changed: changed,
 	}
 	if p.cfg.Collateral.Refresh && p.cfg.Collateral.PCCSURL != "" {
 		c.PCCS = []string{p.cfg.Collateral.PCCSURL}
 	}
-	cache, _, err := collateral.Open(c) // the cache asks the store
+	cache, _, err := sources.Open(c) // the cache asks the store
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 )
 
 // Description is what is in a bundle, for people and scripts. Times are RFC 3339 UTC, hashes lower-case hex.
@@ -80,7 +81,7 @@ func (d *Description) ExpiresAt() time.Time { return d.expires }
 // DescribeFile describes a file. One that is no bundle is described as malformed; the error is kept for trouble with the
 // file itself.
 func DescribeFile(name string, roots *dcap.Roots, now time.Time) (*Description, error) {
-	b, err := ReadFile(name)
+	b, err := sources.ReadFile(name)
 	if err == nil {
 		return Describe(b, roots, now)
 	}

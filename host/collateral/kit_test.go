@@ -13,6 +13,7 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/measure/tdx"
 	"cocoon/tests/golden"
 )
@@ -137,10 +138,10 @@ func httpClient(t *testing.T) *http.Client {
 }
 
 // host opens a host's collateral with one PCCS and without Intel's service.
-func host(t *testing.T, cfg Config, urls ...string) (*pcs.Cache, *Store) {
+func host(t *testing.T, cfg sources.Config, urls ...string) (*pcs.Cache, *sources.Store) {
 	t.Helper()
 	cfg.NoIntel, cfg.PCCS, cfg.HTTP = true, urls, httpClient(t)
-	cache, store, err := Open(cfg)
+	cache, store, err := sources.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/tests/golden"
 )
 
@@ -204,7 +205,7 @@ func TestARelayThatKnowsNothingYetAnswersInAnyOrder(t *testing.T) {
 		"/sgx/certification/v4/rootcacrl", "/tdx/certification/v4/tcb?fmspc=" + name.FMSPC.String(),
 	} {
 		now := &clock{now: start()}
-		cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read}, upstream)
+		cache, _ := host(t, sources.Config{Roots: p.Roots(), Now: now.read}, upstream)
 		if code, _, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.read, Seed: name.FMSPC})+path); code != http.StatusOK {
 			t.Errorf("%s: status %d, %s", path, code, body)
 		}
@@ -215,7 +216,7 @@ func TestTheRelayNeverPassesOnWhatDoesNotVerify(t *testing.T) {
 	good := vector(t, "tdx_quote_collateral")
 	evil := replay(t, good, golden.Vector(t, "attestation/malleable_tcb_case_nextupdate.json"))
 	now := &clock{now: realTime()}
-	cache, _ := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read}, evil)
+	cache, _ := host(t, sources.Config{Roots: dcap.IntelRoots(), Now: now.read}, evil)
 	url := relay(t, RelayConfig{Cache: cache, Now: now.read, Seed: tdxQuotePlatform().FMSPC})
 	for _, path := range []string{"/tdx/certification/v4/tcb?fmspc=B0C06F000000", "/sgx/certification/v4/rootcacrl"} {
 		if code, _, body := get(t, url+path); code != http.StatusBadGateway || strings.Contains(body, "2099") {
@@ -259,7 +260,7 @@ func TestManyGuestsCostOneFetch(t *testing.T) {
 		service.ServeHTTP(w, r)
 	}))
 	now := &clock{now: start()}
-	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read}, upstream)
+	cache, _ := host(t, sources.Config{Roots: p.Roots(), Now: now.read}, upstream)
 	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
 	var wg sync.WaitGroup
 	for range 16 {

@@ -279,3 +279,19 @@ func TestSoftwareTDXStaysOut(t *testing.T) {
 		}
 	}
 }
+
+// TestTheGuestLinksNothingOfTheHost: what both need lies below both, because the guest's binary is measured.
+func TestTheGuestLinksNothingOfTheHost(t *testing.T) {
+	linked, err := Linked(t.Context(), repository(t), "./cmd/init")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pkg := range linked {
+		if of := room(pkg); of == "host" || of == "image" {
+			t.Errorf("init links %s", pkg)
+		}
+	}
+	if !slices.Contains(linked, Module+"/measure/ratls") {
+		t.Errorf("the listing is broken: %v", linked)
+	}
+}

@@ -1,7 +1,6 @@
-package collateral
+package sources
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls/pcs"
-	"cocoon/tests/golden"
 )
 
 func TestSourcesAreAskedInOrder(t *testing.T) {
@@ -73,38 +71,6 @@ func TestUnreachableServicesServeTheStoreUntilItsExpiry(t *testing.T) {
 		}
 		contains(t, err, "tcb_info expired at 2026-03-31T11:00:00Z", gone, "give a newer bundle")
 	}
-}
-
-func TestAMaliciousServiceNeverReachesTheStore(t *testing.T) {
-	good := vector(t, "tdx_quote_collateral")
-	for _, name := range []string{"malleable_tcb_case_fmspc", "malleable_tcb_case_nextupdate", "malleable_tcb_dup_exact"} {
-		t.Run(name, func(t *testing.T) {
-			evil := replay(t, good, golden.Vector(t, "attestation/"+name+".json"))
-			now := &clock{now: realTime()}
-			dir := t.TempDir()
-			cache, store := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read, StoreDir: dir}, evil)
-			_, err := cache.Collateral(t.Context(), tdxQuotePlatform())
-			contains(t, err, evil)
-			var refusal *pcs.RefusalError
-			if !errors.As(err, &refusal) || dcap.ClassOf(refusal.Causes[0]) != dcap.ClassCollateralMalformed {
-				t.Errorf("got %v, want a refusal because of collateral_malformed", err)
-			}
-			if _, err := os.Stat(store.Path(tdxQuotePlatform())); !errors.Is(err, os.ErrNotExist) {
-				t.Errorf("it was stored: %v", err)
-			}
-		})
-	}
-	t.Run("plain", func(t *testing.T) {
-		honest := replay(t, good, golden.Vector(t, "attestation/malleable_tcb_plain.json"))
-		now := &clock{now: realTime()}
-		cache, store := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read, StoreDir: t.TempDir()}, honest)
-		if _, err := cache.Collateral(t.Context(), tdxQuotePlatform()); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Stat(store.Path(tdxQuotePlatform())); err != nil {
-			t.Errorf("it was not stored: %v", err)
-		}
-	})
 }
 
 func TestRealBundlesServeOffline(t *testing.T) {

@@ -1,4 +1,4 @@
-package collateral
+package sources
 
 import (
 	"errors"
