@@ -210,6 +210,9 @@ func required(ep Endpoint) []string {
 // Body is the body as it was received.
 func (r *Request) Body() jsonscan.Value { return r.body }
 
+// Consumes says whether a member of the body goes no further than to the proxy.
+func (r *Request) Consumes(key string) bool { return slices.Contains(r.consume, key) }
+
 // Forward begins the body that goes to an engine: consumed and unknown fields are cut.
 func (r *Request) Forward() *jsonscan.Edit {
 	e := jsonscan.NewEdit(r.body)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/api/emulate"
 	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/wire/session"
@@ -101,7 +103,7 @@ type refusedError struct{ why *api.Error }
 func (e refusedError) Error() string { return e.why.Error() }
 
 // read decodes the inner request and applies the field policy.
-func (p *Proxy) read(a *ask) (*job, error) {
+func (p *Proxy) read(ctx context.Context, a *ask) (*job, error) {
 	v, err := tl.Parse(a.query)
 	if err != nil {
 		return nil, &session.QueryError{Code: session.CodeParse, Message: "query is no http.request: " + err.Error()}
@@ -117,7 +119,7 @@ func (p *Proxy) read(a *ask) (*job, error) {
 	}
 	j := &job{path: h.URL, body: h.Payload, contentType: contentType(h.Headers), maxTokens: int64(a.maxTokens), choices: 1}
 	if h.URL == transcription {
-		return j, p.key(a, j)
+		return j, p.key(ctx, a, j)
 	}
 	endpoint, ok := api.Paths()[h.URL]
 	if !ok {
@@ -136,11 +138,11 @@ func (p *Proxy) read(a *ask) (*job, error) {
 	if j.in.MaxTokens > 0 {
 		j.maxTokens = min(j.maxTokens, j.in.MaxTokens)
 	}
-	return j, p.key(a, j)
+	return j, p.key(ctx, a, j)
 }
 
 // key finds the private half of the key that the prompt is encrypted to.
-func (p *Proxy) key(a *ask, j *job) error {
+func (p *Proxy) key(ctx context.Context, a *ask, j *job) error {
 	encrypted := j.in != nil && j.in.Encrypted
 	switch {
 	case a.key == nil && !encrypted:
@@ -152,7 +154,7 @@ func (p *Proxy) key(a *ask, j *job) error {
 	case p.deps.PrivateKey == nil:
 		return refusal("unknown public key")
 	}
-	private, ok := p.deps.PrivateKey(*a.key)
+	private, ok := p.deps.PrivateKey(ctx, *a.key)
 	if !ok {
 		return refusal("unknown public key")
 	}
@@ -182,28 +184,27 @@ func (j *job) reserve(a *ask, m pricing.Multipliers) int64 {
 	}, m)
 }
 
-// Features of workers, by which requests that some cannot serve avoid them. What is not of our making is not known to
-// stream or to take tools (protocol.md section 6.5).
+// Features of workers, by which requests that some cannot serve avoid them: prompt encryption, the fields that the second
+// generation of the reference accepts, and everything that workers of ours do.
 const (
-	featureKeys   = "keys"
-	featureOurs   = "stream"
-	featureTools  = "tools"
-	featureSchema = "json_schema"
+	featureKeys = "keys"
+	featureApr  = "apr2026"
+	featureOurs = "ours"
 )
 
 func features(version int32) []string {
 	switch {
 	case version >= versionOurs:
-		return []string{featureKeys, featureOurs, featureTools, featureSchema}
+		return []string{featureKeys, featureApr, featureOurs}
 	case version >= versionKeys:
-		return []string{featureKeys}
+		return []string{featureKeys, featureApr}
 	default:
 		return nil
 	}
 }
 
-// need is what the request asks of a worker.
-func (j *job) need(a *ask, client string, exclude []uint64) sched.Request {
+// need is what the request asks of a worker; ours says that only one of our making will do.
+func (j *job) need(a *ask, client string, exclude []uint64, ours bool) sched.Request {
 	r := sched.Request{
 		Client: client, Model: a.model, MaxCoefficient: int64(a.maxCoefficient), Exclude: exclude,
 		Tokens: int64(len(j.body))/4 + j.choices*min(j.maxTokens, maxInt31/j.choices),
@@ -215,17 +216,11 @@ func (j *job) need(a *ask, client string, exclude []uint64) sched.Request {
 		return r
 	}
 	r.Sessions = j.in.Sessions
-	for _, f := range []struct {
-		on   bool
-		name string
-	}{
-		{j.stream || j.in.Endpoint&(api.Embeddings|api.Responses) != 0, featureOurs},
-		{j.in.Tools, featureTools},
-		{j.in.Schema, featureSchema},
-	} {
-		if f.on {
-			r.Features = append(r.Features, f.name)
-		}
+	switch least := emulate.Needed(j.in); {
+	case ours || least >= versionOurs:
+		r.Features = append(r.Features, featureOurs)
+	case least >= versionKeys:
+		r.Features = append(r.Features, featureApr)
 	}
 	return r
 }
@@ -239,6 +234,9 @@ func (j *job) forward(version int32, clientSC string) (body []byte) {
 		return j.body
 	}
 	e := j.in.Forward()
+	if version < versionOurs {
+		emulate.Cut(e, j.in, emulate.Peer{Version: version})
+	}
 	doc := j.in.Body()
 	limit := strconv.AppendInt(nil, j.maxTokens, 10)
 	for _, field := range tokenFields(j.in.Endpoint, doc) {

@@ -20,6 +20,7 @@ var (
 	errGap        = errors.New("connection is dead: the worker is silent")
 	errOrder      = errors.New("out of order answer parts")
 	errMalformed  = errors.New("received malformed answer")
+	errTruncated  = errors.New("engine error: the answer is not complete")
 	errInternal   = errors.New("internal error")
 	// errDown is an engine's failure before its first byte, of which another worker may know nothing.
 	errDown = errors.New("engine error")
@@ -54,6 +55,8 @@ func endings() map[error]ending {
 		errOrder:         {session.CodeProtocol, api.WorkerProtocol, receipt.EngineError, sched.Failed},
 		errDown:          {session.CodeError, api.EngineError, receipt.EngineError, sched.Failed},
 		errMalformed:     {session.CodeProtocol, api.WorkerProtocol, receipt.EngineError, sched.Failed},
+		errTruncated:     {session.CodeError, api.EngineTruncated, receipt.EngineError, sched.Failed},
+		errUnfit:         {session.CodeError, api.EventTooLarge, receipt.EngineError, sched.Neutral},
 		errInternal:      {session.CodeFailure, api.EngineError, receipt.EngineError, sched.Neutral},
 	}
 }

@@ -189,8 +189,8 @@ type Deps struct {
 	TLSKeys func() [][32]byte
 	// Attester answers client.getAttestation; nil refuses it.
 	Attester Attester
-	// PrivateKey finds the private half of a prompt encryption key; nil knows none.
-	PrivateKey func(public [32]byte) (private [32]byte, ok bool)
+	// PrivateKey finds the private half of a prompt encryption key, and may ask for it first; nil knows none.
+	PrivateKey func(ctx context.Context, public [32]byte) (private [32]byte, ok bool)
 	// Tick is told when counters become durable and committed; nil where that happens elsewhere.
 	Tick Ticker
 	Rand *rand.Rand

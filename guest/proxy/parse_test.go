@@ -154,7 +154,7 @@ func TestForwardingRewritesByCuttingOnly(t *testing.T) {
 		"a form":                   {transcription, "--x\r\nanything", 5, 100, "--x\r\nanything"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			j, err := p.read(&ask{model: "m", query: query(tc.path, tc.body), maxTokens: tc.maxTokens})
+			j, err := p.read(t.Context(), &ask{model: "m", query: query(tc.path, tc.body), maxTokens: tc.maxTokens})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -171,7 +171,7 @@ func TestHeadersOfThePathAreBounded(t *testing.T) {
 		"a GET":            {Method: "GET", URL: "/v1/chat/completions", Payload: []byte(chat)},
 		"too many headers": {Method: "POST", URL: "/v1/chat/completions", Payload: []byte(chat), Headers: make([]tl.HTTPHeader, maxHeaders+1)},
 	} {
-		if _, err := p.read(&ask{model: "demo/model", query: tl.Encode(&h), maxTokens: 1}); codeOf(err) != session.CodeProtocol {
+		if _, err := p.read(t.Context(), &ask{model: "demo/model", query: tl.Encode(&h), maxTokens: 1}); codeOf(err) != session.CodeProtocol {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -225,7 +225,7 @@ func FuzzClientRequest(f *testing.F) {
 		if d := a.within(api.MaxTimeout); d < 0 || d > api.MaxTimeout {
 			t.Errorf("timeout %s", d)
 		}
-		j, err := p.read(&a)
+		j, err := p.read(t.Context(), &a)
 		if err != nil {
 			if code, _ := wireError(err); code == 0 || code == 601 {
 				t.Errorf("code %d for %v", code, err)
@@ -233,7 +233,7 @@ func FuzzClientRequest(f *testing.F) {
 			return
 		}
 		m := pricing.Multipliers{Prompt: 10000, Cached: 10000, Completion: 10000, Reasoning: 10000}
-		if held := j.reserve(&a, m); held < 0 || j.maxTokens < 1 || j.choices < 1 || j.need(&a, "c", nil).Tokens < 0 {
+		if held := j.reserve(&a, m); held < 0 || j.maxTokens < 1 || j.choices < 1 || j.need(&a, "c", nil, false).Tokens < 0 {
 			t.Errorf("reserve %d, %d tokens, %d choices", held, j.maxTokens, j.choices)
 		}
 		for _, version := range []int32{0, 5} {

@@ -48,40 +48,65 @@ func (r *request) relay(a *attempt) result {
 	if err := r.forward(a); err != nil {
 		return r.abandon(a, err)
 	}
-	for begun := false; ; {
+	for in := (arrival{r: r, a: a}); ; {
 		patience := time.Duration(0)
-		if begun && a.w.version >= versionOurs { // others may be silent to their end
+		if in.begun && a.w.version >= versionOurs { // others may be silent to their end
 			patience = r.p.cfg.Times.Gap
 		}
 		e, err := a.next(r.ctx, patience)
 		if err != nil {
 			return r.abandon(a, err)
 		}
-		switch e.kind {
-		case evHead:
-			if begun {
-				return r.abandon(a, errOrder)
-			}
-			begun = true
-			if done, res := r.begin(a, e); done {
-				return res
-			}
-		case evPart:
-			if !begun {
-				return r.abandon(a, errOrder)
-			}
-			if e.info != nil {
-				return r.attest(a, result{body: e.data, info: e.info})
-			}
-			if err := r.out.body(r.ctx, e.data, nil); err != nil {
-				return r.abandon(a, err)
-			}
-			a.grant(r.ctx, len(e.data))
-		case evError:
-			return r.attest(a, result{err: &workerError{e.code, e.text}, info: e.info})
-		case evStatement: // before the end it says nothing
+		if done, res := in.take(e); done {
+			return res
 		}
 	}
+}
+
+// arrival is where an answer stands.
+type arrival struct {
+	r     *request
+	a     *attempt
+	begun bool
+	made  *imitation // the stream that is made of it, if one is
+}
+
+// take acts on one message of the worker; done is its end.
+func (v *arrival) take(e event) (done bool, res result) {
+	r := v.r
+	switch {
+	case e.kind == evError:
+		return true, r.attest(v.a, result{err: &workerError{e.code, e.text}, info: e.info})
+	case e.kind == evStatement: // before the end it says nothing
+		return false, result{}
+	case v.begun != (e.kind == evPart):
+		return true, r.abandon(v.a, errOrder)
+	case v.made != nil:
+		return v.made.take(v.a, e.data, e.info)
+	case e.kind == evHead:
+		v.begun = true
+		return v.head(e)
+	case e.info != nil:
+		return true, r.attest(v.a, result{body: e.data, info: e.info})
+	}
+	if err := r.out.body(r.ctx, e.data, nil); err != nil {
+		return true, r.abandon(v.a, err)
+	}
+	v.a.grant(r.ctx, len(e.data))
+	return false, result{}
+}
+
+// head takes the head of the answer, and what of the body came with it.
+func (v *arrival) head(e event) (done bool, res result) {
+	h, body, err := parseHead(e.data)
+	if err != nil {
+		return true, v.r.abandon(v.a, err)
+	}
+	v.a.lease.FirstByte()
+	if v.made = v.r.imitate(v.a, h); v.made != nil {
+		return v.made.take(v.a, body, e.info)
+	}
+	return v.r.begin(v.a, h, body, e.info)
 }
 
 // forward is the message to the worker: the deadline that is left, the price that was agreed on.
@@ -122,17 +147,12 @@ func (r *request) forward(a *attempt) error {
 
 // begin takes the head of the answer. What comes whole ends the attempt, and so does a failure that another worker may
 // not have.
-func (r *request) begin(a *attempt, e event) (done bool, res result) {
-	h, body, err := parseHead(e.data)
-	if err != nil {
-		return true, r.abandon(a, err)
-	}
-	a.lease.FirstByte()
+func (r *request) begin(a *attempt, h *tl.HTTPResponse, body []byte, info *tl.ProxyQueryFinalInfo) (done bool, res result) {
 	if h.StatusCode >= downStatus && r.mayRetry(errDown) {
 		return true, r.abandon(a, errDown)
 	}
-	if e.info != nil {
-		return true, r.attest(a, result{head: h, body: body, info: e.info})
+	if info != nil {
+		return true, r.attest(a, result{head: h, body: body, info: info})
 	}
 	stamp(h, r.began, time.Time{})
 	if err := r.out.head(r.ctx, h); err != nil {

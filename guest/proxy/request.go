@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/api/emulate"
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
@@ -104,7 +105,7 @@ func (r *request) admit(ctx context.Context) error {
 	case r.account.Closing || r.account.Closed:
 		return notReady("client is closing")
 	}
-	if r.job, err = r.p.read(&r.ask); err != nil {
+	if r.job, err = r.p.read(ctx, &r.ask); err != nil {
 		return err
 	}
 	r.deadline = r.began.Add(r.ask.within(r.p.cfg.Times.Limit))
@@ -172,16 +173,8 @@ func (r *request) mayRetry(err error) bool {
 
 // try is one attempt.
 func (r *request) try() result {
-	need := r.job.need(&r.ask, r.c.owner.String(), r.tried)
-	need.Route = r.p.routeKey(r.account.Contract.String(), r.secret(), r.job.body)
-	lease, err := r.p.sched.Acquire(r.ctx, need)
+	lease, err := r.acquire()
 	if err != nil {
-		if cause := context.Cause(r.ctx); cause != nil {
-			err = cause
-		}
-		if refused, ok := errors.AsType[*sched.RefusedError](err); ok && refused.Kind == sched.UnknownModel && r.p.knows(r.ask.model) {
-			err = &sched.RefusedError{Kind: sched.NoWorkers}
-		}
 		return result{err: err}
 	}
 	r.tried = append(r.tried, lease.Worker)
@@ -198,6 +191,50 @@ func (r *request) try() result {
 	res := r.relay(r.a)
 	r.a.release(r.recordOf(res), r.usage(res).Completion)
 	return res
+}
+
+// acquire takes a worker's slot. A stream goes to a worker that streams before one whose answer is made a stream.
+func (r *request) acquire() (*sched.Lease, error) {
+	first := r.job.stream && len(r.tried) == 0
+	lease, err := r.p.sched.Acquire(r.ctx, r.need(first))
+	refused, ok := errors.AsType[*sched.RefusedError](err)
+	if ok && first && (refused.Kind == sched.NoFeature || refused.Kind == sched.PriceLimit) {
+		lease, err = r.p.sched.Acquire(r.ctx, r.need(false))
+		refused, ok = errors.AsType[*sched.RefusedError](err)
+	}
+	if err == nil {
+		return lease, nil
+	}
+	if cause := context.Cause(r.ctx); cause != nil {
+		return nil, cause
+	}
+	if ok {
+		err = r.explain(refused)
+	}
+	return nil, err
+}
+
+// explain says more about a refusal than the scheduler knows.
+func (r *request) explain(refused *sched.RefusedError) error {
+	switch {
+	case refused.Kind == sched.UnknownModel && r.p.knows(r.ask.model):
+		return &sched.RefusedError{Kind: sched.NoWorkers}
+	case refused.Kind != sched.NoFeature || r.job.in == nil:
+		return refused
+	}
+	// Only reference workers are there: the caller learns which field they do not take.
+	for _, v := range []int32{versionKeys, MinVersion} {
+		if why, ok := errors.AsType[*api.Error](emulate.Check(r.job.in, emulate.Peer{Role: "worker", Version: v})); ok {
+			return refusedError{why}
+		}
+	}
+	return refused
+}
+
+func (r *request) need(ours bool) sched.Request {
+	need := r.job.need(&r.ask, r.c.owner.String(), r.tried, ours)
+	need.Route = r.p.routeKey(r.account.Contract.String(), r.secret(), r.job.body)
+	return need
 }
 
 func (r *request) secret() string {

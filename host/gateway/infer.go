@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/api/emulate"
 	"cocoon/host/gateway/keys"
 	"cocoon/host/gateway/upstream"
 )
@@ -226,8 +227,8 @@ func (x *exchange) ask(link *upstream.Link) (upstream.Ask, error) {
 		Debug: x.req.Debug, Stream: x.req.Stream,
 	}
 	x.emulate = false
-	if link.Status().Offer.Version < upstream.ExtensionVersion && x.req.Endpoint != 0 {
-		body, err := forReference(x.req)
+	if version := link.Status().Offer.Version; version < upstream.ExtensionVersion && x.req.Endpoint != 0 {
+		body, err := emulate.Body(x.req, emulate.Peer{Role: "proxy", Version: int32(version)}) //nolint:gosec // negotiated, 0..5
 		if err != nil {
 			return a, err
 		}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/api/emulate"
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/wire/tl"
 	"cocoon/host/gateway/upstream"
@@ -112,9 +113,9 @@ func (x *exchange) inBand(head *tl.HTTPResponse, _ []byte) error {
 
 // imitate sends a whole answer as a stream.
 func (x *exchange) imitate(body []byte) error {
-	events, err := imitation(x.req.Endpoint, body, x.req.IncludeUsage)
+	events, err := emulate.Events(x.req.Endpoint, body, x.req.IncludeUsage)
 	if err != nil {
-		return err
+		return imitationError(err)
 	}
 	if !x.committed {
 		x.head(http.StatusOK, eventStream)
@@ -125,4 +126,12 @@ func (x *exchange) imitate(body []byte) error {
 	}
 	x.outcome.status = statusComplete
 	return nil
+}
+
+// imitationError is the error of an answer that cannot be shown as a stream.
+func imitationError(err error) error {
+	if errors.Is(err, emulate.ErrTruncated) {
+		return &api.Error{Code: api.EngineTruncated, Message: "the answer is not complete; try again"}
+	}
+	return &api.Error{Code: api.WorkerProtocol, Message: err.Error() + "; try again"}
 }
