@@ -1,9 +1,10 @@
 // Package attest is how a gateway knows whom it talks to: it connects to proxies over RA-TLS, judges their evidence, and
 // judges the quotes that receipts lead to (inference.md sections 10.2 and 10.3).
 //
-// It owns no rule of its own: quotes are verified by measure/dcap and judged by the caller's policy. It trusts no peer: a
-// connection that is not verified says so, and the caller decides. A Network is safe for concurrent use. It never sends a
-// byte of a request.
+// It owns no rule of its own: quotes are verified by measure/dcap and judged by the caller's policy. It trusts no peer: who
+// is not verified is refused, or, where the caller wants to meet him all the same, marked. Behind a router of its own
+// machine it trusts that router's word about a quote, and judges the image. Peers are judged anew when the lists change. A
+// Network is safe for concurrent use; Run owns its goroutine. It never sends a byte of a request.
 package attest
 
 import (
@@ -13,7 +14,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,51 +28,154 @@ import (
 	"cocoon/measure/ratls/cert"
 )
 
+// noRules says that nothing was configured to judge proxies by.
+const noRules = "nothing says which images are good: name them with --image or --policy, or the root contract with --root-contract"
+
 // Config is what the network is judged by.
 type Config struct {
 	// Proxies judges proxies. Without it none is verified.
 	Proxies *policy.Policy
 	// Workers judges the quotes of sessions; nil accepts every genuine quote whose image is the one that the session names.
-	Workers    *policy.Policy
-	Judge      *ratls.Judge
-	Verifier   *dcap.Verifier
-	Collateral ratls.CollateralSource
+	Workers *policy.Policy
+	// ProxyImages and WorkerImages are the root contract's lists, for policies whose image source is the chain.
+	ProxyImages, WorkerImages policy.Images
+	Judge                     *ratls.Judge
+	Verifier                  *dcap.Verifier
+	Collateral                ratls.CollateralSource
 	// Identity is what this side shows; a gateway has no attestation.
 	Identity ratls.Credentials
-	// PricePerToken is the root contract's price in nanoTON.
+	// Router is an external router to go through; nil is the one in this process.
+	Router *Router
+	// Unverified meets proxies that are refused all the same, and marks them. It is for tests.
+	Unverified bool
+	// Prices are the root contract's; without them every receipt must have PricePerToken, in nanoTON.
+	Prices        Prices
 	PricePerToken uint64
 	Now           func() time.Time
+	// Log hears of sessions that are closed because their proxy is not admitted any more; nil is silent.
+	Log *slog.Logger
+}
+
+// Prices are what tokens cost at versions of the root contract.
+type Prices interface {
+	Price(config, params int64) (nano uint64, ok bool)
+	// Catch makes sure that Price knows the versions, if they exist.
+	Catch(ctx context.Context, config, params int64) error
 }
 
 // Network is all of that, ready for use.
 type Network struct {
-	cfg    Config
-	dialer *ratls.Dialer
+	cfg      Config
+	loose    *ratls.Dialer // admits anybody; who it was is judged afterwards
+	strict   *ratls.Dialer
+	sessions *ratls.Sessions
+	routed   routed
 }
 
 // New makes a network.
 func New(cfg Config) *Network {
-	n := &Network{cfg: cfg}
-	if cfg.Judge != nil {
-		n.dialer = &ratls.Dialer{Endpoint: ratls.Endpoint{
-			Credentials: cfg.Identity, Judge: cfg.Judge, Terms: ratls.Fixed(ratls.Terms{Policy: policy.Builtin(policy.Any)}),
-		}}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	n := &Network{cfg: cfg, routed: routed{live: make(map[*routedConn]struct{})}}
+	if cfg.Judge == nil || cfg.Now == nil {
+		return n
+	}
+	end := ratls.Endpoint{Credentials: cfg.Identity, Judge: cfg.Judge, Terms: ratls.Fixed(ratls.Terms{Policy: policy.Builtin(policy.Any)})}
+	n.loose = &ratls.Dialer{Endpoint: end}
+	if cfg.Proxies == nil || cfg.Unverified {
+		return n
+	}
+	n.sessions, _ = ratls.NewSessions(cfg.Now, n.evicted) // its only error is a missing clock
+	end.Terms, end.Sessions, end.Label = ratls.Fixed(n.terms()), n.sessions, "proxy"
+	n.strict = &ratls.Dialer{Endpoint: end}
 	return n
 }
 
-// Dial connects to a proxy and judges it. A proxy that is refused is connected all the same, and marked.
+func (n *Network) terms() ratls.Terms {
+	return ratls.Terms{Policy: n.cfg.Proxies, Images: n.cfg.ProxyImages}
+}
+
+func (n *Network) evicted(e ratls.Eviction) {
+	n.cfg.Log.Warn("Proxy is not admitted any more, and its session was closed",
+		slog.String("reason", e.Reason), slog.String("image", e.Peer.Verdict.ImageHash.String()), slog.Any("err", e.Err))
+}
+
+// Notify announces that what proxies are judged by has changed: those with a session are judged anew. The reason, such as
+// "root" or "collateral", goes to the log.
+func (n *Network) Notify(reason string) {
+	if n.sessions != nil {
+		n.sessions.Notify(reason)
+	}
+	n.routed.rejudge(n, reason)
+}
+
+// Run judges sessions anew after announcements, and closes those whose certificate has ended, until ctx ends.
+func (n *Network) Run(ctx context.Context) error {
+	if n.sessions == nil {
+		return nil
+	}
+	return n.sessions.Run(ctx)
+}
+
+// Dial connects to a proxy and judges it. A proxy that is refused gives an error that wraps upstream.ErrRefused and says
+// why; where Unverified is set, or nothing says what is good, it is connected all the same, and marked.
 func (n *Network) Dial(ctx context.Context, address string) (net.Conn, upstream.Peer, error) {
-	conn, err := n.dialer.Dial(ctx, address)
+	switch {
+	case n.cfg.Router != nil:
+		return n.dialRouter(ctx, address)
+	case n.strict == nil:
+		return n.dialLoose(ctx, address)
+	}
+	conn, err := n.strict.Dial(ctx, address)
+	if err != nil {
+		return nil, upstream.Peer{}, n.refusal(address, err)
+	}
+	return conn, upstream.Peer{Verified: true, Image: conn.Peer.Verdict.ImageHash.String(), SPKI: spkiOf(conn)}, nil
+}
+
+func spkiOf(conn *ratls.Conn) string {
+	sum := sha256.Sum256(conn.Peer.Certificate.RawSubjectPublicKeyInfo)
+	return hex.EncodeToString(sum[:])
+}
+
+// circumstances are codes that say nothing about the peer's evidence: another attempt may end otherwise.
+func circumstances(code policy.Code) bool {
+	return slices.Contains([]policy.Code{
+		ratls.CodeDial, ratls.CodePoW, ratls.CodeTLS, ratls.CodePeerRefused, ratls.CodePeerAborted, ratls.CodeTimeout, ratls.CodeCanceled,
+		ratls.CodeFresh, ratls.CodeBusy, ratls.CodeCollateral, ratls.CodeCredentials, ratls.CodeInternal,
+	}, code)
+}
+
+// refusal is an error of dialling as the pool and people understand it: what is about the peer's evidence is a refusal,
+// with the next step.
+func (n *Network) refusal(address string, err error) error {
+	code := ratls.CodeOf(err)
+	if circumstances(code) {
+		return err
+	}
+	next := "\"cocoon peer inspect " + address + "\" shows its evidence"
+	denied, ok := errors.AsType[*policy.Denied](err)
+	if !ok {
+		return fmt.Errorf("%w: %w; %s", upstream.ErrRefused, err, next)
+	}
+	if denied.Code == policy.PolicyEmpty {
+		next = "see why the root contract cannot be read: \"cocoon gateway check\", or /readyz"
+	}
+	return fmt.Errorf("%w: %s: it has %s, wanted is %s; %s", upstream.ErrRefused, denied.Code, denied.Got, denied.Want, next)
+}
+
+// dialLoose connects to whoever answers and judges him afterwards.
+func (n *Network) dialLoose(ctx context.Context, address string) (net.Conn, upstream.Peer, error) {
+	conn, err := n.loose.Dial(ctx, address)
 	if err != nil {
 		return nil, upstream.Peer{}, err
 	}
-	spki := sha256.Sum256(conn.Peer.Certificate.RawSubjectPublicKeyInfo)
-	peer := upstream.Peer{SPKI: hex.EncodeToString(spki[:]), Reason: "nothing says which images are good: name them with --image or --policy"}
+	peer := upstream.Peer{SPKI: spkiOf(conn), Reason: noRules}
 	if n.cfg.Proxies == nil {
 		return conn, peer, nil
 	}
-	v, err := n.cfg.Judge.Judge(ctx, conn.Peer.Certificate, cert.Server, ratls.Terms{Policy: n.cfg.Proxies})
+	v, err := n.cfg.Judge.Judge(ctx, conn.Peer.Certificate, cert.Server, n.terms())
 	if v.Quote != nil {
 		peer.Image = v.ImageHash.String()
 	}
@@ -107,9 +213,9 @@ func (n *Network) Keyset(ctx context.Context, quote []byte, reportData [32]byte)
 		return errors.New("the quote's report data is not that of the keyset")
 	}
 	if n.cfg.Proxies == nil {
-		return errors.New("nothing says which images are good: name them with --image or --policy")
+		return errors.New(noRules)
 	}
-	return n.cfg.Proxies.Check(policy.Evidence{Quote: result, Detached: true}, policy.Env{Now: n.cfg.Now()}).Err()
+	return n.cfg.Proxies.Check(policy.Evidence{Quote: result, Detached: true}, policy.Env{Now: n.cfg.Now(), Images: n.cfg.ProxyImages}).Err()
 }
 
 // Worker implements receipts.Evidence.
@@ -138,7 +244,7 @@ func (n *Network) Worker(ctx context.Context, s *receipt.Session) error {
 			return err
 		}
 	}
-	verdict := rules.Check(policy.Evidence{Quote: result, Detached: true}, policy.Env{Now: n.cfg.Now()})
+	verdict := rules.Check(policy.Evidence{Quote: result, Detached: true}, policy.Env{Now: n.cfg.Now(), Images: n.cfg.WorkerImages})
 	if err := verdict.Err(); err != nil {
 		return err
 	}
@@ -148,5 +254,18 @@ func (n *Network) Worker(ctx context.Context, s *receipt.Session) error {
 	return nil
 }
 
-// Price implements receipts.Evidence: one price, until something here reads the root contract.
-func (n *Network) Price(int64, int64) (uint64, bool) { return n.cfg.PricePerToken, true }
+// Price implements receipts.Evidence.
+func (n *Network) Price(config, params int64) (uint64, bool) {
+	if n.cfg.Prices != nil {
+		return n.cfg.Prices.Price(config, params)
+	}
+	return n.cfg.PricePerToken, n.cfg.PricePerToken > 0
+}
+
+// Catch implements receipts.Late.
+func (n *Network) Catch(ctx context.Context, config, params int64) error {
+	if n.cfg.Prices == nil {
+		return nil
+	}
+	return n.cfg.Prices.Catch(ctx, config, params)
+}

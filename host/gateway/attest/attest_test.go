@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"net"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,8 +96,15 @@ func (w *world) network(rules *policy.Policy) *Network {
 	})
 }
 
-// proxy accepts connections until the test ends.
-func (w *world) proxy() string {
+// proxy accepts connections until the test ends, and closes them.
+func (w *world) proxy() string { return w.serve(func(c net.Conn) { _ = c.Close() }) }
+
+// keeper accepts connections and keeps them.
+func (w *world) keeper() string {
+	return w.serve(func(c net.Conn) { w.t.Cleanup(func() { _ = c.Close() }) })
+}
+
+func (w *world) serve(do func(c net.Conn)) string {
 	w.t.Helper()
 	judge := w.judge()
 	own := w.identity(ratls.IdentityConfig{Quoter: w.platform, Judge: judge, Terms: ratls.Fixed(ratls.Terms{Policy: w.rules(w.image())})})
@@ -112,7 +122,7 @@ func (w *world) proxy() string {
 				return
 			}
 			if conn, err := server.Handshake(context.Background(), raw); err == nil {
-				_ = conn.Close()
+				do(conn)
 			}
 		}
 	}()
@@ -126,31 +136,154 @@ func (w *world) proxy() string {
 func TestAProxyIsVerifiedByItsImage(t *testing.T) {
 	w := newWorld(t)
 	address := w.proxy()
+	conn, peer, err := w.network(w.rules(w.image())).Dial(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing was sent
+	if !peer.Verified || peer.Reason != "" || len(peer.SPKI) != 64 || peer.Image != w.image().String() {
+		t.Errorf("peer %+v", peer)
+	}
+
+	_, _, err = w.network(w.rules(tdx.Hash{1})).Dial(t.Context(), address)
+	if !errors.Is(err, upstream.ErrRefused) {
+		t.Fatalf("an image that is not listed: %v", err)
+	}
+	for _, said := range []string{w.image().String(), tdx.Hash{1}.String(), "cocoon peer inspect " + address} {
+		if !strings.Contains(err.Error(), said) {
+			t.Errorf("the refusal does not say %s: %v", said, err)
+		}
+	}
+
+	conn, peer, err = w.network(nil).Dial(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if peer.Verified || !strings.Contains(peer.Reason, "--image") {
+		t.Errorf("without rules: %+v", peer)
+	}
+	if _, _, err := w.network(w.rules(w.image())).Dial(t.Context(), "127.0.0.1:1"); err == nil || errors.Is(err, upstream.ErrRefused) {
+		t.Errorf("nobody is there, which is no refusal: %v", err)
+	}
+}
+
+func TestARefusedProxyIsMetAndMarkedInTests(t *testing.T) {
+	w := newWorld(t)
+	n := New(Config{
+		Proxies: w.rules(tdx.Hash{1}), Judge: w.judge(), Identity: w.identity(ratls.IdentityConfig{}), Unverified: true, Now: time.Now,
+	})
+	conn, peer, err := n.Dial(t.Context(), w.proxy())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if peer.Verified || !strings.Contains(peer.Reason, "image") || peer.Image != w.image().String() {
+		t.Errorf("peer %+v", peer)
+	}
+	if err := n.Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// listed are images of a chain that a test writes.
+type listed struct {
+	mu     sync.Mutex
+	images []tdx.Hash
+	err    error
+}
+
+func (l *listed) Allowed() ([]tdx.Hash, time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.images, time.Unix(1, 0), l.err
+}
+
+func (l *listed) set(err error, images ...tdx.Hash) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.images, l.err = images, err
+}
+
+// following is a network that judges by the chain's list.
+func (w *world) following(l *listed, router *Router) *Network {
+	w.t.Helper()
+	root, err := dcap.RootIDOf(w.platform.RootCertificate())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	r := policy.Defaults(policy.TDX)
+	r.AllowSimulated, r.CollateralRoots, r.ImageSource = true, []dcap.RootID{root}, policy.FromChain
+	rules, err := policy.New(r)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := New(Config{
+		Proxies: rules, ProxyImages: l, Judge: w.judge(), Verifier: dcap.NewVerifier(w.platform.Roots(), 16), Collateral: w,
+		Identity: w.identity(ratls.IdentityConfig{}), Router: router, Now: time.Now,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := n.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	}()
+	w.t.Cleanup(func() { cancel(); <-done })
+	return n
+}
+
+// ended waits until a connection ends.
+func ended(t *testing.T, conn net.Conn) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		return // it has ended already
+	}
+	_, err := conn.Read(make([]byte, 1))
+	if timeout, ok := errors.AsType[net.Error](err); err == nil || ok && timeout.Timeout() {
+		t.Errorf("the session goes on: %v", err)
+	}
+}
+
+func TestAProxyIsJudgedAnewWhenTheRootsListChanges(t *testing.T) {
+	w := newWorld(t)
+	address := w.keeper()
+	list := &listed{images: []tdx.Hash{w.image()}}
+	n := w.following(list, nil)
+	conn, peer, err := n.Dial(t.Context(), address)
+	if err != nil || !peer.Verified {
+		t.Fatalf("peer %+v, %v", peer, err)
+	}
+	defer conn.Close() //nolint:errcheck // it has ended
+	list.set(nil, w.image(), tdx.Hash{2})
+	n.Notify("root")
+	if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a proxy that is still listed lost its session: %v", err)
+	}
+	list.set(nil, tdx.Hash{2})
+	n.Notify("root")
+	ended(t, conn)
+
 	for name, tc := range map[string]struct {
-		rules  *policy.Policy
-		ok     bool
-		reason string
+		err  error
+		list []tdx.Hash
+		want string
 	}{
-		"listed":       {w.rules(w.image()), true, ""},
-		"not listed":   {w.rules(tdx.Hash{1}), false, "image"},
-		"nothing said": {nil, false, "--image"},
+		"taken from the list": {nil, []tdx.Hash{{2}}, "an image of the root contract"},
+		"an empty list":       {nil, nil, "/readyz"},
+		"a root too old":      {errors.New("block 7 is from yesterday"), nil, "block 7 is from yesterday"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			conn, peer, err := w.network(tc.rules).Dial(t.Context(), address)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close() //nolint:errcheck // nothing was sent
-			if peer.Verified != tc.ok || !strings.Contains(peer.Reason, tc.reason) || len(peer.SPKI) != 64 {
-				t.Errorf("peer %+v", peer)
-			}
-			if tc.ok && peer.Image != w.image().String() {
-				t.Errorf("image %s", peer.Image)
+			list.set(tc.err, tc.list...)
+			_, _, err := n.Dial(t.Context(), address)
+			if !errors.Is(err, upstream.ErrRefused) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v", err)
 			}
 		})
-	}
-	if _, _, err := w.network(nil).Dial(t.Context(), "127.0.0.1:1"); err == nil {
-		t.Error("nobody was reached")
 	}
 }
 
@@ -228,6 +361,38 @@ func TestTheQuoteOfAWorkersSession(t *testing.T) {
 	}
 	if price, ok := n.Price(1, 1); !ok || price != 20 {
 		t.Errorf("price %d", price)
+	}
+}
+
+// derived gives fixed contracts.
+type derived struct{ err error }
+
+func (d derived) Contracts(owner, wallet string, _ [32]byte) (proxySC, clientSC string, err error) {
+	return "0:p" + owner, "0:c" + wallet, d.err
+}
+
+func TestContractsOfAnOfferAreThoseOfTheRoot(t *testing.T) {
+	account := RootAccount{SecretAccount: SecretAccount{Wallet: "w"}, Root: derived{}}
+	good := upstream.Offer{ProxyOwner: "o", ProxySC: "0:po", ClientSC: "0:cw"}
+	if err := account.Check(t.Context(), good); err != nil {
+		t.Error(err)
+	}
+	for name, tc := range map[string]struct {
+		change func(o *upstream.Offer, a *RootAccount)
+		want   string
+	}{
+		"another proxy":      {func(o *upstream.Offer, _ *RootAccount) { o.ProxySC = "0:x" }, "its own contract"},
+		"another channel":    {func(o *upstream.Offer, _ *RootAccount) { o.ClientSC = "0:x" }, "the channel's contract"},
+		"no root":            {func(_ *upstream.Offer, a *RootAccount) { a.Root = derived{errors.New("too old")} }, "too old"},
+		"one not to be paid": {func(_ *upstream.Offer, a *RootAccount) { a.Proxies = []string{"0:other"} }, "may be paid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, a := good, account
+			tc.change(&o, &a)
+			if err := a.Check(t.Context(), o); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 
