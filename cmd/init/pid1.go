@@ -139,9 +139,10 @@ func linuxDeps(handler *klog.Handler, level *slog.LevelVar) *boot.Deps {
 		Root: "/", Log: handler, Level: level, Now: time.Now,
 		OpenKmsg: openKmsg, Kernel: mounts.Linux{}, InsertModule: modules.InsertFile,
 		TD: linuxTD{}, FindDisk: finder.Find,
-		OpenDisk:    func(d storage.Device) (boot.Disk, error) { return storage.OpenDevice(d) },
-		OpenControl: func() (storage.Control, error) { return storage.OpenControl() },
-		Clock:       clock.System().Sync,
+		OpenDisk:      func(d storage.Device) (storage.Disk, error) { return storage.OpenDevice(d) },
+		AttachArchive: storage.AttachArchive,
+		OpenControl:   func() (storage.Control, error) { return storage.OpenControl() },
+		Clock:         clock.System().Sync,
 	}
 }
 

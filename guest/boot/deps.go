@@ -32,12 +32,6 @@ type Simulation interface {
 	Reset(ctx context.Context) error
 }
 
-// Disk is an open block device.
-type Disk interface {
-	io.ReaderAt
-	io.Closer
-}
-
 // Hook is the work of a stage that another part of the guest brings. A nil hook is a *NotInBuildError.
 type Hook func(ctx context.Context, st *State) error
 
@@ -70,7 +64,9 @@ type Deps struct {
 	Simulated func() (Simulation, error)
 	// FindDisk waits for a disk by serial, or a partition by name.
 	FindDisk func(ctx context.Context, name string) (storage.Device, error)
-	OpenDisk func(d storage.Device) (Disk, error)
+	OpenDisk func(d storage.Device) (storage.Disk, error)
+	// AttachArchive makes the archive on a verity device mountable.
+	AttachArchive func(node string, bytes uint64) (*storage.View, error)
 	// OpenControl opens device-mapper.
 	OpenControl func() (storage.Control, error)
 	Network     func(ctx context.Context, n config.Network) (netcfg.Report, error)

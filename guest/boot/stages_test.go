@@ -3,13 +3,16 @@ package boot
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +98,12 @@ func layer(id string, role bootfiles.Role) bootfiles.Layer {
 
 const workerRole = `{"role":"worker"}`
 
+// modelRole is a worker's role with a model of two data blocks whose tree is one block of zeros, or of something else.
+func modelRole(block []byte, more string) string {
+	sum := sha256.Sum256(block)
+	return `{"role":"worker","model":{"id":"m@c:` + hex.EncodeToString(sum[:]) + `","data_blocks":2,"salt":""` + more + `}}`
+}
+
 // newRig is a worker image of the test variant on a machine without TDX, on which everything works.
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -134,7 +143,7 @@ func newRig(t *testing.T) *rig {
 		},
 		InsertModule: func(*os.File) error { return nil },
 		FindDisk:     r.find,
-		OpenDisk:     func(d storage.Device) (Disk, error) { return memoryDisk{bytes.NewReader(r.disks[d.Name])}, nil },
+		OpenDisk:     func(d storage.Device) (storage.Disk, error) { return memoryDisk{bytes.NewReader(r.disks[d.Name])}, nil },
 		OpenControl:  func() (storage.Control, error) { return r, nil },
 		Network: func(_ context.Context, n config.Network) (netcfg.Report, error) {
 			return netcfg.Report{Mode: n.Mode, Interface: "eth0", Address: "10.0.0.5/24"}, nil
@@ -405,10 +414,21 @@ func TestNegativeTwins(t *testing.T) {
 		"clock before the epoch": {func(r *rig) {
 			r.deps.Clock = func(context.Context, []string) (clock.Result, error) { return clock.Result{}, clock.ErrBeforeEpoch }
 		}, StageClock, "epoch"},
-		"gpu layer": {func(r *rig) { r.layers(layer("base", bootfiles.RoleBase), layer("gpu", bootfiles.RoleGPU)) }, StageGPU, "not in this build"},
-		"missing model": {func(r *rig) {
-			r.config(`{"role":"worker","model":{"id":"m@c:`+strings.Repeat("ab", 32)+`","data_blocks":2,"salt":""}}`, `{"network":{"mode":"none"}}`)
-		}, StageModel, ModelSerial},
+		"gpu layer":     {func(r *rig) { r.layers(layer("base", bootfiles.RoleBase), layer("gpu", bootfiles.RoleGPU)) }, StageGPU, "not in this build"},
+		"missing model": {func(r *rig) { r.config(modelRole(make([]byte, 4096), ""), "") }, StageModel, ModelSerial},
+		"truncated model": {func(r *rig) {
+			r.config(modelRole(make([]byte, 4096), ""), "")
+			r.disks[ModelSerial] = make([]byte, 4*4096-512)
+		}, StageModel, "m@c:ad7facb2586fc6e966c004d7d1d16b024f5805ff7cb47c7a85dabd8b48892ca7 needs 16384"},
+		"another model": {func(r *rig) {
+			r.config(modelRole(make([]byte, 4095), ""), "")
+			r.disks[ModelSerial] = make([]byte, 4*4096)
+		}, StageModel, "the root of its hash tree is ad7facb2586fc6e966c004d7d1d16b024f5805ff7cb47c7a85dabd8b48892ca7"},
+		"broken archive": {func(r *rig) {
+			r.config(modelRole(make([]byte, 4096), `,"format":"tar"`), "")
+			r.disks[ModelSerial] = make([]byte, 4*4096)
+			r.deps.AttachArchive = func(string, uint64) (*storage.View, error) { return nil, errors.New("a symlink") }
+		}, StageModel, "a symlink"},
 		"missing engine layer":    {func(r *rig) { r.layers(layer("base", bootfiles.RoleBase), layer("engine", bootfiles.RoleEngine)) }, StageEngine, "volume engine"},
 		"production without seal": {production, StageSeal, "not in this build"},
 	}
@@ -475,7 +495,7 @@ func TestHooksRunInTheirStagesWithTheirVolumesMounted(t *testing.T) {
 	r := newRig(t)
 	r.layers(layer("base", bootfiles.RoleBase), layer("gpu", bootfiles.RoleGPU), layer("engine", bootfiles.RoleEngine))
 	maps.Copy(r.disks, map[string][]byte{"gpu": make([]byte, 4*4096), "engine": make([]byte, 4*4096), ModelSerial: make([]byte, 4*4096)})
-	r.config(`{"role":"worker","model":{"id":"m@c:`+strings.Repeat("ab", 32)+`","data_blocks":2,"salt":""}}`, "")
+	r.config(modelRole(make([]byte, 4096), ""), "")
 	r.clock = clock.Result{Server: "time.example", Offset: time.Second, Stepped: true}
 	var ran []string
 	note := func(name, mount string) Hook {
@@ -500,6 +520,36 @@ func TestHooksRunInTheirStagesWithTheirVolumesMounted(t *testing.T) {
 	}
 	if st.ModelDir != ModelDir || r.status(StageModel).Detail["model"] == nil || r.status(StageClock).Detail["stepped"] != true {
 		t.Errorf("model %q, statuses %+v", st.ModelDir, lines(t, &r.out))
+	}
+}
+
+// TestAnArchiveIsMountedThroughItsView: the image in memory is the source, the verity device behind a loop device the
+// further one, and the model's identity and hash are told as the network will hear them.
+func TestAnArchiveIsMountedThroughItsView(t *testing.T) {
+	r := newRig(t)
+	r.disks[ModelSerial] = make([]byte, 4*4096)
+	r.config(modelRole(make([]byte, 4096), `,"format":"tar"`), "")
+	var node string
+	var size uint64
+	r.deps.AttachArchive = func(n string, b uint64) (*storage.View, error) {
+		node, size = n, b
+		return &storage.View{Source: "/dev/loop0", Device: "/dev/loop1", Members: 7}, nil
+	}
+	if _, err := r.boot(); err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(r.mounted, func(m mounts.Mount) bool { return m.Target == ModelDir })
+	if i < 0 || r.mounted[i].Source != "/dev/loop0" || r.mounted[i].Data != "device=/dev/loop1" || r.mounted[i].Flags != mounts.LayerFlags {
+		t.Errorf("mounts %+v", r.mounted)
+	}
+	if node != "/dev/dm-0" || size != 2*4096 {
+		t.Errorf("attached %s of %d bytes", node, size)
+	}
+	detail := r.status(StageModel).Detail
+	id, _ := detail["model"].(string)
+	hash := sha256.Sum256([]byte(id))
+	if id == "" || detail["model_hash"] != hex.EncodeToString(hash[:]) {
+		t.Errorf("details %v", detail)
 	}
 }
 

@@ -2,10 +2,12 @@ package boot
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 
+	"cocoon/guest/config"
 	"cocoon/guest/storage"
 	"cocoon/measure/bootfiles"
 )
@@ -58,13 +60,15 @@ func runModel(ctx context.Context, st *State) error {
 	}
 	err = st.openVolumes(ctx, storage.Volume{
 		Name: ModelSerial, DataBlocks: m.DataBlocks, HashStartBlock: m.HashStartBlock(), HashBlocks: m.HashBlocks(),
-		RootHash: root, Salt: m.Salt, Mount: ModelDir, OnError: storage.ReturnErrors,
+		RootHash: root, Salt: m.Salt, Mount: ModelDir, OnError: storage.ReturnErrors, Archive: m.Format == config.FormatTar, Identity: m.ID,
 	})
 	if err != nil {
 		return err
 	}
 	st.ModelDir = ModelDir
+	hash := m.Hash()
 	st.Detail("model", m.ID)
+	st.Detail("model_hash", hex.EncodeToString(hash[:]))
 	return nil
 }
 
@@ -100,7 +104,9 @@ func (st *State) openVolumes(ctx context.Context, volumes ...storage.Volume) err
 		return err
 	}
 	opened := make([]map[string]any, 0, len(volumes))
-	opener := storage.Opener{Find: st.findWithin, Control: ctl, Kernel: st.deps.Kernel}
+	opener := storage.Opener{
+		Find: st.findWithin, Control: ctl, Kernel: st.deps.Kernel, Read: st.deps.OpenDisk, Attach: st.deps.AttachArchive,
+	}
 	for _, v := range volumes {
 		o, openErr := opener.Open(ctx, v)
 		if openErr != nil {
@@ -108,7 +114,11 @@ func (st *State) openVolumes(ctx context.Context, volumes ...storage.Volume) err
 			break
 		}
 		st.keepVolume(v)
-		opened = append(opened, map[string]any{"id": v.Name, "disk": o.Device.Name, "node": o.Node, "mount": v.Mount, "root": v.RootHash})
+		facts := map[string]any{"id": v.Name, "disk": o.Device.Name, "node": o.Node, "mount": v.Mount, "root": v.RootHash}
+		if v.Archive {
+			facts["members"] = o.Members
+		}
+		opened = append(opened, facts)
 	}
 	if len(opened) > 0 {
 		st.Detail("volumes", opened)

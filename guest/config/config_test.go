@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -65,6 +66,7 @@ func TestRoleFilesThatAreRefused(t *testing.T) {
 		"model upper-case root": {model("name@c:"+strings.ToUpper(root), "", "", "1"), "model.id"},
 		"no blocks":             {model(good, "", "", "0"), "model.data_blocks"},
 		"too many blocks":       {model(good, "", "", "1099511627776"), "model.data_blocks"},
+		"unknown format":        {model(good, `","format":"zip`, "", "1"), "model.format"},
 		"odd salt":              {model(good, "0", "", "1"), "model.salt"},
 		"salt with option":      {model(good, "00 1 x", "", "1"), "model.salt"},
 		"absolute file":         {model(good, "", "/etc/passwd", "1"), "model.file"},
@@ -337,4 +339,12 @@ func FuzzReadDisk(f *testing.F) {
 			t.Errorf("half a document: %+v", doc)
 		}
 	})
+}
+
+// TestModelHash: the network's name of a model is the hash of its identity's text (protocol.md section 15).
+func TestModelHash(t *testing.T) {
+	m := Model{ID: "Qwen/Qwen3-8B@b968826d9c46dd6066d109eabc6255188de91218:7e9d33bebf5518e0dc666e5a04ffbab247ff5878f91a9a55a6e942fe245a8ee9"}
+	if got := fmt.Sprintf("%x", m.Hash()); got != "4e8d0d15a82615d4fa5aff8bb7a114152c7c17a517a809d7a7670c149079d2d3" {
+		t.Errorf("hash %s", got)
+	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -31,11 +32,21 @@ type Measured struct {
 	Engine *Engine `json:"engine,omitempty"`
 }
 
-// Model identifies a model volume in the layer format (image.md section 13).
+// Forms of a model volume (inference.md section 16).
+const (
+	// FormatEROFS is the layer format, and what an absent format means.
+	FormatEROFS = "erofs"
+	// FormatTar is the reference's archive, padded, with superblock and tree behind it on the same disk.
+	FormatTar = "tar"
+)
+
+// Model identifies a model volume (image.md section 13).
 type Model struct {
 	// ID is name@commit:root; root is the verity root hash of the volume.
 	ID string `json:"id"`
-	// DataBlocks is the number of 4096-byte EROFS blocks; the tree follows one superblock block behind them.
+	// Format is FormatEROFS or FormatTar; the same files have another root, and so another identity, in each.
+	Format string `json:"format,omitempty"`
+	// DataBlocks is the number of 4096-byte data blocks; the tree follows one superblock block behind them.
 	DataBlocks uint64 `json:"data_blocks"`
 	// Salt is the tree's salt, lower-case hex.
 	Salt string `json:"salt"`
@@ -78,6 +89,9 @@ func (m Model) RootHash() (string, error) {
 	return parts[3], nil
 }
 
+// Hash is what the network calls the model: the SHA-256 of its identity's text (protocol.md section 15).
+func (m Model) Hash() [sha256.Size]byte { return sha256.Sum256([]byte(m.ID)) }
+
 // HashStartBlock is the first tree block: one superblock block lies between data and tree.
 func (m Model) HashStartBlock() uint64 { return m.DataBlocks + 1 }
 
@@ -103,6 +117,7 @@ func (m *Measured) Validate() error {
 func (m *Model) rules() []rule {
 	return []rule{
 		{"model.id", matches(m.ID, modelIDRule)},
+		{"model.format", oneOf(m.Format, "", FormatEROFS, FormatTar)},
 		{"model.data_blocks", between(m.DataBlocks, 1, 1<<40-1)},
 		{"model.salt", matches(m.Salt, saltRule)},
 		{"model.file", optional(m.File, fileRule, maxArg)},

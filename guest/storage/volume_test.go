@@ -1,10 +1,14 @@
 package storage
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +100,65 @@ func TestOpenNamesTheVolumeInEveryError(t *testing.T) {
 				t.Errorf("err = %v, want %v", err, tc.want)
 			}
 		})
+	}
+}
+
+// diskOf is a device that reads as the given bytes.
+type diskOf struct{ *bytes.Reader }
+
+func (diskOf) Close() error { return nil }
+
+// TestAVolumeWithAnIdentityIsComparedFirst: a swapped or truncated disk is refused by name, before device-mapper is
+// asked for anything; a disk that cannot be read is, too.
+func TestAVolumeWithAnIdentityIsComparedFirst(t *testing.T) {
+	tree := bytes.Repeat([]byte{7}, 4096)
+	salt, err := hex.DecodeString(testSalt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := sha256.Sum256(append(salt, tree...))
+	whole := append(make([]byte, 4*4096), tree...)
+	single := slices.Concat(tree, make([]byte, 4096))
+	for name, tc := range map[string]struct {
+		data   []byte
+		change func(*Volume)
+		want   string
+	}{
+		"the volume":            {whole, func(*Volume) {}, ""},
+		"one block and no tree": {single, func(v *Volume) { v.DataBlocks, v.HashStartBlock, v.HashBlocks = 1, 2, 0 }, ""},
+		"another volume":        {make([]byte, 5*4096), func(*Volume) {}, "is not name@commit:"},
+		"another salt":          {whole, func(v *Volume) { v.Salt = "" }, "is not name@commit:"},
+		"salt that is none":     {whole, func(v *Volume) { v.Salt = "x" }, "salt"},
+		"truncated":             {whole[:4*4096], func(*Volume) {}, "truncated"},
+		"shrinking":             {whole[:4*4096], func(v *Volume) { v.Name = "shrinking" }, "EOF"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := testVolume()
+			v.DataBlocks, v.HashStartBlock, v.HashBlocks, v.RootHash = 3, 4, 1, hex.EncodeToString(root[:])
+			v.Identity = "name@commit:" + v.RootHash
+			tc.change(&v)
+			k := &kernel{t: t}
+			size := uint64(len(tc.data))
+			if v.Name == "shrinking" {
+				size += 4096
+			}
+			_, err := Opener{
+				Find: found(Device{Node: "/dev/vda", Name: "vda", Bytes: size}, nil), Control: k, Kernel: new(mounter),
+				Read: func(Device) (Disk, error) { return diskOf{bytes.NewReader(tc.data)}, nil },
+			}.Open(context.Background(), v)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want) || len(k.calls) != 0) {
+				t.Errorf("err = %v, calls %v", err, k.calls)
+			}
+		})
+	}
+	v := testVolume()
+	v.Identity = "name@commit:root"
+	unreadable := errors.New("no such device")
+	_, err = Opener{
+		Find: found(Device{Bytes: 1 << 30}, nil), Read: func(Device) (Disk, error) { return nil, unreadable },
+	}.Open(context.Background(), v)
+	if !errors.Is(err, unreadable) {
+		t.Errorf("err = %v", err)
 	}
 }
 
