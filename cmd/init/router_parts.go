@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-configfs-tsm/configfs/configfsi"
 
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
 	"cocoon/guest/device"
 	"cocoon/guest/router"
 	"cocoon/measure/dcap"
@@ -46,6 +48,9 @@ type routerProcess struct {
 	listen func(ctx context.Context, p router.Port) (net.Listener, error)
 	// handlers serve reverse ports within this process.
 	handlers map[uint16]router.Handler
+	// root is what the role follows, with the lists of images that its peers may be on; nil where the router's file says.
+	root  *follow.Follower
+	lists []registry.List
 
 	// What build found: the certificates that peers see, and the source of quotes, nil where there is none.
 	shown  ratls.Credentials
@@ -86,7 +91,14 @@ func (p *routerProcess) build(ctx context.Context) (r *router.Router, err error)
 	if err != nil {
 		return nil, err
 	}
+	if err := p.follow(ctx); err != nil {
+		return nil, err
+	}
 	metrics := router.NewMetrics()
+	listed, err := p.images(metrics)
+	if err != nil {
+		return nil, err
+	}
 	var live atomic.Pointer[router.Router]
 	cache, err := p.collateral(roots, func(dcap.Platform, *dcap.Collateral) {
 		if r := live.Load(); r != nil { // before there is a router nobody has been admitted
@@ -117,8 +129,11 @@ func (p *routerProcess) build(ctx context.Context) (r *router.Router, err error)
 	}
 	r, err = router.New(p.cfg, router.Deps{
 		Log: p.log, Now: p.now, Credentials: credentials, Judge: judge, Listen: p.listen, Metrics: metrics, AllowLocal: p.allowLocal,
-		Handlers: p.handlers,
+		Handlers: p.handlers, Images: listed,
 	})
+	if err == nil && p.root != nil {
+		p.root.OnChange(judgeAnew(r))
+	}
 	live.Store(r)
 	return r, err
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
 	"cocoon/contracts/wire"
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
@@ -156,8 +158,12 @@ type Config struct {
 	Collateral         Collateral
 	// ImageSource says where TDX policies that list no image find them; empty means that there must be none of those.
 	ImageSource policy.ImageSource
-	Preamble    wire.Generation
-	Profile     Profile
+	// Root is the root contract that the process follows for policies whose source is the chain; nil where the process has
+	// one already, or none. RootLists are the lists of images that peers may be on; all of a router's policies share them.
+	Root      *follow.Section
+	RootLists []registry.List
+	Preamble  wire.Generation
+	Profile   Profile
 	// Local is true for the router of a local network, the only one that may admit evidence that proves nothing.
 	// Simulated is nil outside of those.
 	Local     bool
@@ -249,6 +255,8 @@ func (c *Config) global() []problem {
 	// Claims name the chain's newest block, and this process does not follow the chain; a local network has none.
 	add(c.Claims == nil || c.Local, "claims", "only a local network's router makes them by itself: %s is missing", `"network": "local"`)
 	add(c.Claims == nil || !publicNetwork(c.Claims.NetworkID), "claims.network_id", "a public network is not local")
+	add(c.Root == nil || len(c.RootLists) > 0, "root_lists", "name the lists that peers' images may be on: proxy, worker")
+	add(c.Root == nil || !c.Local || !publicNetwork(int32(c.Root.Network)), "root.network", "a public network is not local")
 	if c.Metrics != "" {
 		_, err := netip.ParseAddrPort(c.Metrics)
 		add(err == nil, "metrics", "%q is not an IP address and a port, such as 127.0.0.1:9000", c.Metrics)

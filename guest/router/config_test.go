@@ -16,6 +16,7 @@ import (
 
 	"cocoon/contracts/wire"
 	"cocoon/measure/policy"
+	"cocoon/measure/tdx"
 )
 
 var (
@@ -422,6 +423,13 @@ func TestSimulated(t *testing.T) {
 		"public, claims":                   {"-S 8116@any", `{"claims": {"role": "proxy", "network_id": -239}}`, "claims: only a local"},
 		"local claims of the main network": {"-S 8116@any", `{"network": "local", "claims": {"role": "proxy", "network_id": -239}}`, "public network is not local"},
 		"claims of nobody":                 {"-S 8116@any", `{"network": "local", "claims": {"role": "miner", "network_id": 1}}`, "miner"},
+		"a root":                           {"-S 8116@sim", `{` + sectionOf("localnet") + `, "network": "local", ` + sim + `, ` + device("unix:/run/simtd", string(text)) + `}`, ""},
+		"a root without lists":             {"-S 8116@any", `{"root": {"address": "` + someRoot + `", "network": "testnet", "config": "c"}}`, "root_lists"},
+		"a root that is none":              {"-S 8116@any", `{"root": {"address": "x"}}`, "root.address"},
+		"a root of null":                   {"-S 8116@any", `{"root": null, "root_lists": ["proxy"]}`, "reading root section"},
+		"models as images":                 {"-S 8116@any", `{"root_lists": ["model"]}`, "model hashes are no images"},
+		"a list that is none":              {"-S 8116@any", `{"root_lists": ["proxies"]}`, "root_lists[0]"},
+		"a public root in a local network": {"-S 8116@any", `{` + sectionOf("testnet") + `, "network": "local"}`, "root.network"},
 		"odd device":                       {"-S 8116@any", `{"network": "local", ` + device("ftp:x", string(text)) + `}`, "simulated.device"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -454,6 +462,52 @@ func TestSimulated(t *testing.T) {
 		t.Errorf("a user name can choose fake evidence in a public network: %v", err)
 	}
 }
+
+// someRoot is a contract's address (contracts.md section 1.2).
+const someRoot = "EQCns7bYSp0igFvS1wpb5wsZjCKCV19MD5AVzI4EyxsnU73k"
+
+func sectionOf(network string) string {
+	return `"root_lists": ["proxy", "worker"], "root": {"address": "` + someRoot + `", "network": "` + network + `", "config": "ton.json"}`
+}
+
+// TestPoliciesOfTheChainNeedOne: without a list to look into, the router does not start; with another root it is not
+// reloaded.
+func TestPoliciesOfTheChainNeedOne(t *testing.T) {
+	w := newWorld(t)
+	parse := func(file string) *Config {
+		t.Helper()
+		c, err := Parse([]string{"-c", "router.json", "-S", "8116@tdx", "--image-source=chain"}, files(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	followed := parse(`{` + sectionOf("testnet") + `}`)
+	if followed.Root == nil || len(followed.RootLists) != 2 {
+		t.Fatalf("%+v", followed)
+	}
+	deps := Deps{Now: time.Now, Credentials: w.identity(t, nil), Judge: w.judge}
+	if _, err := New(followed, deps); err == nil || !strings.Contains(err.Error(), "section root") {
+		t.Errorf("without a list: %v", err)
+	}
+	deps.Images = noImages{}
+	r, err := New(followed, deps)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Reload(parse(`{` + sectionOf("testnet") + `}`)); err != nil {
+		t.Errorf("the same root: %v", err)
+	}
+	for name, file := range map[string]string{"no root": `{}`, "another network": `{` + sectionOf("mainnet") + `}`} {
+		if err := r.Reload(parse(file)); err == nil || !strings.Contains(err.Error(), "root") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+type noImages struct{}
+
+func (noImages) Allowed() ([]tdx.Hash, time.Time, error) { return nil, time.Time{}, nil }
 
 // FuzzFile: a configuration that is accepted validates, has a policy for each port, and every limit set.
 func FuzzFile(f *testing.F) {

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls/pow"
 	"cocoon/measure/strictjson"
@@ -36,6 +38,12 @@ type document struct {
 	Network   string             `json:"network"`
 	Simulated *simulatedDocument `json:"simulated"`
 	Claims    *claimsDocument    `json:"claims"`
+	// Root says which root contract lists the images of policies whose source is the chain, RootLists which of its lists.
+	Root      json.RawMessage `json:"root"`
+	RootLists []string        `json:"root_lists"`
+
+	root  *follow.Section
+	lists []registry.List
 }
 
 type claimsDocument struct {
@@ -205,12 +213,32 @@ func decodeFile(data []byte) (*document, error) {
 			errs = append(errs, fmt.Errorf("ports[%d].policy_name: missing", i))
 		}
 	}
-	return &d, errors.Join(errs...)
+	return &d, errors.Join(append(errs, d.readRoot())...)
+}
+
+// readRoot reads what says where the chain is.
+func (d *document) readRoot() (err error) {
+	if d.Root != nil {
+		d.root, err = follow.ParseSection(d.Root)
+	}
+	for i, name := range d.RootLists {
+		l, listErr := registry.ParseList(name)
+		if listErr == nil && l == registry.Models {
+			listErr = errors.New("model hashes are no images: write proxy, worker")
+		}
+		if listErr != nil {
+			err = errors.Join(err, fmt.Errorf("root_lists[%d]: %w", i, listErr))
+			continue
+		}
+		d.lists = append(d.lists, l)
+	}
+	return err
 }
 
 // apply puts the document's values into c, where ports inherit what they leave out from g.
 func (d *document) apply(c *Config, g *globals) {
 	c.CertBase, c.Threads, c.Local = d.CertBase, d.Threads, d.Network == localNetwork
+	c.Root, c.RootLists = d.root, d.lists
 	if d.Simulated != nil {
 		c.Simulated = &Simulated{Device: d.Simulated.Device, Root: d.Simulated.Root}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -127,7 +128,7 @@ func (r *Router) setPolicies(cfg *Config) error {
 	}
 	for name, p := range all {
 		if p.ImageSource() == policy.FromChain && r.deps.Images == nil && (cfg.used()[name] || !isBuiltin(name)) {
-			return fmt.Errorf("policy %q takes its images from the chain, which this process does not read: write --image-source=defer or list hashes", name)
+			return fmt.Errorf("policy %q takes its images from the chain: say where that is in the file's section root, or write --image-source=defer or list hashes", name)
 		}
 	}
 	r.policies.Store(&all)
@@ -144,6 +145,9 @@ func (r *Router) Reload(cfg *Config) error {
 	}
 	if cfg.Local != r.cfg.Local {
 		return fmt.Errorf("reloading policies: the network cannot become local or public while the router runs")
+	}
+	if !sameRoot(cfg, &r.cfg) {
+		return errors.New("reloading policies: the root and its lists cannot change while the router runs")
 	}
 	if len(cfg.Ports) != len(r.cfg.Ports) {
 		return fmt.Errorf("reloading policies: %w: %d configured, %d in use", ErrPortsChanged, len(cfg.Ports), len(r.cfg.Ports))
@@ -165,6 +169,14 @@ func (r *Router) Reload(cfg *Config) error {
 func samePort(a, b *Port) bool {
 	return a.Listen == b.Listen && a.Kind == b.Kind && a.Policy == b.Policy && a.Destination == b.Destination &&
 		a.PolicyFromUser == b.PolicyFromUser && a.Serialize == b.Serialize
+}
+
+// sameRoot compares whom the chain's part of the policies is taken from.
+func sameRoot(a, b *Config) bool {
+	if a.Root == nil || b.Root == nil {
+		return a.Root == b.Root
+	}
+	return a.Root.Network == b.Root.Network && a.Root.Address.Equals(b.Root.Address) && slices.Equal(a.RootLists, b.RootLists)
 }
 
 // Notify has every live session judged anew, because something that admitted them has changed: the chain's list, a
