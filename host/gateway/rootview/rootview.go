@@ -1,0 +1,212 @@
+// Package rootview is what a gateway takes from its network's root contract: which proxies there are, which images they may
+// run, what a token costs, and which contracts a channel has (protocol.md section 4.1, inference.md section 10.5).
+//
+// It owns the step from the root's plain values to those of the gateway's rooms, the prices that were seen, and the watch
+// over the age of what is known. It trusts the follow.Follower, which reads proven state, keeps the newest on disk, and
+// stops answering when that is too old. A View is safe for concurrent use and answers from memory; Run owns its goroutines.
+// It refuses to admit anybody by a root that is too old, and to derive contracts from texts that are no addresses.
+package rootview
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
+	"cocoon/measure/policy"
+	"cocoon/measure/tdx"
+)
+
+const (
+	// maxProxies bounds the registered proxies that are used, maxTerms the versions of the price that are remembered.
+	maxProxies, maxTerms = 256, 64
+	// look is how often it is looked whether the root has become too old, or can be used again.
+	look = 5 * time.Second
+)
+
+// Changes are what happened to a root.
+type Changes struct {
+	// First says that nothing was known before; Params that the shared parameters changed, and with them every contract.
+	First, Params bool
+	// Usable says whether the root is young enough to admit anybody by.
+	Usable bool
+}
+
+// View is a gateway's view of one root.
+type View struct {
+	root    *follow.Follower
+	changed func(c Changes)
+	look    time.Duration
+	images  [2]atomic.Pointer[converted]
+
+	mu    sync.Mutex
+	terms []registry.Terms
+	last  *registry.Snapshot
+}
+
+// converted are a snapshot's hashes in the measure room's type.
+type converted struct {
+	of     *registry.Snapshot
+	hashes []tdx.Hash
+}
+
+// New makes a view. Changed, which may be nil, is told of every change while Run runs, from its goroutines.
+func New(root *follow.Follower, changed func(c Changes)) (*View, error) {
+	if root == nil {
+		return nil, errors.New("viewing a root: no follower given")
+	}
+	if changed == nil {
+		changed = func(Changes) {}
+	}
+	v := &View{root: root, changed: changed, look: look}
+	if s := root.Watcher().Newest(); s != nil {
+		v.note(s)
+	}
+	root.OnChange(func(now *registry.Snapshot) { v.changed(v.note(now)) })
+	return v, nil
+}
+
+// note remembers a snapshot's price and says what is new about it.
+func (v *View) note(s *registry.Snapshot) Changes {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c := Changes{First: v.last == nil, Usable: true}
+	c.Params = !c.First && v.last.Params.ParamsVersion != s.Params.ParamsVersion
+	v.last = s
+	t, err := s.Terms()
+	if err != nil {
+		return c // a root with such prices has none that a receipt could have
+	}
+	v.terms = append(v.terms, t)
+	v.terms = v.terms[max(len(v.terms)-maxTerms, 0):]
+	return c
+}
+
+// Run follows the root until ctx ends. A chain that cannot be reached does not end it.
+func (v *View) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		v.root.Start(ctx)
+		return v.root.Run(ctx)
+	})
+	group.Go(func() error {
+		v.watch(ctx)
+		return nil
+	})
+	return group.Wait()
+}
+
+// watch tells of a root that became too old, or can be used again.
+func (v *View) watch(ctx context.Context) {
+	tick := time.NewTicker(v.look)
+	defer tick.Stop()
+	was := v.usable()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now := v.usable(); now != was {
+			was = now
+			v.changed(Changes{Usable: now})
+		}
+	}
+}
+
+func (v *View) usable() bool {
+	_, err := v.root.Snapshot()
+	return err == nil
+}
+
+// State is how old the view is and what stands in the way of a newer one.
+func (v *View) State() follow.State { return v.root.State() }
+
+// Address is the root's.
+func (v *View) Address() string { return v.root.Section().Address.String() }
+
+// Proxies are the addresses for clients of the registered proxies, in the order of their registration, and none while
+// nothing was read. The list outlives its age, because who is on it is judged by his evidence.
+func (v *View) Proxies() []string {
+	s := v.root.Watcher().Newest()
+	if s == nil {
+		return nil
+	}
+	var out []string
+	for _, r := range s.Registered() {
+		if !slices.Contains(out, r.ForClients) && len(out) < maxProxies {
+			out = append(out, r.ForClients)
+		}
+	}
+	return out
+}
+
+// ConfigVersion is the root's version that this client has seen; 0 while there is none.
+func (v *View) ConfigVersion() int32 {
+	s := v.root.Watcher().Newest()
+	if s == nil || s.Version > 1<<31-1 {
+		return 0
+	}
+	return int32(s.Version)
+}
+
+// Price is what a token cost when the root had these versions, as far as this view has seen them. Any change of the price
+// changes the version of the parameters (contracts.md section 4), so that one decides.
+func (v *View) Price(_, params int64) (nano uint64, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, t := range slices.Backward(v.terms) {
+		if int64(t.ParamsVersion) == params {
+			return t.Price, true
+		}
+	}
+	return 0, false
+}
+
+// Catch reads the root once more when a receipt names versions that this view has not seen yet.
+func (v *View) Catch(ctx context.Context, config, params int64) error {
+	if _, ok := v.Price(config, params); ok {
+		return nil
+	}
+	if err := v.root.Refresh(ctx); err != nil {
+		return fmt.Errorf("reading root at version %d: %w", config, err)
+	}
+	return nil
+}
+
+// Images are a list of the root, for policies whose image source is the chain.
+func (v *View) Images(list registry.List) policy.Images { return images{v, list} }
+
+// images implements policy.Images.
+type images struct {
+	view *View
+	list registry.List
+}
+
+// Allowed implements policy.Images. The time is that of the block in which the list was proven.
+func (i images) Allowed() ([]tdx.Hash, time.Time, error) {
+	s, err := i.view.root.Snapshot()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	slot := &i.view.images[0]
+	if i.list == registry.Workers {
+		slot = &i.view.images[1]
+	}
+	last := slot.Load()
+	if last == nil || last.of != s {
+		last = &converted{of: s}
+		for _, h := range s.Hashes(i.list) {
+			last.hashes = append(last.hashes, tdx.Hash(h))
+		}
+		slot.Store(last)
+	}
+	return last.hashes, s.Block.Time, nil
+}
