@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"cocoon/contracts/api"
@@ -198,7 +199,7 @@ func (r *request) acquire() (*sched.Lease, error) {
 	first := r.job.stream && len(r.tried) == 0
 	lease, err := r.p.sched.Acquire(r.ctx, r.need(first))
 	refused, ok := errors.AsType[*sched.RefusedError](err)
-	if ok && first && (refused.Kind == sched.NoFeature || refused.Kind == sched.PriceLimit) {
+	if ok && first && slices.Contains([]sched.Refusal{sched.NoFeature, sched.PriceLimit, sched.Failing}, refused.Kind) {
 		lease, err = r.p.sched.Acquire(r.ctx, r.need(false))
 		refused, ok = errors.AsType[*sched.RefusedError](err)
 	}
