@@ -3,11 +3,9 @@ package e2e
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -17,8 +15,6 @@ import (
 	"time"
 
 	"cocoon/guest/proxy"
-	"cocoon/guest/proxy/ledger"
-	"cocoon/guest/router"
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
 	"cocoon/guest/worker/engine/enginetest"
@@ -28,41 +24,8 @@ import (
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
+	"cocoon/tests/chaos"
 )
-
-// startProxy starts the proxy, whose router admits workers of one machine; listed says that the root contract does, too.
-func (n *world) startProxy(worker *machine, listed bool) {
-	n.t.Helper()
-	pseudo := &proxy.Pseudo{
-		Owner: address(1), WorkerImages: map[[32]byte]bool{worker.image: listed}, Models: map[[32]byte]bool{sha256.Sum256([]byte(model)): true},
-	}
-	payments := seeded(2)
-	memory, err := ledger.NewMemory(ledger.Config{Funds: pseudo.Funds, Signer: ledger.Keyed{Key: payments}})
-	check(n.t, err)
-	n.ledger = &book{Memory: memory}
-	public, _ := payments.Public().(ed25519.PublicKey)
-	n.proxy, err = proxy.New(
-		proxy.Config{Owner: address(1), Contract: address(0xa1), Test: true, CheckWorkers: true},
-		proxy.Deps{
-			Chain: pseudo, Ledger: n.ledger, PaymentKey: public, ReceiptKey: seeded(3), TLSKeys: func() [][32]byte { return n.tlsKeys(n.machine) },
-			Attester: n.machine, Tick: memory, Log: n.logger("proxy"), Now: time.Now,
-		},
-	)
-	check(n.t, err)
-	serve := func(one func(context.Context, net.Conn, proxy.Peer) error) router.Handler {
-		return func(ctx context.Context, c *ratls.Conn) {
-			if err := one(ctx, c, proxy.PeerOf(c)); err != nil {
-				n.logger("proxy").Info("Session ended", slog.Any("err", err))
-			}
-		}
-	}
-	n.background("proxy", n.proxy.Run)
-	const port = `{"port":%d,"type":"reverse","policy_name":%q,"destination_host":"localhost","destination_port":%d,"pow_difficulty":4}`
-	n.router("proxy", n.machine, door{
-		"workers", worker.image, fmt.Sprintf(port+","+port, clientPort, "any", clientPort, workerPort, "workers", workerPort),
-		map[uint16]router.Handler{clientPort: serve(n.proxy.ServeClient), workerPort: serve(n.proxy.ServeWorker)},
-	})
-}
 
 // tlsKeys are the keys of a machine's certificates.
 func (n *world) tlsKeys(m *machine) [][32]byte {
@@ -94,6 +57,10 @@ type engineSpec struct{ config *engine.Config }
 type workerNode struct {
 	worker *worker.Worker
 	fake   *enginetest.Engine
+	// links are this worker's ways to the proxies, where the options ask for such.
+	links []*chaos.Proxy
+	// stop ends the worker.
+	stop func()
 	// before, if set, sees every completion before the fake engine; true means that it has answered.
 	before atomic.Pointer[func(w http.ResponseWriter, r *http.Request) bool]
 
@@ -125,13 +92,29 @@ func (n *world) startWorker(i int, of *machine, o options) {
 	node := &workerNode{fake: enginetest.New()}
 	n.workers = append(n.workers, node)
 	adapter := n.adapter(node, o)
-	dialer := n.router("worker", of, door{policy: "proxies", image: n.machine.image})
+	dialer, _ := n.router("worker", of, door{policy: "proxies", image: n.machine.image})
 	const concurrent = 8
+	cfg := worker.Config{
+		Owner: address(byte(0x70 + i)).Friendly(false), Model: model, Coefficient: 1000, MaxActive: concurrent * len(n.proxies), ProxyCount: len(n.proxies), Test: true,
+	}
+	if o.tune.worker != nil {
+		o.tune.worker(i, &cfg)
+	}
+	doors := make([]string, 0, len(n.proxies))
+	for _, p := range n.proxies {
+		door := p.doors[workerPort]
+		if o.links {
+			link := n.link(door)
+			node.links, door = append(node.links, link.Proxy), link.address
+			p.ways[workerPort] = append(p.ways[workerPort], link.Proxy)
+		}
+		doors = append(doors, door)
+	}
 	var err error
 	node.worker, err = worker.New(
-		worker.Config{Owner: address(byte(0x70 + i)).Friendly(false), Model: model, Coefficient: 1000, MaxActive: concurrent, ProxyCount: 1, Test: true},
+		cfg,
 		worker.Deps{
-			Engine: adapter, Proxies: func() []string { return []string{n.doors[workerPort]} },
+			Engine: adapter, Proxies: func() []string { return doors },
 			Dial: func(ctx context.Context, to string) (net.Conn, worker.Peer, error) {
 				conn, err := dialer.Dial(ctx, "proxies", to)
 				if err != nil {
@@ -154,7 +137,7 @@ func (n *world) startWorker(i int, of *machine, o options) {
 		},
 	)
 	check(n.t, err)
-	n.background("worker", node.worker.Run)
+	node.stop = n.background("worker", node.worker.Run)
 }
 
 // adapter leads to the engine: the fake one behind a socket, unless the options have another.
@@ -199,18 +182,34 @@ func (n *world) startGateway(o options) {
 	judging := attest.New(attest.Config{
 		Proxies: n.only(listed), Judge: n.judge, Verifier: n.verifier, Collateral: n.platform, Identity: nobody, PricePerToken: 1, Now: time.Now,
 	})
-	pool, err := upstream.New(upstream.Config{
-		Proxies: []string{n.doors[clientPort]}, Dial: judging.Dial, Account: attest.SecretAccount{Wallet: address(4).Friendly(false)}, Test: true,
+	up := upstream.Config{
+		Dial: judging.Dial, Account: attest.SecretAccount{Wallet: address(4).Friendly(false)}, Test: true,
 		Now: time.Now, Log: n.logger("gateway"), Backoff: 10 * time.Millisecond, Poll: 20 * time.Millisecond,
-	})
+	}
+	for _, p := range n.proxies {
+		door := p.doors[clientPort]
+		if o.links {
+			link := n.link(door)
+			p.ways[clientPort], door = append(p.ways[clientPort], link.Proxy), link.address
+		}
+		up.Proxies = append(up.Proxies, door)
+	}
+	if o.tune.upstream != nil {
+		o.tune.upstream(&up)
+	}
+	n.pool, err = upstream.New(up)
 	check(n.t, err)
 	store, err := receipts.Open(receipts.Config{Dir: n.t.TempDir(), Now: time.Now})
 	check(n.t, err)
 	n.t.Cleanup(func() { check(n.t, store.Close()) })
-	server, err := gateway.New(gateway.Config{
-		Pool: pool, Keys: o.keys, Store: store, Checker: receipts.NewChecker(judging, time.Now), Test: true, Owner: address(4).Friendly(false),
+	cfg := gateway.Config{
+		Pool: n.pool, Keys: o.keys, Store: store, Checker: receipts.NewChecker(judging, time.Now), Test: true, Owner: address(4).Friendly(false),
 		Now: time.Now, Log: n.logger("gateway"),
-	})
+	}
+	if o.tune.gateway != nil {
+		o.tune.gateway(&cfg)
+	}
+	server, err := gateway.New(cfg)
 	check(n.t, err)
 	l, err := new(net.ListenConfig).Listen(n.t.Context(), "tcp", "127.0.0.1:0")
 	check(n.t, err)
@@ -220,13 +219,15 @@ func (n *world) startGateway(o options) {
 	if o.strangeWorkers || o.unlisted || o.strangeProxy {
 		return
 	}
-	n.until("the workers are on offer", func() bool {
-		offered := 0
-		for _, s := range pool.Status() {
-			for _, m := range s.Models {
-				offered += len(m.Instances)
-			}
+	n.until("the workers are on offer", func() bool { return n.offered() == len(n.workers)*len(n.proxies) })
+}
+
+// offered counts the workers that the gateway knows of, over all proxies.
+func (n *world) offered() (count int) {
+	for _, s := range n.pool.Status() {
+		for _, m := range s.Models {
+			count += len(m.Instances)
 		}
-		return offered == len(n.workers)
-	})
+	}
+	return count
 }

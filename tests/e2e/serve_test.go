@@ -139,7 +139,7 @@ func TestNobodyIsServedByStrangers(t *testing.T) {
 	}{
 		"worker":          {options{strangeWorkers: true}, "evidence refused by rule allowed_image_hashes"},
 		"unlisted worker": {options{unlisted: true}, "worker image hash is not in the root contract"},
-		"proxy":           {options{strangeProxy: true}, "its attestation was not accepted"},
+		"proxy":           {options{strangeProxy: true}, "proxy refused: image"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := start(t, tc.options)

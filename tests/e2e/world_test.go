@@ -18,7 +18,10 @@ import (
 	"cocoon/guest/proxy"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/router"
+	"cocoon/guest/worker"
+	"cocoon/host/gateway"
 	"cocoon/host/gateway/keys"
+	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
 	"cocoon/measure/eventlog"
 	"cocoon/measure/measuretest"
@@ -99,12 +102,15 @@ type world struct {
 	platform *measuretest.Platform
 	verifier *dcap.Verifier
 	judge    *ratls.Judge
-	ledger   *book
-	proxy    *proxy.Proxy
 	metrics  *router.Metrics
-	doors    map[uint16]string
-	machine  *machine // the proxy's
+	doors    map[uint16]string // of the router that was started last
+	machine  *machine          // the first proxy's; all run one image
+	proxies  []*proxyNode
 	workers  []*workerNode
+	pool     *upstream.Pool
+	// proxy and ledger are the first proxy's.
+	proxy  *proxy.Proxy
+	ledger *book
 }
 
 // options say how a network departs from an honest one with one worker.
@@ -117,6 +123,20 @@ type options struct {
 	strangeWorkers, unlisted, strangeProxy bool
 	// keys are who may use the gateway; nil admits everybody.
 	keys *keys.Book
+	// proxies is how many there are; 0 means one.
+	proxies int
+	// links puts a proxy that misbehaves as it is told before every door.
+	links bool
+	// tune changes how the roles are set up.
+	tune tuning
+}
+
+// tuning changes the configurations of the roles before they start; what is nil changes nothing.
+type tuning struct {
+	proxy    func(*proxy.Config)
+	worker   func(i int, c *worker.Config)
+	upstream func(*upstream.Config)
+	gateway  func(*gateway.Config)
 }
 
 // start builds a network and waits until the gateway may be asked.
@@ -130,14 +150,16 @@ func start(t *testing.T, o options) *world {
 	n.verifier = dcap.NewVerifier(n.platform.Roots(), 16)
 	n.judge, err = ratls.NewJudge(ratls.JudgeConfig{Verifier: n.verifier, Collateral: n.platform, Now: time.Now})
 	check(t, err)
-	n.machine = n.launch("proxy")
-	worker := n.launch("worker")
-	n.startProxy(worker, !o.unlisted)
+	ran := n.launch("worker")
+	for i := range max(o.proxies, 1) {
+		n.addProxy(i, ran, o)
+	}
+	n.machine, n.proxy, n.ledger = n.proxies[0].machine, n.proxies[0].proxy, n.proxies[0].book
 	if o.strangeWorkers {
-		worker = n.launch("stranger")
+		ran = n.launch("stranger")
 	}
 	for i := range max(o.workers, 1) {
-		n.startWorker(i, worker, o)
+		n.startWorker(i, ran, o)
 	}
 	n.startGateway(o)
 	return n
@@ -206,8 +228,8 @@ type door struct {
 	handlers map[uint16]router.Handler
 }
 
-// router makes a router of a machine.
-func (n *world) router(role string, of *machine, d door) *router.Router {
+// router makes a router of a machine and runs it until the test ends, or stop is called.
+func (n *world) router(role string, of *machine, d door) (r *router.Router, stop func()) {
 	n.t.Helper()
 	root := n.platform.RootID()
 	file := fmt.Sprintf(`{"network":"local","policies":[{"name":%q,"type":"tdx","tdx_config":{"allow_simulated":true,
@@ -221,7 +243,7 @@ func (n *world) router(role string, of *machine, d door) *router.Router {
 	if d.handlers != nil {
 		n.metrics = metrics
 	}
-	r, err := router.New(cfg, router.Deps{
+	r, err = router.New(cfg, router.Deps{
 		Log: n.logger(role + "'s router"), Now: time.Now, Credentials: of.id, Judge: n.judge, Handlers: d.handlers, AllowLocal: true, Metrics: metrics,
 		Listen: func(ctx context.Context, p router.Port) (net.Listener, error) {
 			l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -235,7 +257,7 @@ func (n *world) router(role string, of *machine, d door) *router.Router {
 		},
 	})
 	check(n.t, err)
-	n.background(role+"'s router", r.Run)
+	stop = n.background(role+"'s router", r.Run)
 	for range cfg.Ports {
 		select {
 		case <-opened:
@@ -243,7 +265,7 @@ func (n *world) router(role string, of *machine, d door) *router.Router {
 			n.t.Fatalf("the %s's router does not listen\n%s", role, n.log)
 		}
 	}
-	return r
+	return r, stop
 }
 
 // background runs something until the test ends, and the function returned ends it sooner. What was started last ends
