@@ -110,7 +110,7 @@ func (v Volume) top(r io.ReaderAt) (string, error) {
 		at = 0
 	}
 	block := make([]byte, bootfiles.BlockSize)
-	if n, err := r.ReadAt(block, int64(at)*bootfiles.BlockSize); n < len(block) { //nolint:gosec // within the device, whose size is 63 bits
+	if n, err := r.ReadAt(block, int64(at)*bootfiles.BlockSize); n < len(block) {
 		return "", err
 	}
 	salt, err := hex.DecodeString(v.Salt)
