@@ -3,19 +3,27 @@ package session
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
+
+	"cocoon/contracts/wire"
 )
+
+// ErrFull means that a message found no room in the time that it was given.
+var ErrFull = errors.New("too much waits to be sent")
 
 // outbox collects frames until the writer takes them all at once, so that what piled up leaves in one write.
 type outbox struct {
-	mu     sync.Mutex
-	buf    []byte
-	seqno  uint32
-	limit  int
-	closed bool
-	some   chan struct{} // has an element when the writer has work
-	room   chan struct{} // closed and replaced when the writer took everything
+	mu      sync.Mutex
+	buf     []byte
+	seqno   uint32
+	limit   int
+	closed  bool
+	waiting int           // who waits for room
+	some    chan struct{} // has an element when the writer has work
+	room    chan struct{} // closed and replaced when the writer took everything and somebody waits
 }
 
 func (o *outbox) init(limit int) {
@@ -26,40 +34,87 @@ func (o *outbox) init(limit int) {
 func (o *outbox) control(frame []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.append(frame)
+	o.append(parcel{head: frame[headerSize:]})
 }
 
-// put appends a frame when there is room.
-func (o *outbox) put(ctx context.Context, frame []byte) error {
+// parcel is the payload of a frame: bytes, and behind them a TL string with the message that they announce.
+type parcel struct {
+	head    []byte
+	message []byte
+	// sealed says that there is a message, which may be empty.
+	sealed bool
+}
+
+func (p *parcel) size() int {
+	n := len(p.head)
+	if p.sealed {
+		n += wire.BytesSize(len(p.message))
+	}
+	return n
+}
+
+// put appends a frame when there is room, which it waits for as long as patience says when that is not 0.
+func (o *outbox) put(ctx context.Context, p parcel, patience time.Duration) error {
+	if ok, err := o.tryPut(p); ok || err != nil {
+		return err
+	}
+	var late <-chan time.Time
+	if patience > 0 {
+		t := time.NewTimer(patience)
+		defer t.Stop()
+		late = t.C
+	}
 	for {
 		o.mu.Lock()
-		if o.closed {
-			o.mu.Unlock()
-			return ErrClosed
-		}
-		if len(o.buf) == 0 || len(o.buf)+len(frame) <= o.limit {
-			o.append(frame)
-			o.mu.Unlock()
-			return nil
-		}
 		room := o.room
+		o.waiting++
 		o.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-room:
+		ok, err := o.tryPut(p) // the writer may have made room just before it could be seen that somebody waits
+		if !ok && err == nil {
+			select {
+			case <-ctx.Done():
+				err = ctx.Err()
+			case <-late:
+				err = ErrFull
+			case <-room:
+			}
+		}
+		o.mu.Lock()
+		o.waiting--
+		o.mu.Unlock()
+		if ok || err != nil {
+			return err
 		}
 	}
+}
+
+// tryPut appends a frame if there is room.
+func (o *outbox) tryPut(p parcel) (ok bool, err error) {
+	size := headerSize + p.size()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return false, ErrClosed
+	case len(o.buf) > 0 && len(o.buf)+size > o.limit:
+		return false, nil
+	}
+	o.append(p)
+	return true, nil
 }
 
 // append numbers a frame. The caller holds the lock.
-func (o *outbox) append(frame []byte) {
+func (o *outbox) append(p parcel) {
 	if o.closed {
 		return
 	}
-	binary.LittleEndian.PutUint32(frame[4:], o.seqno)
+	o.buf = binary.LittleEndian.AppendUint32(o.buf, uint32(p.size())) //nolint:gosec // bounded by the caller
+	o.buf = binary.LittleEndian.AppendUint32(o.buf, o.seqno)
 	o.seqno++
-	o.buf = append(o.buf, frame...)
+	o.buf = append(o.buf, p.head...)
+	if p.sealed {
+		o.buf = wire.AppendBytes(o.buf, p.message)
+	}
 	select {
 	case o.some <- struct{}{}:
 	default:
@@ -72,9 +127,16 @@ func (o *outbox) take(empty []byte) []byte {
 	defer o.mu.Unlock()
 	out := o.buf
 	o.buf = empty[:0]
-	close(o.room)
-	o.room = make(chan struct{})
+	o.wake()
 	return out
+}
+
+// wake lets everybody who waits for room look again. The caller holds the lock.
+func (o *outbox) wake() {
+	if o.waiting > 0 {
+		close(o.room)
+		o.room = make(chan struct{})
+	}
 }
 
 // close refuses further frames; what is there stays for the writer.
@@ -82,14 +144,11 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	close(o.room)
-	o.room = make(chan struct{})
+	o.wake()
 }
 
 // write sends what is collected until the session ends, and then what is left.
 func (s *Session) write(ctx context.Context) error {
-	// keep is the largest buffer that is used again.
-	const keep = 256 << 10
 	defer s.conn.Close() //nolint:errcheck // nobody is left to tell
 	var spare []byte
 	for {

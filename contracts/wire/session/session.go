@@ -39,6 +39,10 @@ const (
 
 	headerSize = 8
 	minPayload = 4
+	// word is the size of a TL id.
+	word = 4
+	// keep is the largest buffer that is used again.
+	keep = 256 << 10
 
 	// defaults of Options.
 	defaultPing    = 10 * time.Second
@@ -93,6 +97,7 @@ type Session struct {
 	cause     error
 
 	out     outbox
+	scratch sync.Pool // of *[]byte: messages on their way into the outbox
 	pending pending
 	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
 	unknown sync.Map     // ids of unknown packets that were logged
@@ -186,18 +191,50 @@ func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
 	in := bufio.NewReaderSize(s.conn, 64<<10)
 	slots := make(chan struct{}, s.opt.MaxQueries)
 	for seqno := int32(0); ; seqno++ {
-		payload, err := readFrame(in, seqno)
+		payload, buffered, err := readFrame(in, seqno)
 		if err != nil {
 			return s.readError(err)
 		}
 		s.touch()
-		packet, err := tl.Parse(payload)
-		if err != nil {
-			return fmt.Errorf("%w: packet %d: %w", ErrProtocol, seqno, err)
-		}
-		if err := s.packet(ctx, packet, slots, group); err != nil {
+		if err := s.frame(ctx, payload, slots, group); err != nil {
+			if errors.Is(err, wire.ErrTL) {
+				err = fmt.Errorf("%w: packet %d: %w", ErrProtocol, seqno, err)
+			}
 			return err
 		}
+		if _, err := in.Discard(buffered); err != nil {
+			return err // what was peeked at can be discarded
+		}
+	}
+}
+
+// frame acts on a frame. The payload is valid until it returns; what goes on is a copy.
+func (s *Session) frame(ctx context.Context, payload []byte, slots chan struct{}, group *errgroup.Group) error {
+	if binary.LittleEndian.Uint32(payload) == (*tl.TCPPacket)(nil).TLID() { // nearly all are: the message is read in place
+		c := wire.NewCursor(payload[word:])
+		message := c.Bytes(tl.MaxBytes)
+		if err := c.End(); err != nil {
+			return err
+		}
+		if err := s.spoken((*tl.TCPPacket)(nil).TLName()); err != nil {
+			return err
+		}
+		return s.message(ctx, message)
+	}
+	packet, err := tl.Parse(payload)
+	if err != nil {
+		return err
+	}
+	return s.packet(ctx, packet, slots, group)
+}
+
+// spoken refuses what comes before the handshake.
+func (s *Session) spoken(name string) error {
+	select {
+	case <-s.ready:
+		return nil
+	default:
+		return fmt.Errorf("%w: %s before the handshake", ErrProtocol, name)
 	}
 }
 
@@ -214,25 +251,41 @@ func (s *Session) readError(err error) error {
 	return err
 }
 
-// readFrame reads one frame; its number must be seqno.
-func readFrame(in *bufio.Reader, seqno int32) ([]byte, error) {
-	var head [headerSize]byte
-	if _, err := io.ReadFull(in, head[:]); err != nil {
-		return nil, err // io.EOF between two frames is an orderly end
+// readFrame reads one frame; its number must be seqno. A payload that fits into the reader's buffer stays there: it is
+// valid until the reader is used again, and buffered bytes are to be discarded first.
+func readFrame(in *bufio.Reader, seqno int32) (payload []byte, buffered int, err error) {
+	head, err := in.Peek(headerSize)
+	if err != nil {
+		if errors.Is(err, io.EOF) && len(head) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, 0, err // io.EOF between two frames is an orderly end
 	}
-	size := binary.LittleEndian.Uint32(head[:])
+	size := binary.LittleEndian.Uint32(head)
 	got := int32(binary.LittleEndian.Uint32(head[4:])) //nolint:gosec // the same four bytes, signed or not
 	switch {
 	case size < minPayload || size > MaxFrame:
-		return nil, fmt.Errorf("%w: frame of %d bytes, allowed are %d to %d", ErrProtocol, size, minPayload, MaxFrame)
+		return nil, 0, fmt.Errorf("%w: frame of %d bytes, allowed are %d to %d", ErrProtocol, size, minPayload, MaxFrame)
 	case got != seqno:
-		return nil, fmt.Errorf("%w: frame number %d, expected %d", ErrProtocol, got, seqno)
+		return nil, 0, fmt.Errorf("%w: frame number %d, expected %d", ErrProtocol, got, seqno)
 	}
-	payload := make([]byte, size)
-	if _, err := io.ReadFull(in, payload); err != nil {
-		return nil, fmt.Errorf("reading frame of %d bytes: %w", size, err)
+	if _, err := in.Discard(headerSize); err != nil {
+		return nil, 0, err // what was peeked at can be discarded
 	}
-	return payload, nil
+	if int(size) <= in.Size() {
+		payload, err = in.Peek(int(size))
+		buffered = int(size)
+	} else {
+		payload = make([]byte, size)
+		_, err = io.ReadFull(in, payload)
+	}
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading frame of %d bytes: %w", size, err)
+	}
+	return payload, buffered, nil
 }
 
 // packet acts on one packet.
@@ -254,10 +307,8 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 	case *tl.TCPPong:
 		return nil
 	}
-	select {
-	case <-s.ready:
-	default:
-		return fmt.Errorf("%w: %s before the handshake", ErrProtocol, p.TLName())
+	if err := s.spoken(p.TLName()); err != nil {
+		return err
 	}
 	switch p := p.(type) {
 	case *tl.TCPQuery:
@@ -269,8 +320,6 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 	case *tl.TCPQueryError:
 		s.pending.answer(p.ID, reply{err: &QueryError{Code: Code(p.Code), Message: p.Message}})
 		return nil
-	case *tl.TCPPacket:
-		return s.message(ctx, p.Data)
 	}
 	return fmt.Errorf("%w: %s is no packet", ErrProtocol, p.TLName())
 }
@@ -287,7 +336,7 @@ func (s *Session) message(ctx context.Context, data []byte) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrProtocol, err)
+		return err
 	}
 	return s.handler.Packet(ctx, v)
 }
@@ -379,7 +428,7 @@ func (s *Session) Query(ctx context.Context, fn tl.Function) (tl.Object, error) 
 	}
 	id, answered, forget := s.pending.add()
 	defer forget()
-	if err := s.out.put(ctx, frameOf(&tl.TCPQuery{ID: id, Data: tl.Encode(fn)})); err != nil {
+	if err := s.out.put(ctx, parcel{head: frameOf(&tl.TCPQuery{ID: id, Data: tl.Encode(fn)})[headerSize:]}, 0); err != nil {
 		return nil, fmt.Errorf("querying %s: %w", fn.TLName(), err)
 	}
 	select {
@@ -401,15 +450,30 @@ func (s *Session) Query(ctx context.Context, fn tl.Function) (tl.Object, error) 
 }
 
 // Send sends a one-way message. When too much waits already it waits for room until ctx ends.
-func (s *Session) Send(ctx context.Context, p tl.Object) error {
+func (s *Session) Send(ctx context.Context, p tl.Object) error { return s.SendWithin(ctx, p, 0) }
+
+// SendWithin is Send that waits for room no longer than patience says, when that is not 0, and then gives ErrFull.
+func (s *Session) SendWithin(ctx context.Context, p tl.Object, patience time.Duration) error {
 	if err := s.mayTalk(); err != nil {
 		return fmt.Errorf("sending %s: %w", p.TLName(), err)
 	}
-	frame := frameOf(&tl.TCPPacket{Data: tl.Encode(p)})
-	if len(frame)-headerSize > MaxFrame {
-		return fmt.Errorf("sending %s: %d bytes, a frame has at most %d", p.TLName(), len(frame)-headerSize, MaxFrame)
+	buf, ok := s.scratch.Get().(*[]byte)
+	if !ok { // nothing else is in there
+		buf = new([]byte)
 	}
-	if err := s.out.put(ctx, frame); err != nil {
+	defer func() {
+		if cap(*buf) <= keep {
+			s.scratch.Put(buf)
+		}
+	}()
+	*buf = p.Append((*buf)[:0])
+	var head [word]byte
+	binary.LittleEndian.PutUint32(head[:], (*tl.TCPPacket)(nil).TLID())
+	frame := parcel{head: head[:], message: *buf, sealed: true}
+	if size := frame.size(); size > MaxFrame {
+		return fmt.Errorf("sending %s: %d bytes, a frame has at most %d", p.TLName(), size, MaxFrame)
+	}
+	if err := s.out.put(ctx, frame, patience); err != nil {
 		return fmt.Errorf("sending %s: %w", p.TLName(), err)
 	}
 	return nil

@@ -212,17 +212,17 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 	var o outbox
 	o.init(100)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := o.put(ctx, make([]byte, 90)); err != nil {
+	if err := o.put(ctx, parcel{head: make([]byte, 82)}, 0); err != nil {
 		t.Fatal(err)
 	}
 	o.control(make([]byte, 50))
 	held := make(chan error, 1)
-	go func() { held <- o.put(ctx, make([]byte, 20)) }()
+	go func() { held <- o.put(ctx, parcel{head: make([]byte, 12)}, 0) }()
 	cancel()
 	if err := <-held; !errors.Is(err, context.Canceled) {
 		t.Errorf("held: %v", err)
 	}
-	go func() { held <- o.put(t.Context(), make([]byte, 20)) }()
+	go func() { held <- o.put(t.Context(), parcel{head: make([]byte, 12)}, 0) }()
 	if n := len(o.take(nil)); n < 140 {
 		t.Errorf("%d bytes", n)
 	}
@@ -230,7 +230,7 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 		t.Error(err)
 	}
 	o.close()
-	if err := o.put(t.Context(), make([]byte, 8)); !errors.Is(err, ErrClosed) {
+	if err := o.put(t.Context(), parcel{}, 0); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 }
