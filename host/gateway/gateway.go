@@ -76,6 +76,8 @@ type Config struct {
 	Origins []string
 	// Test is whether the network is a test network.
 	Test bool
+	// Chain is the view of the root contract; nil without access to a chain.
+	Chain Root
 	// Owner and Root are addresses to show.
 	Owner, Root string
 	Build       Build

@@ -45,6 +45,7 @@ func (s *Server) page() stats.Page {
 		{Name: "Up since", Value: s.started.UTC().Format(time.DateTime) + " UTC"},
 		{Name: "Receipts", Value: string(s.cfg.Receipts)},
 	}
+	p.Identity = append(p.Identity, s.chainFact()...)
 	if s.cfg.Store != nil {
 		n, size, damaged := s.cfg.Store.Size()
 		f := stats.Fact{Name: "Receipts kept", Value: fmt.Sprintf("%d, %sB", n, stats.Short(float64(size)))}

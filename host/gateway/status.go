@@ -27,20 +27,12 @@ type reason struct {
 func (s *Server) ready() (bool, []reason) {
 	ready, reasons := false, []reason{}
 	for _, p := range s.cfg.Pool.Status() {
-		switch p.State {
-		case upstream.Ready:
-			ready = true
-			if p.Unverified {
-				reasons = append(reasons, reason{"proxy_unverified", p.Address, "its attestation was not accepted; it is used because the test flag says so"})
-			}
-		case upstream.Refused:
-			reasons = append(reasons, reason{"proxy_refused", p.Address, p.Reason})
-		case upstream.Connecting:
-			reasons = append(reasons, reason{"proxy_connecting", p.Address, "the connection is being made"})
-		case upstream.Down:
-			reasons = append(reasons, reason{"proxy_down", p.Address, p.Reason})
+		ready = ready || p.State == upstream.Ready
+		if r := proxyReason(p); r.Code != "" {
+			reasons = append(reasons, r)
 		}
 	}
+	reasons = append(s.rootReasons(), reasons...)
 	if !ready {
 		reasons = append([]reason{{Code: "no_proxy_ready", Text: "no proxy takes requests"}}, reasons...)
 	} else if len(s.merged()) == 0 {
@@ -56,9 +48,10 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	answer(w, struct {
-		Ready   bool     `json:"ready"`
-		Reasons []reason `json:"reasons"`
-	}{ready, reasons})
+		Ready   bool      `json:"ready"`
+		Reasons []reason  `json:"reasons"`
+		Chain   *chainAge `json:"chain,omitempty"`
+	}{ready, reasons, s.chainAge()})
 }
 
 // metrics writes the text for Prometheus. No label comes from a request.
@@ -105,6 +98,10 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 			ready++
 		}
 	}
+	if age := s.chainAge(); age != nil {
+		m.Add("gateway_root_age_seconds", stats.KindGauge, "Age of the block in which the root contract was last seen.", float64(age.Age))
+		m.Add("gateway_root_version", stats.KindGauge, "Version of the root contract.", float64(age.Version))
+	}
 	m.Add("gateway_proxies", stats.KindGauge, "Proxies that the configuration names.", float64(len(s.cfg.Pool.Links())))
 	m.Add("gateway_proxies_ready", stats.KindGauge, "Proxies that take requests.", float64(ready))
 	m.Add("process_goroutines", stats.KindGauge, "Goroutines.", float64(runtime.NumGoroutine()))
@@ -141,14 +138,16 @@ type jsonProxy struct {
 	ImageHash string `json:"image_hash,omitempty"`
 }
 
-// jsonStats has the keys of protocol.md section 8.2 for a client. What the chain would say is absent while nothing here
-// reads the chain.
+// jsonStats has the keys of protocol.md section 8.2 for a client. What the chain says is absent without access to one.
 type jsonStats struct {
 	Status struct {
 		Enabled       bool   `json:"enabled"`
 		GitCommit     string `json:"git_commit"`
 		GitCommitData string `json:"git_commit_data"`
 		Ready         bool   `json:"ready"`
+		// Synced is the time of the newest block of the root's chain; 0 without access to one.
+		Synced int64     `json:"ton_last_synced_at"`
+		Chain  *chainAge `json:"chain,omitempty"`
 	} `json:"status"`
 	Stats     jsonCounters `json:"stats"`
 	LocalConf struct {
@@ -156,6 +155,7 @@ type jsonStats struct {
 		OwnerAddress   string `json:"owner_address"`
 		CheckProxyHash bool   `json:"check_proxy_hash"`
 	} `json:"localconf"`
+	RootConfig  *rootConfig      `json:"root_contract_config,omitempty"`
 	Connections []jsonConnection `json:"proxy_connections"`
 	Proxies     []jsonProxy      `json:"proxies"`
 	Receipts    struct {
@@ -170,6 +170,10 @@ func (s *Server) jsonstats(w http.ResponseWriter, _ *http.Request) {
 	var out jsonStats
 	out.Status.Enabled = true
 	out.Status.Ready, _ = s.ready()
+	if out.Status.Chain = s.chainAge(); out.Status.Chain != nil {
+		out.Status.Synced = out.Status.Chain.Synced
+	}
+	out.RootConfig = s.rootConfig()
 	out.Status.GitCommit, out.Status.GitCommitData = s.cfg.Build.Commit, s.cfg.Build.CommitTime
 	out.Stats = jsonCounters{
 		Queries: r.queries.Read(now), Success: r.success.Read(now), Failed: r.failed.Read(now),

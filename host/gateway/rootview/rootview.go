@@ -210,3 +210,6 @@ func (i images) Allowed() ([]tdx.Hash, time.Time, error) {
 	}
 	return last.hashes, s.Block.Time, nil
 }
+
+// Newest is the root as it was read last, however old; nil while it never was.
+func (v *View) Newest() *registry.Snapshot { return v.root.Watcher().Newest() }
