@@ -257,6 +257,8 @@ func TestWholeAnswers(t *testing.T) {
 		"embedding":      {`{"data":[],"usage":{"prompt_tokens":3,"total_tokens":3}}`, "", Usage{Prompt: 3}},
 		"integer code":   {`{"error":{"code":400,"message":"x"}}`, api.EngineError, Usage{Prompt: 9}},
 		"aborted":        {`{"choices":[{"finish_reason":"abort"}],"usage":null}`, api.EngineAbort, Usage{Prompt: 9, Completion: 1}},
+		"no end":         {`{"choices":[{"finish_reason":"stop"},{"finish_reason":null}],"usage":null}`, api.EngineTruncated, Usage{Prompt: 9, Completion: 2}},
+		"no choice":      {`{"choices":[],"usage":{"prompt_tokens":3,"total_tokens":3}}`, api.EngineTruncated, Usage{Prompt: 3}},
 		"not JSON":       {`<html>`, api.MalformedEvent, Usage{Prompt: 9}},
 		"duplicate keys": {`{"usage":1,"usage":2}`, api.MalformedEvent, Usage{Prompt: 9}},
 	} {
@@ -267,6 +269,26 @@ func TestWholeAnswers(t *testing.T) {
 			}
 			if tc.want == "" && string(out) != tc.in {
 				t.Errorf("the bytes changed: %s", out)
+			}
+		})
+	}
+}
+
+// TestAWholeAnswerHasAUsage: what is no usage gives way to what was metered, as at the end of a stream; nothing else changes.
+func TestAWholeAnswerHasAUsage(t *testing.T) {
+	const head, ours = `{"choices":[{"finish_reason":"stop"}]`, `{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10`
+	for name, usage := range map[string]string{
+		"absent": "", "null": `,"usage":null`, "a word": `,"usage":"many"`, "negative": `,"usage":{"prompt_tokens":-3,"completion_tokens":1,"total_tokens":-2}`,
+		"beyond 2^63": `,"usage":{"prompt_tokens":9223372036854775808,"completion_tokens":1,"total_tokens":9223372036854775809}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, res := Whole([]byte(head+usage+"}"), Options{PromptTokens: 9})
+			if string(out) != head+`,"usage":`+ours+"}}" || res.Source != FromCounting || !res.Estimated || !res.AppendedUsage {
+				t.Errorf("%s %+v", out, res)
+			}
+			priced, _ := Whole([]byte(head+usage+"}"), Options{PromptTokens: 9, Cost: func(Usage) Cost { return Cost{9, 1} }})
+			if !strings.HasPrefix(string(priced), head+`,"usage":`+ours+`,"prompt_total_cost":9`) {
+				t.Errorf("%s", priced)
 			}
 		})
 	}
