@@ -129,7 +129,7 @@ func (r *request) forward(a *attempt) error {
 	if w.version >= versionEx {
 		ex := &tl.ProxyRunQueryEx{
 			Query: query, SignedPayment: signed(pay), Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id,
-			EnableDebug: new(r.ask.debug),
+			EnableDebug: new(r.ask.debug || w.version >= versionOurs), // workers of ours say there where their counts are from
 		}
 		if w.version >= versionKeys {
 			ex.PrivateKey = r.job.private
