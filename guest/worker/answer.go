@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -20,15 +21,16 @@ const sendLimit = 30 * time.Second
 
 // send sends a message of the answer.
 func (q *query) send(ctx context.Context, p tl.Object) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, sendLimit, errSlowReader)
-	defer cancel()
-	if err := q.c.sess.Send(ctx, p); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		return err
+	err := q.c.sess.SendWithin(ctx, p, sendLimit)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, session.ErrFull):
+		return errSlowReader
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
 	}
-	return nil
+	return err
 }
 
 // head sends the head of an answer whose body follows.

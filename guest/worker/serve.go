@@ -46,8 +46,8 @@ func (q *query) serve() outcome {
 	if prices := w.deps.Prices(); w.cfg.CostFields {
 		p.meter.Cost = func(u meter.Usage) meter.Cost { return cost(u, q.coefficient, prices) }
 	}
-	ctx, cancel := context.WithCancel(q.ctx)
-	defer cancel()
+	ctx, stop := context.WithCancelCause(q.ctx)
+	defer stop(nil)
 	res, err := w.deps.Engine.Do(ctx, engine.Request{Path: p.path, ContentType: jsonType, Body: p.body, ID: name, Stream: p.stream})
 	if err != nil {
 		if q.ctx.Err() == nil {
@@ -60,7 +60,7 @@ func (q *query) serve() outcome {
 	case res.Status != http.StatusOK:
 		return q.engineRefusal(res, p)
 	case p.stream && res.ContentType == eventStream:
-		return q.stream(ctx, res, p)
+		return q.stream(ctx, stop, res, p)
 	case p.stream || res.ContentType != jsonType:
 		return q.broken(meter.New(p.meter).Result(), false)
 	}

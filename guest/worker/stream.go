@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"cocoon/contracts/api"
@@ -14,75 +16,48 @@ import (
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/promptcrypt"
 	"cocoon/contracts/receipt"
-	"cocoon/contracts/wire/session"
 	"cocoon/guest/worker/engine"
 	"cocoon/guest/worker/meter"
 )
 
 const (
-	// readSize is how much of an engine's stream is read at once, readAhead how many reads may wait.
-	readSize, readAhead = 32 << 10, 4
+	// readSize is how much of an engine's stream is read at once: a stream that waits holds as much.
+	readSize = 8 << 10
 	// lastWords bounds the sending of what ends a stream after its time was up.
 	lastWords = 5 * time.Second
 )
 
-// chunk is one read.
-type chunk struct {
-	data *[readSize]byte
-	n    int
-	err  error
-}
-
-// relay passes one stream on.
+// relay passes one stream on. Its goroutine reads, and a timer's pings while that waits.
 type relay struct {
 	q      *query
 	p      *prepared
 	m      *meter.Meter
 	cipher *cipher
-	chunks chan chunk
 	buf    []byte
+	// stop ends the engine's work for a reason.
+	stop context.CancelCauseFunc
+	gap  *time.Timer
+	// reading says that the engine has the word: silence is then its own.
+	reading atomic.Bool
+
+	sending sync.Mutex // orders pings and parts
+	over    bool       // nothing is sent any more by pings
+	ping    *time.Timer
 }
 
-// stream relays a stream of events.
-func (q *query) stream(ctx context.Context, res *engine.Response, p *prepared) outcome {
-	r := &relay{q: q, p: p, m: meter.New(p.meter), chunks: make(chan chunk, readAhead)}
+// stream relays a stream of events. ctx is the engine's, which stop ends.
+func (q *query) stream(ctx context.Context, stop context.CancelCauseFunc, res *engine.Response, p *prepared) outcome {
+	r := &relay{q: q, p: p, m: meter.New(p.meter), stop: stop}
 	if p.talk != nil {
 		r.cipher = &cipher{talk: p.talk}
 	}
 	if err := q.head(ctx, q.response(http.StatusOK, eventStream, nil)); err != nil {
 		return q.broken(r.m.Result(), false)
 	}
-	ctx, stop := context.WithCancel(ctx)
-	reader := make(chan struct{})
-	go func() {
-		defer close(reader)
-		r.read(ctx, res.Body)
-	}()
-	err := r.pump()
-	stop()
-	_ = res.Body.Close() // wakes the reader
-	<-reader
+	wake := context.AfterFunc(ctx, func() { _ = res.Body.Close() }) // whatever the body is made of, a read of it ends
+	err := r.pump(ctx, res.Body)
+	wake()
 	return r.end(err)
-}
-
-// read fills the channel until the stream ends or nobody wants more.
-func (r *relay) read(ctx context.Context, body io.Reader) {
-	pool := &r.q.c.w.buffers
-	for {
-		data, ok := pool.Get().(*[readSize]byte)
-		if !ok { // the pool has nothing else
-			return
-		}
-		n, err := body.Read(data[:])
-		select {
-		case r.chunks <- chunk{data, n, err}:
-		case <-ctx.Done():
-			return
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // errSilent means that the engine stopped talking, errExceeded that it talks more than it may.
@@ -92,61 +67,78 @@ var (
 )
 
 // pump moves events until the stream is over; io.EOF is its own end, a nil error the meter's verdict.
-func (r *relay) pump() error {
-	times, now := r.q.c.w.cfg.Times, r.q.ctx
-	gap, ping := time.NewTimer(times.Gap), time.NewTimer(times.Ping)
-	defer gap.Stop()
-	defer ping.Stop()
+func (r *relay) pump(ctx context.Context, body io.Reader) error {
+	times, pool := r.q.c.w.cfg.Times, &r.q.c.w.buffers
+	data, ok := pool.Get().(*[readSize]byte)
+	if !ok { // the pool has nothing else
+		data = new([readSize]byte)
+	}
+	defer pool.Put(data)
+	r.gap = time.AfterFunc(times.Gap, r.silent)
+	defer r.gap.Stop()
+	if r.q.version >= versionOurs { // others do not expect comments in bodies
+		r.sending.Lock()
+		r.ping = time.AfterFunc(times.Ping, r.sign)
+		r.sending.Unlock()
+		defer r.hush()
+	}
 	for {
-		select {
-		case c := <-r.chunks:
-			gap.Reset(times.Gap)
-			err := r.take(c)
-			if len(r.buf) > 0 {
-				if sendErr := r.flush(now); sendErr != nil {
-					return sendErr
-				}
-				ping.Reset(times.Ping)
-			}
-			if err != nil || r.m.Result().Code != "" {
-				return err
-			}
-			if r.exceeded() {
-				return errExceeded
-			}
-		case <-ping.C:
-			if r.q.version >= versionOurs { // others do not expect comments in bodies
-				if err := r.q.emit(now, []byte(sse.Ping)); err != nil {
-					return err
-				}
-			}
-			ping.Reset(times.Ping)
-		case <-gap.C:
-			return errSilent
-		case <-now.Done():
-			return context.Cause(now)
+		r.reading.Store(true)
+		n, err := body.Read(data[:])
+		r.reading.Store(false)
+		r.gap.Reset(times.Gap)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		r.buf = r.m.Append(r.buf, data[:n])
+		if sendErr := r.flush(); sendErr != nil {
+			return sendErr
+		}
+		if err != nil || r.m.Failed() {
+			return err
+		}
+		if r.exceeded() {
+			return errExceeded
 		}
 	}
 }
 
-// take meters one read and what is already waiting behind it, up to the size of a part.
-func (r *relay) take(c chunk) error {
-	for {
-		r.buf = r.m.Append(r.buf, c.data[:c.n])
-		r.q.c.w.buffers.Put(c.data)
-		if c.err != nil || len(r.buf) >= session.MaxPart {
-			return c.err
-		}
-		select {
-		case c = <-r.chunks:
-		default:
-			return nil
-		}
+// silent ends a stream whose engine says nothing.
+func (r *relay) silent() {
+	if r.reading.Load() {
+		r.stop(errSilent)
+		return
 	}
+	r.gap.Reset(r.q.c.w.cfg.Times.Gap) // we were busy, not the engine silent
 }
 
-// flush sends what the meter let through.
-func (r *relay) flush(ctx context.Context) error {
+// sign is a sign of life while the engine thinks.
+func (r *relay) sign() {
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	if r.over {
+		return
+	}
+	if err := r.q.emit(r.q.ctx, []byte(sse.Ping)); err != nil {
+		r.stop(err)
+		return
+	}
+	r.ping.Reset(r.q.c.w.cfg.Times.Ping)
+}
+
+// hush ends the signs of life, and waits for one that is being sent.
+func (r *relay) hush() {
+	r.ping.Stop()
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	r.over = true
+}
+
+// flush sends what the meter let through: what the engine had written when it was read leaves in one message.
+func (r *relay) flush() error {
+	if len(r.buf) == 0 {
+		return nil
+	}
 	out := r.buf
 	if r.cipher != nil {
 		var err error
@@ -155,16 +147,24 @@ func (r *relay) flush(ctx context.Context) error {
 		}
 	}
 	r.buf = r.buf[:0]
-	return r.q.emit(ctx, out)
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	if err := r.q.emit(r.q.ctx, out); err != nil {
+		return err
+	}
+	if r.ping != nil {
+		r.ping.Reset(r.q.c.w.cfg.Times.Ping)
+	}
+	return nil
 }
 
 // exceeded says that the engine goes on although it has generated more than the request may cost.
 func (r *relay) exceeded() bool {
-	res := r.m.Result()
-	if int64(len(res.FinishReasons)) >= max(r.p.meter.Choices, 1) {
+	finished, tokens := r.m.Progress()
+	if int64(finished) >= max(r.p.meter.Choices, 1) {
 		return false // it is through; what it claims beyond the bound is cut
 	}
-	return res.Usage.Completion > r.p.maxTokens || int64(res.Content) > r.p.maxTokens
+	return tokens > r.p.maxTokens
 }
 
 // end turns the reason for which the relay stopped into an outcome.
