@@ -11,6 +11,7 @@ import (
 
 	"cocoon/contracts/api"
 	"cocoon/contracts/pricing"
+	"cocoon/contracts/registry/follow"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/proxy/sched"
 )
@@ -187,6 +188,10 @@ type Deps struct {
 	ReceiptKey ed25519.PrivateKey
 	// TLSKeys lists the public keys of the RA-TLS certificates in use.
 	TLSKeys func() [][32]byte
+	// Eligible says why this proxy may not serve: its own image is not in the root contract. Nil is always.
+	Eligible func() error
+	// Sync tells how old the chain's newest known block is, for pages; nil where there is no chain.
+	Sync func() follow.State
 	// Attester answers client.getAttestation; nil refuses it.
 	Attester Attester
 	// PrivateKey finds the private half of a prompt encryption key, and may ask for it first; nil knows none.

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"cocoon/contracts/api/stats"
+	"cocoon/contracts/registry/follow"
 )
 
 // Page is /stats (inference.md section 19).
@@ -36,6 +37,9 @@ func (p *Proxy) Page() stats.Page {
 		},
 		Tables: []stats.Table{p.workerTable(s), p.clientTable(s), reasonTable(s)},
 	}
+	if s.Chain != nil {
+		page.Identity = append(page.Identity, stats.Fact{Name: "chain", Value: s.Chain.String(), Health: healthOf(s.Chain.Light)})
+	}
 	switch {
 	case !s.Ready:
 		page.Verdict.Health, page.Verdict.Word, page.Verdict.Reasons = stats.Bad, "down", []string{s.Reason}
@@ -43,6 +47,11 @@ func (p *Proxy) Page() stats.Page {
 		page.Verdict.Health, page.Verdict.Word, page.Verdict.Reasons = stats.Degraded, "degraded", []string{"no worker is ready"}
 	}
 	return page
+}
+
+// healthOf is the colour of the chain's age (inference.md section 19).
+func healthOf(l follow.Light) stats.Health {
+	return map[follow.Light]stats.Health{follow.Green: stats.Good, follow.Amber: stats.Degraded, follow.Red: stats.Bad}[l]
 }
 
 func right(text string) stats.Cell { return stats.Cell{Text: text, Right: true} }
@@ -69,11 +78,19 @@ func (p *Proxy) workerTable(s Status) stats.Table {
 			count(w.Spec.Coefficient),
 			right(fmt.Sprintf("%d / %d", w.Running, w.Spec.Slots)), right(stats.Short(w.TokensPerSecond)),
 			right(stats.Milliseconds(w.FirstToken)), breaker, image,
-			{Text: strconv.FormatBool(w.Enabled)},
+			wants(&w),
 			count(w.Tokens.Max),
 		})
 	}
 	return t
+}
+
+// wants says whether the worker takes requests, or why it gets none.
+func wants(w *WorkerStatus) stats.Cell {
+	if w.Held != "" {
+		return stats.Cell{Text: w.Held, Health: stats.Degraded}
+	}
+	return stats.Cell{Text: strconv.FormatBool(w.Enabled)}
 }
 
 func (p *Proxy) clientTable(s Status) stats.Table {

@@ -98,6 +98,7 @@ func (d *papers) meet(w *worker, root Root) string {
 		return claim{"asserted", source, reason}
 	}
 	checked := w.peer.Attested && d.p.cfg.CheckWorkers
+	listed := checked && w.held == nil // the caller holds its lock
 	const derived = "verifier_derived"
 	sum := sha256.Sum256(w.peer.Quote)
 	identity := map[string]any{
@@ -119,7 +120,7 @@ func (d *papers) meet(w *worker, root Root) string {
 			"tcb_up_to_date":              known(w.peer.TCB == "UpToDate", "hardware_proven", w.peer.TCB),
 			"os_known_good":               known(checked, derived, "image hash listed in root contract"),
 			"serving_software_known_good": known(checked, derived, "part of the measured image"),
-			"model_weights_provenance":    known(checked, derived, "dm-verity root listed in root contract"),
+			"model_weights_provenance":    known(listed, derived, "dm-verity root listed in root contract"),
 			"extra":                       map[string]any{"tcb_status": w.peer.TCB, "root_config_version": root.Version},
 		},
 		"evidence": map[string]any{

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/registry/follow"
 	"cocoon/contracts/wire/session"
 	"cocoon/guest/proxy/sched"
 )
@@ -120,16 +121,33 @@ func (p *Proxy) WriteMetrics(w io.Writer) {
 
 // Ready says whether requests can be served now, and if not why.
 func (p *Proxy) Ready() (bool, string) {
+	o := p.obstacle()
+	return o == Obstacle{}, o.Text
+}
+
+// Obstacle is why nobody new is served, as /readyz has it (protocol.md section 8.1).
+type Obstacle struct {
+	// Code is disabled, image_hash_not_listed, or a follow.Reason; empty when there is none.
+	Code string
+	Text string
+}
+
+func (p *Proxy) obstacle() Obstacle {
 	p.mu.Lock()
 	reason := p.refusing
 	p.mu.Unlock()
 	if reason != "" {
-		return false, reason
+		return Obstacle{"disabled", reason}
 	}
 	if _, err := p.deps.Chain.Root(); err != nil {
-		return false, "root contract: " + err.Error()
+		return Obstacle{string(follow.ReasonOf(err)), "root contract: " + err.Error()}
 	}
-	return true, ""
+	if p.deps.Eligible != nil {
+		if err := p.deps.Eligible(); err != nil {
+			return Obstacle{"image_hash_not_listed", "not eligible: " + err.Error()}
+		}
+	}
+	return Obstacle{}
 }
 
 // disabled is the answer to whoever asks for something new in the refusing state.
@@ -161,11 +179,11 @@ const maxModels = 4096
 
 // meet notes a worker whose handshake has begun. A model stays known when its workers are gone: its absence is then a
 // passing weakness and no mistake of the caller's.
-func (p *Proxy) meet(w *worker) {
+func (p *Proxy) meet(w *worker, held error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.workers[w.sched] = w
-	if len(p.models) < maxModels {
+	if len(p.models) < maxModels && held == nil {
 		p.models[base(w.model)] = true
 	}
 }
@@ -176,16 +194,19 @@ func (p *Proxy) knows(model string) bool {
 	return p.models[base(model)]
 }
 
-// SweepWorkers ends the sessions of workers whose image or model the root contract does not list any more.
-func (p *Proxy) SweepWorkers() {
+// RootChanged judges the workers by what the root contract says now: those whose image or model was taken off its lists
+// are let go, those whose model was put on are given requests.
+func (p *Proxy) RootChanged() {
 	root, err := p.deps.Chain.Root()
 	if err != nil {
 		return // nobody new is served in this state
 	}
 	for _, w := range p.allWorkers() {
-		if err := p.listed(root, w.peer, w.model); err != nil {
+		if err := p.admitted(root, w.peer); err != nil {
 			w.end(err)
+			continue
 		}
+		w.judge(root)
 	}
 }
 

@@ -23,12 +23,17 @@ type Pseudo struct {
 	Owner Address
 	// Lists are what the root contract would list; nil maps list nothing.
 	WorkerImages, Models map[[32]byte]bool
+	// Follow is the root contract of a network that has one, and no accounts yet; nil is the root that is made up here.
+	Follow func() (Root, error)
 }
 
 var _ Chain = (*Pseudo)(nil)
 
-// Root is the first version, with all multipliers 1.0.
+// Root is the one that is followed, or else a first version with all multipliers 1.0.
 func (p *Pseudo) Root() (Root, error) {
+	if p.Follow != nil {
+		return p.Follow()
+	}
 	return Root{
 		Version: 1, ParamsVersion: 1, Price: pseudoPrice, WorkerFee: pseudoPrice, WorkerImages: p.WorkerImages, Models: p.Models,
 		Multipliers: pricing.Multipliers{Prompt: unity, Cached: unity, Completion: unity, Reasoning: unity},
@@ -57,7 +62,11 @@ func (p *Pseudo) Refund(context.Context, Address) ([]byte, error) {
 	return nil, errors.New("granting refund: there is no chain")
 }
 
-// Funds are the same for everybody.
+// Funds are the same for everybody, at the price of now.
 func (p *Pseudo) Funds(string) ledger.Funds {
-	return ledger.Funds{Balance: pseudoBalance, Stake: pseudoBalance, Price: pseudoPrice}
+	price := uint64(pseudoPrice)
+	if r, err := p.Root(); err == nil { // without one nothing new is reserved
+		price = r.Price
+	}
+	return ledger.Funds{Balance: pseudoBalance, Stake: pseudoBalance, Price: price}
 }

@@ -231,9 +231,8 @@ func TestWorkerHandshakeIsRefused(t *testing.T) {
 	}{
 		"good":                   {good, func(*tl.WorkerParams) {}, 0, ""},
 		"not attested":           {Peer{}, func(*tl.WorkerParams) {}, 602, "worker is not attested"},
-		"another image":          {Peer{Attested: true, Image: [32]byte{1}}, func(*tl.WorkerParams) {}, 602, "worker image hash"},
-		"another model":          {good, func(p *tl.WorkerParams) { p.Model = "demo/model@other" }, 602, "model is not in the root"},
-		"no model":               {good, func(p *tl.WorkerParams) { p.Model = "" }, 602, "model is not"},
+		"another image":          {Peer{Attested: true, Image: [32]byte{1}}, func(*tl.WorkerParams) {}, 602, "worker not eligible: image hash 0100"},
+		"no model":               {good, func(p *tl.WorkerParams) { p.Model = "" }, 602, "model name has 0"},
 		"no flags":               {good, func(p *tl.WorkerParams) { p.IsTest, p.ProxyCnt, p.MaxActiveRequests = nil, nil, nil }, 602, "expected flags"},
 		"another network":        {good, func(p *tl.WorkerParams) { p.IsTest = new(false) }, 602, "is_test mismatch"},
 		"coefficient -1":         {good, func(p *tl.WorkerParams) { p.Coefficient = -1 }, 602, "coefficient"},
@@ -270,13 +269,13 @@ func TestWorkerHandshakeIsRefused(t *testing.T) {
 func TestAWorkerThatIsDelistedIsLetGo(t *testing.T) {
 	inProxy(t, func(b *bench) {
 		b.worker(5, silent)
-		b.p.SweepWorkers()
+		b.p.RootChanged()
 		synctest.Wait()
 		if len(b.p.allWorkers()) != 1 {
 			t.Fatal("a listed worker is gone")
 		}
 		b.p.cfg.CheckWorkers = true // nothing is listed
-		b.p.SweepWorkers()
+		b.p.RootChanged()
 		if err := <-b.ends; err == nil || len(b.p.allWorkers()) != 0 {
 			t.Errorf("%v, %d workers", err, len(b.p.allWorkers()))
 		}

@@ -49,7 +49,7 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 	}
 	w := r.a.w
 	doc.ForwardedHash = receipt.SHA256(r.forwarded)
-	doc.Verified.OK, doc.Verified.Model, doc.Verified.SessionID = true, w.model, w.session
+	doc.Verified.OK, doc.Verified.Model, doc.Verified.SessionID = true, w.model, w.paper()
 	doc.Worker = &receipt.Worker{SC: w.contract.String(), SPKI: spki(w.peer.Key), Image: hex.EncodeToString(w.peer.Image[:]), Engine: w.says.Engine}
 	if s := r.result.statement; s != nil {
 		doc.Statement = &receipt.Statement{

@@ -8,6 +8,7 @@ import (
 
 	"cocoon/contracts/api/stats"
 	"cocoon/contracts/receipt"
+	"cocoon/contracts/registry/follow"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/proxy/sched"
 )
@@ -51,7 +52,9 @@ type WorkerStatus struct {
 	Image           [32]byte
 	Attested        bool
 	Version         int32
-	Tokens          ledger.State
+	// Held says why the worker gets no requests whatever it wants; empty when nothing is in the way.
+	Held   string
+	Tokens ledger.State
 }
 
 // ClientStatus is a client on a status page.
@@ -64,10 +67,13 @@ type ClientStatus struct {
 
 // Status is what a proxy shows of itself. It knows no content.
 type Status struct {
-	Ready   bool
-	Reason  string
-	Started time.Time
-	Root    Root
+	Ready bool
+	// Reason explains why not, Code names it for programs.
+	Reason, Code string
+	Started      time.Time
+	Root         Root
+	// Chain is how old the root's block is; nil where there is no chain.
+	Chain   *follow.State
 	Workers []WorkerStatus
 	Clients []ClientStatus
 	Choices sched.Stats
@@ -76,8 +82,12 @@ type Status struct {
 // Status is the present state.
 func (p *Proxy) Status() Status {
 	s := Status{Started: p.started}
-	s.Ready, s.Reason = p.Ready()
+	o := p.obstacle()
+	s.Ready, s.Reason, s.Code = o == Obstacle{}, o.Text, o.Code
 	s.Root, _ = p.deps.Chain.Root() // its absence is the reason above
+	if p.deps.Sync != nil {
+		s.Chain = new(p.deps.Sync())
+	}
 	views, choices := p.sched.Snapshot()
 	s.Choices = choices
 	for _, v := range views {
@@ -85,10 +95,14 @@ func (p *Proxy) Status() Status {
 		if w == nil {
 			continue
 		}
-		s.Workers = append(s.Workers, WorkerStatus{
+		x := WorkerStatus{
 			View: v, Owner: w.owner, Contract: w.contract, Image: w.peer.Image, Attested: w.peer.Attested, Version: w.version,
 			Tokens: p.deps.Ledger.State(w.party()),
-		})
+		}
+		if held := w.waits(); held != nil {
+			x.Held = "not eligible: " + held.Error()
+		}
+		s.Workers = append(s.Workers, x)
 	}
 	s.Clients = p.clientStatus()
 	return s
@@ -127,9 +141,7 @@ type object = map[string]any
 func (p *Proxy) JSONStats() map[string]any {
 	s, now, t := p.Status(), p.deps.Now(), &p.totals
 	return object{
-		"status": object{
-			"enabled": s.Ready, "reason": s.Reason, "started_at": s.Started.Unix(), "git_commit": p.cfg.Commit, "software": p.cfg.Software,
-		},
+		"status": s.head(p.cfg),
 		"stats": object{
 			"queries": t.queries.Read(now), "success": t.success.Read(now), "failed": t.failed.Read(now), "rejected": t.rejected.Read(now),
 			"bytes_received": t.received.Read(now), "bytes_sent": t.sent.Read(now), "time": t.seconds.Read(now),
@@ -158,6 +170,15 @@ func (p *Proxy) JSONStats() map[string]any {
 	}
 }
 
+// head is the part of the document that says whether the proxy is well.
+func (s *Status) head(cfg Config) object {
+	out := object{"enabled": s.Ready, "reason": s.Reason, "started_at": s.Started.Unix(), "git_commit": cfg.Commit, "software": cfg.Software}
+	if s.Chain != nil && s.Chain.Known {
+		out["ton_last_synced_at"], out["root_age_seconds"], out["root_age"] = s.Chain.Synced.Unix(), int64(s.Chain.Age.Seconds()), s.Chain.Light
+	}
+	return out
+}
+
 func (p *Proxy) workersJSON(s Status) []object {
 	out, running := make([]object, 0, len(s.Workers)), make(map[Address]int)
 	for _, w := range s.Workers {
@@ -184,7 +205,7 @@ func (p *Proxy) connectionsJSON(s Status) []object {
 			"owner_address": w.Owner.Friendly(p.cfg.Testnet), "model": w.Spec.Model, "worker_hash": hex.EncodeToString(w.Image[:]),
 			"coefficient": w.Spec.Coefficient, "running_queries": w.Running, "max_active_requests": w.Spec.Slots, "enabled": w.Enabled,
 			"proto_version": w.Version, "tokens_per_second": w.TokensPerSecond, "first_token_ms": w.FirstToken.Milliseconds(),
-			"breaker": w.Breaker, "attested": w.Attested, "session_id": w.Spec.Session,
+			"breaker": w.Breaker, "attested": w.Attested, "session_id": w.Spec.Session, "not_eligible": w.Held,
 		})
 	}
 	return out

@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"net"
 	"sync"
 
+	"cocoon/contracts/registry"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy/ledger"
@@ -34,12 +34,14 @@ type worker struct {
 	model    string
 	says     description
 	sched    uint64
-	session  string // id of its document
 
 	mu       sync.Mutex
+	session  string // id of its document
 	stage    stage
 	closed   bool
 	attempts map[[32]byte]*attempt
+	enabled  bool  // by its own word
+	held     error // why it gets no requests all the same
 }
 
 // description is what workers of ours say about themselves in machine_description_json.
@@ -206,17 +208,18 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 	w.stage = comparing
 	w.version, w.owner, w.contract, w.model, w.says = version, owner, contract, params.Model, describe(params.MachineDescriptionJSON)
 	slots := (int64(*params.MaxActiveRequests) + int64(*params.ProxyCnt) - 1) / int64(*params.ProxyCnt)
+	w.held = w.p.offered(root, w.model)
 	w.session = w.p.papers.meet(w, root)
 	w.sched = w.p.sched.Add(sched.Spec{
 		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version), Session: w.session,
 		Success: 1, New: true,
 	})
-	w.p.meet(w)
+	w.p.meet(w, w.held)
 	return &tl.WorkerConnectedToProxy{Params: w.p.params(version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil
 }
 
 func (w *worker) checkParams(root Root, p *tl.WorkerParams) (Address, error) {
-	if err := w.p.listed(root, w.peer, p.Model); err != nil {
+	if err := w.p.admitted(root, w.peer); err != nil {
 		return Address{}, err
 	}
 	switch {
@@ -240,20 +243,75 @@ func (w *worker) checkParams(root Root, p *tl.WorkerParams) (Address, error) {
 	return owner, nil
 }
 
-// listed says whether the root contract allows the worker's image and model.
-func (p *Proxy) listed(root Root, peer Peer, model string) error {
-	if !p.cfg.CheckWorkers {
-		return nil
-	}
+// admitted says whether the root contract allows the worker's image.
+func (p *Proxy) admitted(root Root, peer Peer) error {
 	switch {
+	case !p.cfg.CheckWorkers:
+		return nil
 	case !peer.Attested:
 		return refusal("worker is not attested")
 	case !root.WorkerImages[peer.Image]:
-		return refusal("worker image hash is not in the root contract")
-	case !root.Models[sha256.Sum256([]byte(model))]:
-		return refusal("model is not in the root contract")
+		return refusal("worker not eligible: %v", root.missing(registry.Workers, hex.EncodeToString(peer.Image[:])))
 	}
 	return nil
+}
+
+// offered says why a model is not served here: the root contract does not list it. Its worker may wait for that to change.
+func (p *Proxy) offered(root Root, model string) error {
+	if !p.cfg.CheckWorkers || root.Models[registry.ModelHash(model)] {
+		return nil
+	}
+	return root.missing(registry.Models, model)
+}
+
+// missing names what a root does not list.
+func (r *Root) missing(l registry.List, what string) error {
+	return &registry.NotListedError{List: l, What: what, Version: uint32(max(r.Version, 0))}
+}
+
+// enable notes the worker's own word and lets it be chosen if nothing else is in the way.
+func (w *worker) enable(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.enabled = on
+	w.p.sched.Enable(w.sched, w.enabled && w.held == nil)
+}
+
+// judge takes the root's present word on the model. A worker that had requests loses its session with them; one that
+// waited begins to get some, and its document says so.
+func (w *worker) judge(root Root) {
+	held := w.p.offered(root, w.model)
+	w.mu.Lock()
+	was := w.held
+	w.held = held
+	if held == nil && was != nil {
+		w.session = w.p.papers.meet(w, root)
+		session := w.session
+		w.p.sched.Update(w.sched, func(s *sched.Spec) { s.Session = session })
+		w.p.sched.Enable(w.sched, w.enabled)
+	}
+	w.mu.Unlock()
+	switch {
+	case held != nil && was == nil:
+		w.end(held)
+	case held == nil && was != nil:
+		w.p.meet(w, nil)
+		w.p.log.Info("Worker eligible", slog.String("contract", w.contract.String()), slog.String("model", w.model))
+	}
+}
+
+// paper names the worker's document.
+func (w *worker) paper() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.session
+}
+
+// waits says why the worker gets no requests although it wants some.
+func (w *worker) waits() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held
 }
 
 // errorAhead is what a worker is told whose numbers are larger than ours (protocol.md section 5.1).
@@ -308,7 +366,18 @@ func (w *worker) complete(q *tl.WorkerProxyHandshakeComplete) (tl.Object, error)
 	w.stage = open
 	w.mu.Unlock()
 	close(w.opened)
-	w.p.sched.Enable(w.sched, !q.IsDisabled)
+	if root, err := w.p.deps.Chain.Root(); err == nil { // it may have changed before this worker was among those that are told
+		if err := w.p.admitted(root, w.peer); err != nil {
+			return nil, err
+		}
+		w.judge(root)
+	}
+	held := w.waits()
+	w.enable(!q.IsDisabled)
+	if held != nil {
+		w.p.log.Warn("Worker connected, not eligible", slog.String("contract", w.contract.String()), slog.Any("err", held))
+		return &tl.WorkerProxyHandshakeCompleted{}, nil
+	}
 	w.p.log.Info("Worker connected", slog.String("contract", w.contract.String()), slog.Int("version", int(w.version)))
 	return &tl.WorkerProxyHandshakeCompleted{}, nil
 }
@@ -330,7 +399,7 @@ func (w *worker) Packet(_ context.Context, m tl.Object) error {
 	}
 	switch m := m.(type) {
 	case *tl.WorkerEnabledDisabled:
-		w.p.sched.Enable(w.sched, m.Disabled == 0)
+		w.enable(m.Disabled == 0)
 	case *tl.WorkerNewCoefficient:
 		if m.NewCoefficient < 0 || m.NewCoefficient >= coefficientLimit {
 			return violation("coefficient %d is not from 0 to %d", m.NewCoefficient, coefficientLimit-1)

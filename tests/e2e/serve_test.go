@@ -138,7 +138,7 @@ func TestNobodyIsServedByStrangers(t *testing.T) {
 		why string
 	}{
 		"worker":          {options{strangeWorkers: true}, "evidence refused by rule allowed_image_hashes"},
-		"unlisted worker": {options{unlisted: true}, "worker image hash is not in the root contract"},
+		"unlisted worker": {options{unlisted: true}, "not in root version 1"},
 		"proxy":           {options{strangeProxy: true}, "proxy refused: image"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package follow
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"cocoon/contracts/chain"
@@ -74,6 +75,18 @@ type State struct {
 	Version, ParamsVersion uint32
 	// Err says why the root cannot be decided by; nil when it can. Last is how the last refresh ended.
 	Err, Last error
+}
+
+// String is the state in a line: how old the newest block is, or why there is none.
+func (s *State) String() string {
+	if !s.Known {
+		return "never read"
+	}
+	text := fmt.Sprintf("block %d, %s ago, root version %d", s.Seqno, s.Age.Truncate(time.Second), s.Version)
+	if s.Last != nil {
+		text += "; the last refresh did not succeed"
+	}
+	return text
 }
 
 // State is the present one.
