@@ -37,6 +37,8 @@ type window struct {
 type certificate struct {
 	*x509.Certificate
 	key *ecdsa.PublicKey
+	// text is the certificate as a PEM body.
+	text []byte
 }
 
 // rule is what one place of a chain asks of the certificate there.
@@ -68,7 +70,7 @@ func parseCertificate(raw []byte, want rule, issuer certificate) (certificate, e
 	case !verifyDER(issuer.key, cert.RawTBSCertificate, cert.Signature):
 		return certificate{}, fmt.Errorf("certificate of %q: not signed by the %q above it", cert.Subject.CommonName, issuer.Subject.CommonName)
 	}
-	return certificate{cert, key}, nil
+	return certificate{cert, key, pemEncode(cert.Raw)}, nil
 }
 
 func (r rule) check(cert *x509.Certificate, issuer certificate) error {
@@ -110,6 +112,9 @@ func isStandard(id asn1.ObjectIdentifier, arc int) bool {
 func (c certificate) window() window {
 	return window{fmt.Sprintf("certificate of %q", c.Subject.CommonName), c.NotBefore, c.NotAfter}
 }
+
+// dates is the certificate's validity under its bare name.
+func (c certificate) dates() window { return window{c.Subject.CommonName, c.NotBefore, c.NotAfter} }
 
 // is reports whether c was read from exactly these bytes.
 func (c certificate) is(raw []byte) bool { return c.Certificate != nil && bytes.Equal(c.Raw, raw) }

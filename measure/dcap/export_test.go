@@ -1,7 +1,12 @@
 package dcap
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/x509"
+	"errors"
+	"slices"
+	"time"
 
 	"cocoon/measure/tdx"
 )
@@ -41,15 +46,11 @@ func SVNsOf(quote []byte) (components [16]byte, pceSVN uint16, err error) {
 	if err != nil {
 		return components, 0, err
 	}
-	cert, err := x509.ParseCertificate(raw[0])
+	l, _, err := readLeaf(raw[0])
 	if err != nil {
 		return components, 0, err
 	}
-	e, err := sgxExtension(cert)
-	if err != nil {
-		return components, 0, err
-	}
-	return e.components, e.pceSVN, nil
+	return l.extension.components, l.extension.pceSVN, nil
 }
 
 // Revoked counts the entries of a collateral's revocation lists.
@@ -100,4 +101,44 @@ func Combine(parts ...Status) Status { return combine(parts...) }
 // CacheSize is how many chains and attestation keys a verifier remembers.
 func (v *Verifier) CacheSize() (chains, keys int) {
 	return len(v.chains.young) + len(v.chains.old), len(v.signers.young) + len(v.signers.old)
+}
+
+// Leaf is what is read of a PCK certificate, for comparing with crypto/x509's reading.
+type Leaf struct {
+	From, To                           time.Time
+	Key                                *ecdsa.PublicKey
+	Serial, Issuer, Message, Signature []byte
+	FMSPC                              FMSPC
+}
+
+// ReadLeaf reads a PCK certificate.
+func ReadLeaf(raw []byte) (Leaf, error) {
+	l, v, err := readLeaf(raw)
+	if err != nil {
+		return Leaf{}, err
+	}
+	return Leaf{l.from, l.to, l.key, []byte(l.serial), v.issuer, v.message, v.signature, l.extension.fmspc}, nil
+}
+
+// CommonName is the common name within a name.
+func CommonName(name []byte) (string, error) { return commonName(name) }
+
+// CheckAsX509 is the reading of PCK certificates through crypto/x509, which readLeaf must never be laxer than.
+func CheckAsX509(raw []byte) (*x509.Certificate, error) {
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := cert.PublicKey.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, errors.New("its key is not on P-256")
+	}
+	for _, e := range cert.Extensions {
+		if slices.Equal(e.Id, []int{1, 2, 840, 113741, 1, 13, 1}) {
+			if _, err := parsePCKExtension(e.Value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return cert, rule{[]string{namePCK}, false}.check(cert, certificate{})
 }

@@ -17,16 +17,31 @@ const (
 	maxCertificate = 8 << 10
 )
 
-// pemChain reads exactly want certificates in their exact form. After the last, a line feed and a NUL may follow, each
-// or both: quoting services and caches differ there. Any other freedom would let one quote have many texts.
+// pemChain reads exactly want certificates in their exact form.
 func pemChain(text []byte, want int) ([][]byte, error) {
+	out, err := pemBodies(text, want)
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i], err = pemDecode(out[i]); err != nil {
+			return nil, fmt.Errorf("certificate %d of %d: %w", i+1, want, err)
+		}
+	}
+	return out, nil
+}
+
+// pemBodies cuts a text into what stands between the lines of exactly want certificates. After the last, a line feed and
+// a NUL may follow, each or both: quoting services and caches differ there. Any other freedom would let one quote have
+// many texts. It does not look into the bodies.
+func pemBodies(text []byte, want int) ([][]byte, error) {
 	out := make([][]byte, 0, want)
 	for i := range want {
-		cert, rest, err := pemBlock(text)
+		body, rest, err := pemBlock(text)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d of %d: %w", i+1, want, err)
 		}
-		out = append(out, cert)
+		out = append(out, body)
 		last := i == want-1
 		next, terminated := bytes.CutPrefix(rest, []byte("\n"))
 		if !last && !terminated {
@@ -40,44 +55,52 @@ func pemChain(text []byte, want int) ([][]byte, error) {
 	return out, nil
 }
 
-// pemBlock cuts one block off the front of text and decodes it.
-func pemBlock(text []byte) (cert, rest []byte, err error) {
+// pemBlock cuts one block off the front of text.
+func pemBlock(text []byte) (body, rest []byte, err error) {
 	text, ok := bytes.CutPrefix(text, []byte(pemBegin))
 	if !ok {
 		return nil, nil, errors.New("no BEGIN CERTIFICATE line")
 	}
-	body, rest, ok := bytes.Cut(text, []byte(pemEnd))
+	body, rest, ok = bytes.Cut(text, []byte(pemEnd))
 	switch {
 	case !ok:
 		return nil, nil, errors.New("no END CERTIFICATE line")
 	case len(body) == 0 || len(body) > 2*maxCertificate:
 		return nil, nil, fmt.Errorf("%d bytes of text", len(body))
-	case bytes.IndexByte(body, '\r') >= 0: // which the decoder would pass over
-		return nil, nil, errors.New("a carriage return")
 	}
-	cert, err = pemBody(body)
-	return cert, rest, err
+	return body, rest, nil
 }
 
-// pemBody decodes lines, all full but the last, and each ended by a line feed.
-func pemBody(body []byte) ([]byte, error) {
-	strict := base64.StdEncoding.Strict()
-	cert := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	size := 0
-	for len(body) > 0 {
-		line, rest, ended := bytes.Cut(body, []byte("\n"))
-		if !ended || len(line) == 0 || len(line) > pemLine || (len(line) < pemLine && len(rest) > 0) {
-			return nil, fmt.Errorf("lines are not of %d characters", pemLine)
+// pemDecode decodes a body: lines, all full but the last, and each ended by a line feed. So every certificate has one
+// body, and bodies can be compared in place of certificates.
+func pemDecode(body []byte) ([]byte, error) {
+	for at := pemLine; at < len(body)-1; at += pemLine + 1 {
+		if body[at] != '\n' {
+			return nil, errLines
 		}
-		n, err := strict.Decode(cert[size:], line)
-		if err != nil {
-			return nil, err
-		}
-		if n < pemLine/4*3 && len(rest) > 0 {
-			return nil, errors.New("padding inside the text")
-		}
-		size += n
-		body = rest
 	}
-	return cert[:size:size], nil
+	lines := (len(body) + pemLine) / (pemLine + 1)
+	if body[len(body)-1] != '\n' || len(body) == (lines-1)*(pemLine+1)+1 || bytes.Count(body, []byte("\n")) != lines || bytes.IndexByte(body, '\r') >= 0 {
+		return nil, errLines // the decoder would pass over others
+	}
+	cert := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
+	n, err := base64.StdEncoding.Strict().Decode(cert, body)
+	if err != nil {
+		return nil, err
+	}
+	return cert[:n:n], nil
+}
+
+var errLines = fmt.Errorf("lines are not of %d characters, each ended by a line feed", pemLine)
+
+// pemEncode is the body that pemDecode reads as cert.
+func pemEncode(cert []byte) []byte {
+	text := base64.StdEncoding.EncodeToString(cert)
+	out := make([]byte, 0, len(text)+len(text)/pemLine+1)
+	for len(text) > 0 {
+		n := min(len(text), pemLine)
+		out = append(append(out, text[:n]...), '\n')
+		text = text[n:]
+	}
+	return out
 }

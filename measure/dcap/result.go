@@ -8,7 +8,8 @@ import (
 
 // Result is what is known about a quote that verified. Nothing in it aliases the input or is shared with another result.
 type Result struct {
-	// Quote is the quote without trailing bytes.
+	// Quote is what the quote says, by value: its views of bytes (Signed, Message, Signature) are empty, so that what is
+	// kept of many quotes is small. Who needs the bytes has them.
 	Quote *tdx.Quote
 	// Combined is the status of platform, TDX module and quoting enclave together. ModuleStatus is NoStatus in an
 	// enclave's quote, and in that of a module that Intel's collateral does not list by version.

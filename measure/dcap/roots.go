@@ -93,7 +93,7 @@ func NewRoots(certs ...*x509.Certificate) (*Roots, error) {
 			return nil, fmt.Errorf("making root set: %q: %w", cert.Subject.CommonName, err)
 		}
 		key, _ := cert.PublicKey.(*ecdsa.PublicKey) // RootIDOf checked it
-		r.certs = append(r.certs, root{certificate{cert, key}, id})
+		r.certs = append(r.certs, root{certificate{cert, key, pemEncode(cert.Raw)}, id})
 	}
 	return r, nil
 }
@@ -118,6 +118,19 @@ func (r *Roots) find(der []byte) *root {
 	}
 	for i := range r.certs {
 		if bytes.Equal(r.certs[i].Raw, der) {
+			return &r.certs[i]
+		}
+	}
+	return nil
+}
+
+// findText is the root whose certificate has exactly this PEM body, or nil.
+func (r *Roots) findText(body []byte) *root {
+	if r == nil {
+		return nil
+	}
+	for i := range r.certs {
+		if bytes.Equal(r.certs[i].text, body) {
 			return &r.certs[i]
 		}
 	}

@@ -1,7 +1,6 @@
 package dcap
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
 
@@ -48,14 +47,15 @@ func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
 // readSigner follows the signatures from the PCK key to the attestation key: the PCK key signs the quoting enclave's
 // report, which names the attestation key.
 func readSigner(s *tdx.Signature, chain *pckChain) (*signer, error) {
-	if !verifyRaw(chain.leaf.key, s.QEReport, s.QESignature) {
+	if !verifyRaw(chain.key, s.QEReport, s.QESignature) {
 		return nil, fail(ClassQuoteSignature, "the quoting enclave's report is not signed by the PCK key")
 	}
 	report, err := tdx.ParseSGXBody(s.QEReport)
 	if err != nil {
 		return nil, failAs(ClassQuoteParse, err)
 	}
-	binding := sha256.Sum256(append(bytes.Clone(s.Key), s.QEAuth...))
+	var buf [128]byte // QEAuth has 32 bytes in all quotes seen
+	binding := sha256.Sum256(append(append(buf[:0], s.Key...), s.QEAuth...))
 	var want [tdx.ReportDataSize]byte
 	copy(want[:], binding[:])
 	if report.ReportData != want {

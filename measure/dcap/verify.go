@@ -1,7 +1,6 @@
 package dcap
 
 import (
-	"bytes"
 	"errors"
 	"time"
 
@@ -102,10 +101,11 @@ func judge(p *tdx.Parts, s *signer, c *Collateral) (*Result, error) {
 	if err := c.qe.check(s.report); err != nil {
 		return nil, failAs(ClassQEIdentity, err)
 	}
-	own, err := tdx.ParseQuote(bytes.Clone(p.Quote))
+	own, err := p.Decode()
 	if err != nil {
 		return nil, failAs(ClassQuoteParse, err)
 	}
+	own.Signed, own.Message, own.Signature = nil, nil, tdx.Signature{} // views of the input
 	e := s.chain.extension
 	r := &Result{
 		Quote: own,

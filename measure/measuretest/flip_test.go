@@ -42,8 +42,7 @@ func TestNoBitOfAQuoteCanBeChanged(t *testing.T) {
 				}
 			}
 			long := append(bytes.Clone(q), bytes.Repeat([]byte{0xa5}, 100)...)
-			r, err := v.Verify(long, c, testTime)
-			if err != nil || !bytes.Equal(r.Quote.Signed, q) {
+			if _, err := v.Verify(long, c, testTime); err != nil {
 				t.Errorf("trailing bytes: %v", err)
 			}
 		})
