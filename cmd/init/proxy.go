@@ -23,6 +23,7 @@ import (
 	"cocoon/guest/proxy"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/router"
+	"cocoon/guest/worker"
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
 )
@@ -40,6 +41,9 @@ type proxyProcess struct {
 	log        *slog.Logger
 	allowLocal bool
 	now        func() time.Time
+
+	// keyDial is the way to the key manager.
+	keyDial func(ctx context.Context, address string) (net.Conn, worker.Peer, error)
 
 	background []func(ctx context.Context) error
 	closers    []func()
@@ -111,14 +115,22 @@ func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 	if !ok {
 		return nil, errors.New("payment key is no ed25519 key")
 	}
+	ring, err := p.keyRing()
+	if err != nil {
+		return nil, err
+	}
 	way := new(doors)
+	deps := proxy.Deps{
+		Chain: chain, Ledger: books, PaymentKey: public, ReceiptKey: receipts, TLSKeys: way.tlsKeys, Attester: way, Tick: books,
+		Log: p.log, Now: p.now,
+	}
+	if ring != nil {
+		deps.PrivateKey = ring.Private
+	}
 	server, err := proxy.New(proxy.Config{
 		Owner: owner, Contract: chain.Contract("proxy", owner), Test: p.cfg.Test, Testnet: p.cfg.Testnet, CheckWorkers: p.cfg.CheckWorkers,
 		MaxTokens: int32(p.cfg.MaxTokens), RootContract: p.cfg.RootContract, Repository: p.cfg.Repository, Commit: p.cfg.Commit, //nolint:gosec // checked with the file
-	}, proxy.Deps{
-		Chain: chain, Ledger: books, PaymentKey: public, ReceiptKey: receipts, TLSKeys: way.tlsKeys, Attester: way, Tick: books,
-		Log: p.log, Now: p.now,
-	})
+	}, deps)
 	if err != nil {
 		return nil, err
 	}
@@ -185,6 +197,9 @@ func (p *proxyProcess) open(ctx context.Context, server *proxy.Proxy, way *doors
 	if err != nil {
 		signal.Stop(reload)
 		return err
+	}
+	if p.keyDial == nil {
+		p.keyDial = dialRouter(r, p.cfg.KeyPolicy)
 	}
 	p.closers = append(p.closers, func() { signal.Stop(reload) }, inner.close)
 	p.background = append(p.background, r.Run, func(ctx context.Context) error { return inner.reloads(ctx, r) })

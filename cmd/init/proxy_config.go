@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
+	"strconv"
 
 	"cocoon/guest/proxy"
 )
@@ -16,7 +18,10 @@ type proxyConfig struct {
 	Owner, RootContract, MachineKey, Access string
 	Router, Repository, Commit              string
 	WorkerImages, Models                    []string
-	MaxTokens                               int64
+	// KeyManager hands out the keys of prompt encryption; it is reached through Via, or by KeyPolicy of the router within.
+	KeyManager, KeyPolicy, Via string
+	KeyImages                  []string
+	MaxTokens                  int64
 
 	ignored any
 }
@@ -27,17 +32,18 @@ func (c *proxyConfig) keys() map[string]any {
 		"is_test": &c.Test, "is_testnet": &c.Testnet, "workers_rpc_port": &c.WorkersPort, "client_rpc_port": &c.ClientPort,
 		"http_port": &c.HTTPPort, "owner_address": &c.Owner, "root_contract_address": &c.RootContract,
 		"machine_specific_private_key": &c.MachineKey, "check_worker_hashes": &c.CheckWorkers, "http_access_hash": &c.Access,
-		"connect_to_proxy_via": &c.ignored, "node_wallet_key": &c.ignored, "ton_config_filename": &c.ignored, "db_path": &c.ignored,
+		"connect_to_proxy_via": &c.Via, "node_wallet_key": &c.ignored, "ton_config_filename": &c.ignored, "db_path": &c.ignored,
 		"image_hash": &c.ignored,
 		// ours
 		"router": &c.Router, "worker_image_hashes": &c.WorkerImages, "model_names": &c.Models, "max_tokens": &c.MaxTokens,
 		"repository": &c.Repository, "commit": &c.Commit,
+		"key_manager": &c.KeyManager, "key_manager_policy": &c.KeyPolicy, "key_manager_image_hashes": &c.KeyImages,
 	}
 }
 
 // parseProxyConfig reads the file.
 func parseProxyConfig(data []byte) (*proxyConfig, []string, error) {
-	c := &proxyConfig{CheckWorkers: true}
+	c := &proxyConfig{CheckWorkers: true, KeyPolicy: defaultPolicy}
 	warnings, err := readKeys("proxy", data, c.keys(), c.check)
 	if err != nil {
 		return nil, warnings, err
@@ -64,27 +70,40 @@ func (c *proxyConfig) check() error {
 		{"is_test", c.Test, "must be true: payments on a chain are not in this build"},
 		{"worker_image_hashes", !c.CheckWorkers || len(c.WorkerImages) > 0, "must list the images of workers, or check_worker_hashes be false"},
 		{"model_names", !c.CheckWorkers || len(c.Models) > 0, "must list the models of workers, or check_worker_hashes be false"},
+		{"key_manager", c.KeyManager == "" || hostPort(c.KeyManager), "must be host:port, or empty for no prompt encryption"},
+		{"key_manager", c.KeyManager == "" || c.Router != "" || c.Via != "", "needs router or connect_to_proxy_via, by which it is reached"},
 	} {
 		if !r.ok {
 			found = append(found, fmt.Errorf("%s %s", r.name, r.rule))
 		}
 	}
 	_, imageErr := c.images()
+	_, managerErr := imagesOf("key_manager_image_hashes", c.KeyImages)
 	_, keyErr := c.machineKey()
-	return errors.Join(append(found, imageErr, keyErr)...)
+	return errors.Join(append(found, imageErr, managerErr, keyErr)...)
 }
 
 // images are the workers' images, written in hex or in base64.
 func (c *proxyConfig) images() (map[[32]byte]bool, error) {
+	return imagesOf("worker_image_hashes", c.WorkerImages)
+}
+
+func imagesOf(name string, list []string) (map[[32]byte]bool, error) {
 	out := make(map[[32]byte]bool)
-	for _, text := range c.WorkerImages {
+	for _, text := range list {
 		raw, err := hashOf(text)
 		if err != nil || raw == [32]byte{} {
-			return nil, fmt.Errorf("worker_image_hashes: %q is no hash in hex or base64", text)
+			return nil, fmt.Errorf("%s: %q is no hash in hex or base64", name, text)
 		}
 		out[raw] = true
 	}
 	return out, nil
+}
+
+func hostPort(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	n, portErr := strconv.ParseUint(port, 10, 16)
+	return err == nil && portErr == nil && host != "" && n > 0
 }
 
 // machineKey is the seed of the key that signs payments; zeros mean that none was given.

@@ -327,3 +327,39 @@ func TestErrorsAreShapedLikeOpenAIs(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// TestEncryptedStringsAreTheWorkersToCheck: what hides in ciphertext is neither refused nor believed by the hops before,
+// what stays readable is checked as ever.
+func TestEncryptedStringsAreTheWorkersToCheck(t *testing.T) {
+	const sealed = `{"model":"m","messages":[{"role":"ENC_00","content":[{"type":"ENC_01","image_url":{"url":"ENC_02"}}]}],"is_encrypted":"v1",` +
+		`"sender_public_key":"a","receiver_public_key":"b","encryption_nonce":"c"`
+	for name, tc := range map[string]struct {
+		more    string
+		param   string
+		noticed func(r *Request) bool
+	}{
+		"tools":                {`,"tools":[{"type":"ENC_03"}]`, "", func(r *Request) bool { return r.Tools }},
+		"no tools":             {`,"tools":[]`, "", func(r *Request) bool { return !r.Tools }},
+		"a format":             {`,"response_format":{"type":"ENC_04"}`, "", func(r *Request) bool { return r.Schema }},
+		"words of any length":  {`,"reasoning_effort":"ENC_` + strings.Repeat("00", 40) + `","service_tier":"ENC_05"`, "", func(r *Request) bool { return r.Encrypted }},
+		"a negative limit":     {`,"max_tokens":-1`, "max_tokens", nil},
+		"too many choices":     {`,"n":1000`, "n", nil},
+		"another encryption":   {`,"max_coefficient":0`, "max_coefficient", nil},
+		"an unreadable pin":    {`,"provider":{"aci_session":["ENC_06"]}`, "provider", nil},
+		"what nobody may have": {`,"chat_template":"ENC_07"`, "chat_template", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := NewPolicy(Limits{}).Read(Chat, []byte(sealed+tc.more+`}`))
+			refused, _ := errors.AsType[*Error](err)
+			switch {
+			case tc.param == "" && (err != nil || !tc.noticed(r)):
+				t.Errorf("%+v, %v", r, err)
+			case tc.param != "" && (refused == nil || refused.Param != tc.param):
+				t.Errorf("%v, want %s", err, tc.param)
+			}
+		})
+	}
+	if _, err := NewPolicy(Limits{}).Read(Chat, []byte(strings.Replace(sealed, `"v1"`, `"v2"`, 1)+`}`)); err == nil {
+		t.Error("an unknown encryption is let through")
+	}
+}

@@ -28,6 +28,8 @@ const (
 	DefaultTimeout = 120 * time.Second
 	// MaxTimeout is the longest deadline that a caller may ask for.
 	MaxTimeout = time.Hour
+	// markEncrypted is the member that marks a body whose strings are encrypted.
+	markEncrypted = "is_encrypted"
 	// maxInteger is the largest integer of a field.
 	maxInteger = 1<<31 - 1
 )
@@ -113,6 +115,7 @@ func (p *Policy) Read(ep Endpoint, raw []byte) (*Request, error) {
 		return nil, &Error{Code: InvalidJSON, Message: err.Error() + "; send one JSON object in UTF-8"}
 	}
 	r := &Request{Endpoint: ep, N: 1, MaxCoefficient: DefaultMaxCoefficient, Timeout: DefaultTimeout, body: doc}
+	r.Encrypted = present(doc, markEncrypted)
 	for m := range doc.All() {
 		rule, ok := p.rules[string(m.Key)]
 		if !ok || rule.endpoints&ep == 0 {
@@ -140,7 +143,7 @@ func (r *Request) apply(m jsonscan.Member, rule field, lim Limits) error {
 		r.consume = append(r.consume, string(m.Key))
 	case keep, rewrite:
 	}
-	if rule.check == nil || m.Kind() == jsonscan.Null && !rule.required {
+	if rule.check == nil || m.Kind() == jsonscan.Null && !rule.required || r.sealed(m) {
 		return nil
 	}
 	err := rule.check(r, m.Value, lim)
@@ -154,6 +157,23 @@ func (r *Request) apply(m jsonscan.Member, rule field, lim Limits) error {
 	return out
 }
 
+// sealed says that a value's strings are encrypted, so that only the worker can check them; it does so once it has the key.
+// What stays readable is listed in protocol.md section 9. A constraint on who serves is nothing for the worker, and has to
+// be readable.
+func (r *Request) sealed(m jsonscan.Member) bool {
+	open := []string{
+		"model", "max_completion_tokens", "max_tokens", "max_coefficient", "timeout", "enable_debug", "request_guid",
+		markEncrypted, "sender_public_key", "receiver_public_key", "encryption_nonce", "provider",
+	}
+	key := string(m.Key)
+	if !r.Encrypted || slices.Contains(open, key) || !slices.Contains([]jsonscan.Kind{jsonscan.String, jsonscan.Array, jsonscan.Object}, m.Kind()) {
+		return false
+	}
+	r.Tools = r.Tools || key == "tools" && len(m.Elements()) > 0
+	r.Schema = r.Schema || key == "response_format"
+	return true
+}
+
 func reason(why string) string {
 	if why == "" {
 		return ""
@@ -163,10 +183,7 @@ func reason(why string) string {
 
 // complete checks what concerns several fields.
 func (r *Request) complete(doc jsonscan.Value) error {
-	has := func(key string) bool {
-		v, ok := doc.Get(key)
-		return ok && v.Kind() != jsonscan.Null
-	}
+	has := func(key string) bool { return present(doc, key) }
 	for _, key := range required(r.Endpoint) {
 		if !has(key) {
 			return &Error{Code: InvalidValue, Param: key, Message: "this field is required"}
@@ -178,14 +195,18 @@ func (r *Request) complete(doc jsonscan.Value) error {
 	if low, ok := lookup(doc, "min_tokens").Int(); ok && r.MaxTokens > 0 && low > r.MaxTokens {
 		return &Error{Code: InvalidValue, Param: "min_tokens", Message: "above the maximum of tokens; lower it"}
 	}
-	encryption := []string{"is_encrypted", "sender_public_key", "receiver_public_key", "encryption_nonce"}
-	r.Encrypted = has(encryption[0])
-	for _, key := range encryption {
+	for _, key := range []string{"sender_public_key", "receiver_public_key", "encryption_nonce"} {
 		if has(key) != r.Encrypted {
 			return &Error{Code: InvalidValue, Param: key, Message: "the four fields of prompt encryption stand together or not at all"}
 		}
 	}
 	return nil
+}
+
+// present says that a member is there and not null.
+func present(doc jsonscan.Value, key string) bool {
+	v, ok := doc.Get(key)
+	return ok && v.Kind() != jsonscan.Null
 }
 
 func lookup(doc jsonscan.Value, key string) jsonscan.Value {

@@ -47,6 +47,9 @@ func Marked(doc []byte) bool {
 	return ok
 }
 
+// Receiver is the key that a document says it is encrypted to.
+func Receiver(doc jsonscan.Value) ([KeySize]byte, error) { return readKey(doc, fieldReceiver) }
+
 // Conversation is one request and its answers.
 type Conversation struct {
 	seed [KeySize]byte

@@ -111,7 +111,7 @@ func endingOfRefusal(e *sched.RefusedError) ending {
 		inside = api.PriceLimit
 	case sched.NoSession:
 		inside = api.SessionNotAccepted
-	case sched.NotReady:
+	case sched.NotReady, sched.Failing:
 	}
 	return ending{code, inside, receipt.Refused, sched.Neutral}
 }

@@ -103,11 +103,11 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 	if int64(len(r.Payload)) > int64(cfg.Limits.MaxBody) {
 		return nil, &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, the engine takes %d", len(r.Payload), cfg.Limits.MaxBody)}
 	}
-	body, talk, err := unseal(r.Payload, key)
+	body, salt, err := takeSalt(r.Payload) // the proxy's, which cannot encrypt
 	if err != nil {
 		return nil, err
 	}
-	body, salt, err := takeSalt(body)
+	body, talk, err := unseal(body, key)
 	if err != nil {
 		return nil, err
 	}

@@ -38,7 +38,7 @@ func TestErrorsOfPeersBecomeTheOnesOfTheTable(t *testing.T) {
 		"price":              {651, "can run this query with coefficient=1500", 400, api.PriceLimit, elsewhere, "max_coefficient"},
 		"price, odd":         {651, "can run this query with coefficient=<b>", 400, api.PriceLimit, elsewhere, "max_coefficient"},
 		"dead":               {602, "connection is dead", 502, api.WorkerLost, anywhere, ""},
-		"key":                {602, "unknown public key", 503, api.EncryptionKeyUnknown, never, ""},
+		"key":                {602, "unknown public key", 503, api.EncryptionKeyUnknown, anywhere, ""},
 		"cancelled":          {653, "cancelled", 499, api.Cancelled, never, ""},
 		"timeout":            {652, "timeout", 504, api.Timeout, never, ""},
 		"unknown option":     {621, `unknown option "tools"`, 400, api.UnsupportedParameter, never, "tools"},

@@ -16,12 +16,17 @@ import (
 
 	"cocoon/contracts/api"
 	"cocoon/contracts/api/emulate"
+	"cocoon/contracts/promptcrypt"
 	"cocoon/host/gateway/keys"
 	"cocoon/host/gateway/upstream"
 )
 
 // defaultMaxTokens is what a request without a limit asks for (protocol.md section 8.1).
 const defaultMaxTokens = 10_000
+
+// grace is how much longer than the deadline a request lives here: the proxy and the worker know the deadline too, and
+// their word on it has the numbers.
+const grace = 250 * time.Millisecond
 
 // exchange is one request of an app on its way through the gateway. It belongs to its handler's goroutine.
 type exchange struct {
@@ -124,7 +129,7 @@ func (x *exchange) run() {
 	const attempts = 2
 	timeout := x.req.Timeout
 	x.deadline = x.began.Add(timeout)
-	ctx, cancel := context.WithTimeout(x.r.Context(), timeout)
+	ctx, cancel := context.WithTimeout(x.r.Context(), timeout+grace)
 	defer cancel()
 	x.ctx = ctx
 	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand); names the request where no attempt is made
@@ -225,6 +230,13 @@ func (x *exchange) ask(link *upstream.Link) (upstream.Ask, error) {
 		ID: x.id, Path: x.path, ContentType: x.contentType, Model: x.req.Model, Body: x.body, Timeout: remaining,
 		MaxCoefficient: int32(x.req.MaxCoefficient), MaxTokens: int32(tokens), //nolint:gosec // the policy bounds both below 2^31
 		Debug: x.req.Debug, Stream: x.req.Stream,
+	}
+	if x.req.Encrypted {
+		key, err := promptcrypt.Receiver(x.req.Body())
+		if err != nil {
+			return a, &api.Error{Code: api.InvalidValue, Param: "receiver_public_key", Message: "must be an Ed25519 key in hex or base64"}
+		}
+		a.PublicKey = &key
 	}
 	x.emulate = false
 	if version := link.Status().Offer.Version; version < upstream.ExtensionVersion && x.req.Endpoint != 0 {

@@ -42,7 +42,7 @@ func translations() []translation {
 		{session.CodeError, "active config version is too low", api.ConfigVersion, "the proxy has not seen the root contract's newest version yet; try again shortly", elsewhere, 0, false},
 		{session.CodeError, "too many active queries", api.RateLimitExceeded, "too many requests are under way on this channel; wait for some to end", elsewhere, time.Second, false},
 		{session.CodeError, "connection is dead", api.WorkerLost, "the worker was lost before it answered; try again", anywhere, 0, false},
-		{session.CodeError, "unknown public key", api.EncryptionKeyUnknown, "the key that the request is encrypted to is not held any more; encrypt to a current one", never, 0, false},
+		{session.CodeError, "unknown public key", api.EncryptionKeyUnknown, "the key that the request is encrypted to is not held any more; encrypt to a current one", anywhere, 0, false},
 		{session.CodeNotReady, "client is closing", api.ChannelClosing, "the payment channel with this proxy is closing; open another, or wait until it is reopened", elsewhere, 0, true},
 		{session.CodeNotReady, "proxy is disabled", api.ProxyDisabled, "the proxy does not take requests now; try again later or name more proxies", elsewhere, 0, true},
 		{session.CodeNotReady, "no ready workers for model", api.RateLimitExceeded, "all workers of this model are busy; try again shortly", elsewhere, time.Second, false},

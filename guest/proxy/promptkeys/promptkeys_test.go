@@ -69,8 +69,15 @@ func (m *manager) questions() int {
 	return len(m.asked)
 }
 
-// held begins a bubble with a ring that has asked once.
-func inRing(t *testing.T, m *manager, change func(*Config), test func(t *testing.T, r *Ring, log *bytes.Buffer)) {
+// ring is a ring under test, in a bubble of its own time.
+type ring struct {
+	*testing.T
+	*Ring
+	log *bytes.Buffer
+}
+
+// inRing runs a test with a ring that has asked once.
+func inRing(t *testing.T, m *manager, change func(*Config), test func(t ring)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -97,7 +104,7 @@ func inRing(t *testing.T, m *manager, change func(*Config), test func(t *testing
 		}
 		all.Go(func() { _ = r.Run(ctx) })
 		synctest.Wait()
-		test(t, r, log)
+		test(ring{t, r, log})
 		cancel()
 		all.Wait()
 		if s := r.Status(); s.Keys != 0 {
@@ -115,25 +122,25 @@ func keyOf(n byte, until time.Duration) tl.KeyManagerPrivateKey {
 // TestKeysAreHeldUntilTheirEnd: each key is found by its public half, and by nothing else, while it is valid.
 func TestKeysAreHeldUntilTheirEnd(t *testing.T) {
 	m := &manager{keys: []tl.KeyManagerPrivateKey{keyOf(1, time.Minute), keyOf(2, time.Hour), keyOf(2, time.Minute), keyOf(3, 0), keyOf(3, -time.Hour), keyOf(0, time.Hour)}}
-	inRing(t, m, nil, func(t *testing.T, r *Ring, log *bytes.Buffer) {
+	inRing(t, m, nil, func(t ring) {
 		m.set(func() { m.down = true }) // from here on nothing new is learned
 		m.done()
 		for n, want := range map[byte]bool{1: true, 2: true, 3: false, 0: false, 9: false} {
-			got, ok := r.Private(t.Context(), promptcrypt.Public(seed(n)))
+			got, ok := t.Private(t.Context(), promptcrypt.Public(seed(n)))
 			if ok != want || ok && got != seed(n) {
 				t.Errorf("key %d: %v", n, ok)
 			}
 		}
-		if s := r.Status(); s.Keys != 2 || s.Fetched.IsZero() {
+		if s := t.Status(); s.Keys != 2 || s.Fetched.IsZero() {
 			t.Errorf("%+v", s)
 		}
 		<-time.After(2 * time.Minute)
-		_, first := r.Private(t.Context(), promptcrypt.Public(seed(1)))
-		_, second := r.Private(t.Context(), promptcrypt.Public(seed(2)))
-		if s := r.Status(); first || !second || s.Keys != 1 || !strings.Contains(s.Reason, "nobody is there") {
+		_, first := t.Private(t.Context(), promptcrypt.Public(seed(1)))
+		_, second := t.Private(t.Context(), promptcrypt.Public(seed(2)))
+		if s := t.Status(); first || !second || s.Keys != 1 || !strings.Contains(s.Reason, "nobody is there") {
 			t.Errorf("%v %v %+v", first, second, s)
 		}
-		if text := log.String(); strings.Contains(text, "0101") || strings.Contains(text, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))[:8]) {
+		if text := t.log.String(); strings.Contains(text, "0101") || strings.Contains(text, base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))[:8]) {
 			t.Errorf("a key is in the log: %s", text)
 		}
 	})
@@ -142,19 +149,19 @@ func TestKeysAreHeldUntilTheirEnd(t *testing.T) {
 // TestTheKeyManagerIsAskedEveryFewSeconds: and at once for a key that is missed, but no more than once a second.
 func TestTheKeyManagerIsAskedEveryFewSeconds(t *testing.T) {
 	m := &manager{}
-	inRing(t, m, nil, func(t *testing.T, r *Ring, _ *bytes.Buffer) {
+	inRing(t, m, nil, func(t ring) {
 		<-time.After(10 * time.Minute)
 		if n := m.questions(); n < 60 || n > 120 {
 			t.Errorf("asked %d times in ten minutes", n)
 		}
 		m.set(func() { m.keys = []tl.KeyManagerPrivateKey{keyOf(5, time.Hour)} })
 		began := time.Now()
-		if _, ok := r.Private(t.Context(), promptcrypt.Public(seed(5))); !ok || time.Since(began) > missWait {
+		if _, ok := t.Private(t.Context(), promptcrypt.Public(seed(5))); !ok || time.Since(began) > missWait {
 			t.Errorf("a new key is not found (%s)", time.Since(began))
 		}
 		before := m.questions()
 		for range 200 {
-			if _, ok := r.Private(t.Context(), promptcrypt.Public(seed(6))); ok {
+			if _, ok := t.Private(t.Context(), promptcrypt.Public(seed(6))); ok {
 				t.Fatal("a key out of nothing")
 			}
 		}
@@ -167,9 +174,9 @@ func TestTheKeyManagerIsAskedEveryFewSeconds(t *testing.T) {
 // TestMissesDoNotWaitForAManagerThatIsAway: nor before Run, nor longer than the request lives.
 func TestMissesDoNotWaitForAManagerThatIsAway(t *testing.T) {
 	m := &manager{down: true}
-	inRing(t, m, nil, func(t *testing.T, r *Ring, _ *bytes.Buffer) {
+	inRing(t, m, nil, func(t ring) {
 		began := time.Now()
-		if _, ok := r.Private(t.Context(), seed(1)); ok || time.Since(began) != 0 {
+		if _, ok := t.Private(t.Context(), seed(1)); ok || time.Since(began) != 0 {
 			t.Errorf("%v after %s", ok, time.Since(began))
 		}
 		<-time.After(10 * time.Minute)
@@ -184,10 +191,10 @@ func TestMissesDoNotWaitForAManagerThatIsAway(t *testing.T) {
 // TestTheFirstGenerationIsAskedInItsWords: its key manager does not answer the second's query.
 func TestTheFirstGenerationIsAskedInItsWords(t *testing.T) {
 	m := &manager{old: true, keys: []tl.KeyManagerPrivateKey{keyOf(1, time.Hour)}}
-	inRing(t, m, func(c *Config) { c.ConfigVersion = func() int32 { return 77 } }, func(t *testing.T, r *Ring, _ *bytes.Buffer) {
+	inRing(t, m, func(c *Config) { c.ConfigVersion = func() int32 { return 77 } }, func(t ring) {
 		<-time.After(2 * time.Minute)
-		if _, ok := r.Private(t.Context(), promptcrypt.Public(seed(1))); !ok {
-			t.Errorf("no key: %+v", r.Status())
+		if _, ok := t.Private(t.Context(), promptcrypt.Public(seed(1))); !ok {
+			t.Errorf("no key: %+v", t.Status())
 		}
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -218,11 +225,11 @@ func TestThePublishedTestKeyIsForTestNetworks(t *testing.T) {
 	}
 	m := &manager{keys: []tl.KeyManagerPrivateKey{{PrivateKey: Key(raw), ValidUntilUtime: 2_000_000_000}, keyOf(2, time.Hour)}}
 	for _, test := range []bool{true, false} {
-		inRing(t, m, func(c *Config) { c.Test = test }, func(t *testing.T, r *Ring, log *bytes.Buffer) {
-			if _, ok := r.Private(t.Context(), Key(public)); ok != test || strings.Contains(log.String(), "published test key") == test {
-				t.Errorf("test network %v: held %v, log %s", test, ok, log)
+		inRing(t, m, func(c *Config) { c.Test = test }, func(t ring) {
+			if _, ok := t.Private(t.Context(), Key(public)); ok != test || strings.Contains(t.log.String(), "published test key") == test {
+				t.Errorf("test network %v: held %v, log %s", test, ok, t.log)
 			}
-			if _, ok := r.Private(t.Context(), promptcrypt.Public(seed(2))); !ok {
+			if _, ok := t.Private(t.Context(), promptcrypt.Public(seed(2))); !ok {
 				t.Error("the other key is lost")
 			}
 		})
@@ -237,11 +244,11 @@ func TestAnswersThatAreNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &manager{keys: []tl.KeyManagerPrivateKey{keyOf(1, time.Hour)}}
-			inRing(t, m, nil, func(t *testing.T, r *Ring, _ *bytes.Buffer) {
+			inRing(t, m, nil, func(t ring) {
 				m.set(func() { m.other = other })
 				<-time.After(30 * time.Second)
-				if _, ok := r.Private(t.Context(), promptcrypt.Public(seed(1))); !ok || r.Status().Reason == "" {
-					t.Errorf("%v %+v", ok, r.Status())
+				if _, ok := t.Private(t.Context(), promptcrypt.Public(seed(1))); !ok || t.Status().Reason == "" {
+					t.Errorf("%v %+v", ok, t.Status())
 				}
 			})
 		})
