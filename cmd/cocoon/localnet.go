@@ -12,6 +12,7 @@ func newLocalnetCmd(a *app) *cobra.Command {
 		Short:   "Run a network, or parts of one, on this machine with simulated TDX",
 		GroupID: groupNetwork,
 	}
-	cmd.AddCommand(newLocalnetUpCmd(a), newLocalnetSimTDXCmd(a), newLocalnetChainCmd(a))
+	cmd.AddCommand(newLocalnetUpCmd(a), newLocalnetDownCmd(a), newLocalnetStatusCmd(a), newLocalnetLogsCmd(a), newLocalnetRunCmd(a),
+		newLocalnetSimTDXCmd(a), newLocalnetChainCmd(a))
 	return cmd
 }

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,16 +43,19 @@ func (r upResult) Text(w io.Writer) error {
 	if r.Engine == "scripted" {
 		engine = "SCRIPTED: no model is running; give one with --model FILE.gguf"
 	}
-	if err := cli.Table(w, [][]string{
+	rows := [][]string{
 		{"WARNING", "SIMULATED TDX: nothing here is protected from anybody, payments are worth nothing"},
 		{"base URL", r.URL + "/v1"},
 		{"page", r.Page},
 		{"model", r.Model},
 		{"engine", engine},
-		{"proxy", r.Proxy},
-		{"folder", r.Dir},
-		{"ready", fmt.Sprintf("after %d ms", r.Ready)},
-	}); err != nil {
+	}
+	roles := make([][]string, 0, len(r.Roles))
+	for _, role := range r.Roles {
+		roles = append(roles, []string{role.Name, strings.TrimSpace(role.Page + "  " + role.Clients)})
+	}
+	end := [][]string{{"folder", r.Dir}, {"ready", fmt.Sprintf("after %d ms", r.Ready)}}
+	if err := cli.Table(w, slices.Concat(rows, roles, end)); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", r.Try)
@@ -58,58 +63,117 @@ func (r upResult) Text(w io.Writer) error {
 }
 
 // upFlags are the verb's flags as they were typed.
-type upFlags struct{ dir, listen, guest, model, template string }
+type upFlags struct {
+	dir, listen, guest, model, template string
+	proxies, workers                    int
+	detach                              bool
+}
 
-func newLocalnetUpCmd(a *app) *cobra.Command {
-	var u upFlags
-	cmd := &cobra.Command{
-		Use:   "up",
-		Short: "Run a whole network on this machine: proxy, worker, engine and gateway",
-		Long: "Run a whole network on this machine with simulated TDX: a proxy and a worker as processes of the\n" +
-			"guest binary, attested to each other; an engine; and the gateway, which OpenAI SDKs talk to. It\n" +
-			"serves until it is interrupted and then ends everything in order.\n\n" +
-			"Without --model the answers are scripted, and said to be. With a GGUF file the pinned engine of the\n" +
-			"images runs it on this machine's CPU; it is fetched by hash if the cache lacks it.\n\n" +
-			"The guest binary is built from the checkout unless --guest names one. There is no chain in this\n" +
-			"network yet: the proxy counts payments in memory (\"cocoon localnet chain\" runs a chain alone).\n" +
-			"The proxy's two ports accept connections from other machines; the gateway's does not.",
-		Example: "  cocoon localnet up\n" +
-			"  cocoon localnet up --model tiny.gguf --listen 127.0.0.1:0 -o json",
-		Args: args(0, 0, ""),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.localnetUp(cmd.Context(), &u) },
-	}
+func (u *upFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&u.dir, "dir", "", "folder for configurations, logs and receipts (default: in the user's state folder)")
 	f.StringVar(&u.listen, "listen", defaultGateway, "address of this machine to answer on; port 0 takes a free one")
 	f.StringVar(&u.guest, "guest", "", "guest binary (default: built from the checkout)")
 	f.StringVar(&u.model, "model", "", "GGUF file for the engine to run (default: scripted answers)")
 	f.StringVar(&u.template, "chat-template", "", "chat template (Jinja) in place of the model's own, for example to enable tools")
+	f.IntVar(&u.proxies, "proxies", 1, "how many proxies to run")
+	f.IntVar(&u.workers, "workers", 1, "how many workers to run, each with an engine")
+}
+
+func newLocalnetUpCmd(a *app) *cobra.Command {
+	var u upFlags
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run a whole network on this machine: proxies, workers, engines and gateway",
+		Long: "Run a whole network on this machine with simulated TDX: proxies and workers as processes of the guest\n" +
+			"binary, attested to each other; an engine for each worker; and the gateway, which OpenAI SDKs talk to.\n" +
+			"It serves until it is interrupted, or \"cocoon localnet down\", and then ends everything in order.\n\n" +
+			"Without --model the answers are scripted, and said to be. With a GGUF file the pinned engine of the\n" +
+			"images runs it on this machine's CPU; it is fetched by hash if the cache lacks it.\n\n" +
+			"The guest binary is built from the checkout unless --guest names one. There is no chain in this\n" +
+			"network yet: the proxies count payments in memory (\"cocoon localnet chain\" runs a chain alone).\n" +
+			"Nothing of it is reached from other machines.",
+		Example: "  cocoon localnet up\n" +
+			"  cocoon localnet up --detach --proxies 2 --workers 3\n" +
+			"  cocoon localnet up --model tiny.gguf --listen 127.0.0.1:0 -o json",
+		Args: args(0, 0, ""),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.localnetUp(cmd.Context(), &u) },
+	}
+	u.register(cmd)
+	cmd.Flags().BoolVarP(&u.detach, "detach", "d", false, "return when the network serves; it goes on until \"cocoon localnet down\"")
 	return cmd
 }
 
 // localnetUp runs until the command is interrupted, which is its normal end.
 func (a *app) localnetUp(ctx context.Context, u *upFlags) error {
-	build := buildOf()
-	c := network.Config{
-		Template: u.template, Dir: u.dir, Guest: u.guest, Listen: u.listen, Version: build.Version, Commit: build.Commit, Now: a.now, Log: slog.New(slog.DiscardHandler),
-	}
-	if _, err := rand.Read(c.Seed[:]); err != nil {
-		return fmt.Errorf("making seed: %w", err)
-	}
-	var err error
-	if c.Dir == "" {
-		if c.Dir, err = a.stateDir("localnet"); err != nil {
+	if a.dryRun {
+		c, err := a.localnetConfig(u)
+		if err != nil {
 			return err
 		}
-	}
-	if a.dryRun {
 		c.Model = u.model
 		return a.printer.Result(newUpResult(network.Describe(&c)))
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return fmt.Errorf("making folder: %w", err)
+	if u.detach {
+		c, err := a.localnetConfig(u)
+		if err == nil {
+			err = prepareDir(c.Dir)
+		}
+		if err != nil {
+			return err
+		}
+		return a.detached(ctx, u, c.Dir)
 	}
-	log, err := os.Create(filepath.Join(c.Dir, "gateway.log"))
+	return a.withNetwork(ctx, u, func(ctx context.Context, d network.Description) error {
+		if a.format != cli.Text && !a.quiet {
+			a.logger().Warn("SIMULATED TDX: nothing here is protected from anybody", slog.String("engine", d.Engine))
+		}
+		if err := a.printer.Result(newUpResult(d)); err != nil {
+			return err // nobody knows of it
+		}
+		<-ctx.Done()
+		return nil
+	})
+}
+
+// localnetConfig is what the flags say; the guest binary and the engine are still to be found.
+func (a *app) localnetConfig(u *upFlags) (network.Config, error) {
+	build := buildOf()
+	c := network.Config{
+		Template: u.template, Guest: u.guest, Listen: u.listen, Proxies: u.proxies, Workers: u.workers,
+		Version: build.Version, Commit: build.Commit, Now: a.now, Log: slog.New(slog.DiscardHandler),
+	}
+	_, _ = rand.Read(c.Seed[:]) // never fails (crypto/rand)
+	var err error
+	c.Dir, err = a.localnetDir(u.dir)
+	return c, err
+}
+
+// prepareDir makes the folder, which no other network may have.
+func prepareDir(dir string) error {
+	running, err := network.Running(dir)
+	if running {
+		err = fmt.Errorf("%w in %s", network.ErrRunning, dir)
+	}
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return cli.Tag(cli.KindPrerequisite, fmt.Errorf("making folder: %w", err), "end it with \"cocoon localnet down\"", "or name another folder with --dir DIR")
+	}
+	return nil
+}
+
+// withNetwork runs a network for as long as serve does. serve's context ends when something that is needed breaks.
+func (a *app) withNetwork(ctx context.Context, u *upFlags, serve func(context.Context, network.Description) error) error {
+	c, err := a.localnetConfig(u)
+	if err == nil {
+		err = prepareDir(c.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(gatewayLog(c.Dir))
 	if err != nil {
 		return fmt.Errorf("making log: %w", err)
 	}
@@ -125,11 +189,6 @@ func (a *app) localnetUp(ctx context.Context, u *upFlags) error {
 			return err
 		}
 	}
-	return a.runLocalnet(ctx, c)
-}
-
-// runLocalnet starts a network, says where it is, and runs it.
-func (a *app) runLocalnet(ctx context.Context, c network.Config) error {
 	if err := c.Validate(); err != nil {
 		return cli.Tag(cli.KindUsage, err, "run \"cocoon localnet up --help\"")
 	}
@@ -137,16 +196,16 @@ func (a *app) runLocalnet(ctx context.Context, c network.Config) error {
 	if err != nil {
 		return cli.Tag(cli.KindPrerequisite, err, "the roles' logs are in "+c.Dir, "another gateway may have the port: name another address with --listen HOST:PORT")
 	}
-	if a.format != cli.Text && !a.quiet {
-		a.logger().Warn("SIMULATED TDX: nothing here is protected from anybody", slog.String("engine", n.Description().Engine))
-	}
-	stopping, stop := context.WithCancel(ctx)
+	serving, stop := context.WithCancel(ctx)
 	defer stop()
-	err = a.printer.Result(newUpResult(n.Description()))
-	if err != nil {
-		stop() // nobody knows of it
-	}
-	return errors.Join(err, n.Run(stopping))
+	ended := make(chan error, 1)
+	go func() {
+		defer stop()
+		ended <- n.Run(serving)
+	}()
+	err = serve(serving, n.Description())
+	stop()
+	return errors.Join(err, <-ended)
 }
 
 // buildGuest builds the guest binary of the checkout into the folder.

@@ -56,9 +56,20 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"code": exitCode, "schema": checkSchema, "edit": edit, "relock": relock, "owncache": ownCache, "storefile": storeFile,
 			"tmpfs": tmpfs, "narrow": narrow, "only-tool": onlyTool, "qemu": addQEMU, "start": start, "waitfile": waitFile,
+			"guest":   func(ts *testscript.TestScript, _ bool, _ []string) { buildGuest(ts, shared) },
 			"network": runNetwork, "faucet": faucet, "field": field, "travel": travel,
 		},
 	})
+}
+
+// buildGuest builds the guest binary of this checkout, with this process's build cache, and sets $GUEST.
+func buildGuest(ts *testscript.TestScript, dir string) {
+	name := filepath.Join(dir, "guest")
+	out, err := exec.Command("go", "build", "-o", name, "cocoon/cmd/init").CombinedOutput()
+	if err != nil {
+		ts.Fatalf("building the guest binary: %v\n%s", err, out)
+	}
+	ts.Setenv("GUEST", name)
 }
 
 // exitCode runs a command and checks its exit code: code 3 cocoon image verify ...

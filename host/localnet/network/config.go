@@ -20,6 +20,8 @@ const (
 	noRoot   = "0000000000000000000000000000000000000000000000000000000000000000"
 	// readyIn bounds the start.
 	readyIn = time.Minute
+	// maxRoles bounds the proxies, and the workers: each is a process with a simulated TD.
+	maxRoles = 16
 )
 
 // Kinds of engines, as the worker's configuration names them.
@@ -41,6 +43,8 @@ type Config struct {
 	// Engine is a folder that holds llama-server with its libraries, as its packages unpack, and Model a GGUF file for it.
 	// Both empty means scripted answers. Template is a chat template that replaces the model's own.
 	Engine, Model, Template string
+	// Proxies and Workers are how many of each run; zero is one. Every worker has an engine of its own and serves every proxy.
+	Proxies, Workers int
 	// Version and Commit name the build on the gateway's page.
 	Version, Commit string
 	Now             func() time.Time
@@ -68,6 +72,8 @@ func (c *Config) Validate() error {
 		{c.Model != "" && !isFile(c.Model), fmt.Sprintf("model: %q is no file", c.Model)},
 		{c.Template != "" && (c.Model == "" || !isFile(c.Template)), fmt.Sprintf("template: %q is no file, or there is no model for it", c.Template)},
 		{c.Engine != "" && !isFile(filepath.Join(c.Engine, serverPath)), fmt.Sprintf("engine: %q has no %s", c.Engine, serverPath)},
+		{c.Proxies < 0 || c.Proxies > maxRoles, fmt.Sprintf("proxies: %d is not in 1..%d", c.Proxies, maxRoles)},
+		{c.Workers < 0 || c.Workers > maxRoles, fmt.Sprintf("workers: %d is not in 1..%d", c.Workers, maxRoles)},
 		{c.Now == nil || c.Log == nil, "now, log: both are needed"},
 	} {
 		if rule.broken {
@@ -103,8 +109,10 @@ type Description struct {
 	// Model is what to ask for, Engine who answers: "scripted" or "llama-server".
 	Model  string `json:"model"`
 	Engine string `json:"engine"`
-	// Proxy is where the proxy takes attested clients.
+	// Proxy is where the first proxy takes attested clients.
 	Proxy string `json:"proxy"`
+	// Roles are the processes of the guest binary, in the order in which they were started.
+	Roles []Role `json:"roles"`
 	// ProxyImage and WorkerImage are the image hashes that the roles attest, RootID the simulated platform's root.
 	ProxyImage  string `json:"proxy_image_hash"`
 	WorkerImage string `json:"worker_image_hash"`
@@ -116,9 +124,20 @@ type Description struct {
 	Ready int64 `json:"ready_ms"`
 }
 
+// Role is a process of the guest binary.
+type Role struct {
+	// Name is unique, like proxy or worker-2, and Kind what the process is.
+	Name string `json:"name"`
+	Kind string `json:"kind"`
+	// Page is where it shows its state to people, Clients where a proxy takes attested clients; empty for workers.
+	Page    string `json:"page"`
+	Clients string `json:"clients,omitempty"`
+	Log     string `json:"log"`
+}
+
 // Describe says what Start would run, as far as that is known before.
 func Describe(c *Config) Description {
 	base, _ := c.model()
 	engine := map[string]string{scripted: "scripted", llama: "llama-server"}[c.kind()]
-	return Description{URL: "http://" + c.Listen, Page: "http://" + c.Listen + "/stats", Model: base, Engine: engine, Simulated: true, Dir: c.Dir}
+	return Description{URL: "http://" + c.Listen, Page: "http://" + c.Listen + "/stats", Model: base, Engine: engine, Roles: []Role{}, Simulated: true, Dir: c.Dir}
 }

@@ -1,38 +1,22 @@
 package network
 
 import (
-	"encoding/json"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
+	"strings"
 )
 
-// Addresses of the network's parties. They are numbers that nobody owns: there is no chain behind them.
+// Parties of the network.
 const (
-	proxyOwner  = "0:0101010101010101010101010101010101010101010101010101010101010101"
-	workerOwner = "0:0202020202020202020202020202020202020202020202020202020202020202"
-	clientOwner = "0:0303030303030303030303030303030303030303030303030303030303030303"
+	proxyParty  = 0x01
+	workerParty = 0x02
+	clientParty = 0x03
 	// price is what a token costs in a network without a chain, in nanoTON (protocol.md section 4.1).
 	price = 1
 )
 
-// ports are those of the proxy.
-type ports struct{ clients, workers, innerClients, innerWorkers, proxyPages, workerPages int }
-
-// freePorts asks the system for ports that nobody has.
-func freePorts() (p ports, err error) {
-	for _, to := range []*int{&p.clients, &p.workers, &p.innerClients, &p.innerWorkers, &p.proxyPages, &p.workerPages} {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // nobody waits: a free port is there or not
-		if err != nil {
-			return p, fmt.Errorf("looking for free ports: %w", err)
-		}
-		defer l.Close() //nolint:errcheck // kept open until all are found, so that they differ
-		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-			*to = tcp.Port
-		}
-	}
-	return p, nil
+// address is that of a party's i-th member: a number that nobody owns.
+func address(party, i int) string {
+	return "0:" + fmt.Sprintf("%02x", i) + strings.Repeat(fmt.Sprintf("%02x", party), 31)
 }
 
 // object is a JSON object.
@@ -41,7 +25,6 @@ type object = map[string]any
 // simulation is what every role knows of the simulated platform.
 type simulation struct {
 	root, rootID, pcs       string
-	proxy, worker           string // devices
 	proxyImage, workerImage string
 }
 
@@ -60,42 +43,46 @@ func (s *simulation) routerFile(device, policy, image string, ports ...object) o
 	}
 }
 
+// reversePort is one that only this machine reaches.
 func reversePort(port int, policy string, inner int) object {
+	const calm = 4 // bits of work: everybody is near
 	return object{
-		"port": port, "type": "reverse", "policy_name": policy, "destination_host": "localhost", "destination_port": inner, "pow_difficulty": 4,
+		"port": port, "host": "127.0.0.1", "type": "reverse", "policy_name": policy, "destination_host": "localhost", "destination_port": inner,
+		"pow_difficulty": calm,
 	}
 }
 
-// roleFiles are the files of proxy and worker, by name below the folder.
-func (s *simulation) roleFiles(dir, kind, model, socket string, p ports) map[string]object {
-	return map[string]object{
-		"proxy-router.json": s.routerFile(s.proxy, "workers", s.workerImage,
-			reversePort(p.clients, "any", p.innerClients), reversePort(p.workers, "workers", p.innerWorkers)),
-		"proxy.json": {
-			"is_test": true, "owner_address": proxyOwner, "client_rpc_port": p.innerClients, "workers_rpc_port": p.innerWorkers,
-			"http_port": p.proxyPages, "check_worker_hashes": true, "worker_image_hashes": []string{s.workerImage}, "model_names": []string{model},
-			"router": filepath.Join(dir, "proxy-router.json"),
-		},
-		"worker-router.json": s.routerFile(s.worker, "proxies", s.proxyImage),
-		"worker.json": {
-			"is_test": true, "owner_address": workerOwner, "model_name": model, "http_port": p.workerPages, "max_active_requests": 8,
-			"engine": kind, "engine_socket": socket, "proxies": []string{fmt.Sprintf("127.0.0.1:%d", p.workers)},
-			"proxy_image_hashes": []string{s.proxyImage}, "router": filepath.Join(dir, "worker-router.json"), "policy": "proxies",
-			"price_per_token": price,
-		},
+// writeRole writes a role's two files below the folder.
+func (n *Network) writeRole(r *role) error {
+	dir, s := n.cfg.Dir, &n.sim
+	_, model := n.cfg.model()
+	routerDoc, doc := n.workerFiles(r, model)
+	if r.kind == proxyKind {
+		routerDoc = s.routerFile(r.device, "workers", s.workerImage, reversePort(r.clients, "any", r.innerClients), reversePort(r.workers, "workers", r.innerWorkers))
+		doc = object{
+			"is_test": true, "owner_address": r.owner, "client_rpc_port": r.innerClients, "workers_rpc_port": r.innerWorkers,
+			"http_port": r.pages, "check_worker_hashes": true, "worker_image_hashes": []string{s.workerImage}, "model_names": []string{model},
+			"router": r.router(dir),
+		}
 	}
+	if err := writeFile(r.router(dir), routerDoc); err != nil {
+		return err
+	}
+	return writeFile(r.file(dir), doc)
 }
 
-// writeFiles writes the roles' files for this user alone.
-func writeFiles(dir string, files map[string]object) error {
-	for name, doc := range files {
-		data, err := json.MarshalIndent(doc, "", "  ")
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, name), append(data, '\n'), 0o600)
-		}
-		if err != nil {
-			return fmt.Errorf("writing %s: %w", name, err)
+func (n *Network) workerFiles(r *role, model string) (routerDoc, doc object) {
+	const slots = 8 // of the pinned engine's command line
+	proxies := []string{}
+	for _, p := range n.roles {
+		if p.kind == proxyKind {
+			proxies = append(proxies, local(p.workers))
 		}
 	}
-	return nil
+	return n.sim.routerFile(r.device, "proxies", n.sim.proxyImage), object{
+		"is_test": true, "owner_address": r.owner, "model_name": model, "http_port": r.pages, "max_active_requests": slots, "proxy_connections": len(proxies),
+		"engine": n.cfg.kind(), "engine_socket": r.socket, "proxies": proxies,
+		"proxy_image_hashes": []string{n.sim.proxyImage}, "router": r.router(n.cfg.Dir), "policy": "proxies",
+		"price_per_token": price,
+	}
 }

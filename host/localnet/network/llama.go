@@ -19,24 +19,24 @@ const (
 	backends   = "ggml/backends0"
 )
 
-// startEngine starts what the worker asks, at a unix socket.
-func (n *Network) startEngine(ctx context.Context, socket string) error {
+// startEngine starts what a worker asks, at a unix socket.
+func (n *Network) startEngine(ctx context.Context, r *role) error {
 	if n.cfg.kind() == scripted {
-		l, err := new(net.ListenConfig).Listen(ctx, "unix", socket)
+		l, err := new(net.ListenConfig).Listen(ctx, "unix", r.socket)
 		if err != nil {
 			return fmt.Errorf("listening for the worker: %w", err)
 		}
-		n.parts.start(ctx, "scripted engine", func(ctx context.Context) error { return serveHTTP(ctx, l, scriptedEngine()) })
+		n.parts.start(ctx, r.name+"'s scripted engine", func(ctx context.Context) error { return serveHTTP(ctx, l, scriptedEngine()) })
 		return nil
 	}
-	args, env, err := n.llamaCommand(socket)
+	args, env, err := n.llamaCommand(r.socket)
 	if err != nil {
 		return err
 	}
-	n.parts.start(ctx, "engine", func(ctx context.Context) error {
+	n.parts.start(ctx, r.name+"'s engine", func(ctx context.Context) error {
 		cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // the pinned engine; child ends it
 		cmd.Env = env
-		return child(ctx, filepath.Join(n.cfg.Dir, "engine.log"), cmd)
+		return child(ctx, filepath.Join(n.cfg.Dir, r.name+"-engine.log"), cmd)
 	})
 	return nil
 }

@@ -1,0 +1,130 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"cocoon/host/collateral"
+	"cocoon/host/gateway"
+	"cocoon/host/gateway/attest"
+	"cocoon/host/gateway/keys"
+	"cocoon/host/gateway/receipts"
+	"cocoon/host/gateway/upstream"
+	"cocoon/measure/dcap"
+	"cocoon/measure/policy"
+	"cocoon/measure/ratls"
+)
+
+// trust is by what the gateway judges proxies and workers: this platform and its two images.
+func (n *Network) trust(ctx context.Context) (*attest.Network, error) {
+	roots := n.platform.Roots()
+	cache, _, err := collateral.Open(collateral.Config{Roots: roots, Now: n.cfg.Now, PCCS: []string{n.sim.pcs}, NoIntel: true, Log: n.cfg.Log})
+	if err != nil {
+		return nil, err
+	}
+	n.closers = append(n.closers, func() error { cache.Close(); return nil })
+	only := func(image string) (*policy.Policy, error) {
+		return policy.Parse(fmt.Appendf(nil, `{"type":"tdx","allow_simulated":true,"allowed_collateral_root_hashes":[%q],"image_source":"list",
+			"allowed_image_hashes":[%q]}`, n.sim.rootID, image))
+	}
+	proxies, err := only(n.sim.proxyImage)
+	if err != nil {
+		return nil, err
+	}
+	workers, err := only(n.sim.workerImage)
+	if err != nil {
+		return nil, err
+	}
+	verifier := dcap.NewVerifier(roots, 0)
+	judge, err := ratls.NewJudge(ratls.JudgeConfig{Verifier: verifier, Collateral: cache, Now: n.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	nobody, err := ratls.NewIdentity(ratls.IdentityConfig{Now: n.cfg.Now})
+	if err == nil {
+		err = nobody.Refresh(ctx)
+	}
+	return attest.New(attest.Config{
+		Proxies: proxies, Workers: workers, Judge: judge, Verifier: verifier, Collateral: cache, Identity: nobody, PricePerToken: price, Now: n.cfg.Now,
+	}), err
+}
+
+// startGateway starts the client role.
+func (n *Network) startGateway(ctx context.Context) error {
+	trust, err := n.trust(ctx)
+	if err != nil {
+		return err
+	}
+	var proxies []string
+	for _, r := range n.roles {
+		if r.kind == proxyKind {
+			proxies = append(proxies, local(r.clients))
+		}
+	}
+	const retry, poll = 100 * time.Millisecond, time.Second // everybody is near
+	n.pool, err = upstream.New(upstream.Config{
+		Proxies: proxies, Dial: trust.Dial, Account: attest.SecretAccount{Wallet: address(clientParty, 0)},
+		Test: true, Now: n.cfg.Now, Log: n.cfg.Log, Backoff: retry, Poll: poll,
+	})
+	if err != nil {
+		return err
+	}
+	store, err := receipts.Open(receipts.Config{Dir: filepath.Join(n.cfg.Dir, "receipts"), Now: n.cfg.Now})
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, store.Close)
+	server, err := gateway.New(gateway.Config{
+		Pool: n.pool, Keys: new(keys.Book), Store: store, Checker: receipts.NewChecker(trust, n.cfg.Now), Test: true, Owner: address(clientParty, 0),
+		Build: gateway.Build{Version: n.cfg.Version, Commit: n.cfg.Commit}, Now: n.cfg.Now, Log: n.cfg.Log,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", n.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("listening for apps: %w", err)
+	}
+	n.cfg.Listen = l.Addr().String() // the port that the system chose
+	n.parts.start(ctx, "gateway", func(ctx context.Context) error { return server.Run(ctx, l) })
+	return nil
+}
+
+// ready waits until every proxy has every worker on offer.
+func (n *Network) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyIn)
+	defer cancel()
+	const every = 20 * time.Millisecond
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		missing := n.missing()
+		if missing == "" {
+			return nil
+		}
+		select {
+		case one := <-n.parts.ended:
+			return fmt.Errorf("the %s ended before the network was ready", one.name) // stop says why
+		case <-ctx.Done():
+			return fmt.Errorf("%s after %s; see the logs in %s: %w", missing, readyIn, n.cfg.Dir, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// missing says which worker is not on offer, or nothing.
+func (n *Network) missing() string {
+	for _, s := range n.pool.Status() {
+		offered := 0
+		for _, m := range s.Models {
+			offered += len(m.Instances)
+		}
+		if want := max(n.cfg.Workers, 1); offered < want {
+			return fmt.Sprintf("%d of %d workers are on offer at %s, which is %s: %s", offered, want, s.Address, s.State, s.Reason)
+		}
+	}
+	return ""
+}
