@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -186,22 +187,33 @@ func (c *caller) kept(h http.Header) record {
 		return out.status == http.StatusOK
 	})
 	var r record
+	check(c.t, json.Unmarshal([]byte(out.body), &r))
+	check(c.t, r.parse())
+	return r
+}
+
+// parse takes the events out of the receipt.
+func (r *record) parse() (err error) {
+	if r.Receipt == nil {
+		return nil
+	}
 	var doc struct {
 		Events []json.RawMessage `json:"event_log"`
 	}
-	check(c.t, json.Unmarshal([]byte(out.body), &r))
-	check(c.t, json.Unmarshal(r.Receipt, &doc))
+	if err := json.Unmarshal(r.Receipt, &doc); err != nil {
+		return err
+	}
 	into := map[string]any{"cocoon.outcome": &r.Outcome, "usage.metered": &r.Usage, "cocoon.worker.statement": &r.Said}
 	for _, event := range doc.Events {
 		var kind struct {
 			Type string `json:"type"`
 		}
-		check(c.t, json.Unmarshal(event, &kind))
+		err = errors.Join(err, json.Unmarshal(event, &kind))
 		if to := into[kind.Type]; to != nil {
-			check(c.t, json.Unmarshal(event, to))
+			err = errors.Join(err, json.Unmarshal(event, to))
 		}
 	}
-	return r
+	return err
 }
 
 // receipt is kept, for a receipt that has to be good.

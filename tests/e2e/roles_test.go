@@ -202,6 +202,7 @@ func (n *world) startGateway(o options) {
 	store, err := receipts.Open(receipts.Config{Dir: n.t.TempDir(), Now: time.Now})
 	check(n.t, err)
 	n.t.Cleanup(func() { check(n.t, store.Close()) })
+	n.store = store
 	cfg := gateway.Config{
 		Pool: n.pool, Keys: o.keys, Store: store, Checker: receipts.NewChecker(judging, time.Now), Test: true, Owner: address(4).Friendly(false),
 		Now: time.Now, Log: n.logger("gateway"),

@@ -21,6 +21,7 @@ import (
 	"cocoon/guest/worker"
 	"cocoon/host/gateway"
 	"cocoon/host/gateway/keys"
+	"cocoon/host/gateway/receipts"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
 	"cocoon/measure/eventlog"
@@ -108,6 +109,7 @@ type world struct {
 	proxies  []*proxyNode
 	workers  []*workerNode
 	pool     *upstream.Pool
+	store    *receipts.Store // the gateway's
 	// proxy and ledger are the first proxy's.
 	proxy  *proxy.Proxy
 	ledger *book
