@@ -143,8 +143,14 @@ func (s *scanner) skip(i int) int {
 	return i
 }
 
+// skipString finds the end of the string at i. One with an escape in it is looked at byte by byte.
 func (s *scanner) skipString(i int) int {
-	for i++; s.data[i] != '"'; i++ {
+	i++
+	inner := s.data[i:]
+	if end := bytes.IndexByte(inner, '"'); bytes.IndexByte(inner[:end], '\\') < 0 {
+		return i + end + 1
+	}
+	for ; s.data[i] != '"'; i++ {
 		if s.data[i] == '\\' {
 			i++
 		}
