@@ -44,6 +44,32 @@ func (e *Edit) index(key string) int {
 	return slices.IndexFunc(e.members, func(m Member) bool { return string(m.Key) == key })
 }
 
+// AppendCut appends the document without one member of the object, as Cut and Bytes would, and says whether it was there.
+func AppendCut(dst []byte, object Value, key string) (out []byte, found bool) {
+	var last, member Member // the one before it, and it
+	for m := range object.All() {
+		if found {
+			if last.Key == nil { // the first: it goes with the comma behind it
+				return append(append(dst, object.doc[:member.keyAt]...), object.doc[m.keyAt:]...), true
+			}
+			break
+		}
+		if found = string(m.Key) == key; found {
+			member = m
+			continue
+		}
+		last = m
+	}
+	from := member.keyAt
+	switch {
+	case !found:
+		return append(dst, object.doc...), false
+	case last.Key != nil:
+		from = last.end
+	}
+	return append(append(dst, object.doc[:from]...), object.doc[member.end:]...), true
+}
+
 // Bytes is the changed document. A cut member goes with the comma before it, or with the one behind it when no member
 // before it stays; every other byte stays.
 func (e *Edit) Bytes() []byte {

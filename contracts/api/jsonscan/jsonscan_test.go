@@ -163,6 +163,11 @@ func TestEdits(t *testing.T) {
 			if _, err := Check(got); err != nil {
 				t.Error(err)
 			}
+			if len(tc.cut) == 1 && tc.set == nil {
+				if out, found := AppendCut([]byte("x"), v, tc.cut[0]); string(out) != "x"+tc.want || found != (tc.want != tc.doc) {
+					t.Errorf("AppendCut: %s, %t", out, found)
+				}
+			}
 		})
 	}
 }
@@ -194,6 +199,9 @@ func FuzzCheck(f *testing.F) {
 			}
 			e := NewEdit(v)
 			e.Cut(string(m.Key))
+			if out, found := AppendCut(nil, v, string(m.Key)); !found || !bytes.Equal(out, e.Bytes()) {
+				t.Fatalf("cutting %q: %s, and by an edit %s", m.Key, out, e.Bytes())
+			}
 			e.Set("zz", []byte("1"))
 			after, err := Check(e.Bytes())
 			if err != nil {

@@ -61,6 +61,7 @@ type Meter struct {
 	in       sse.Splitter
 	head     header
 	done     []byte // the engine's [DONE] event, held back until the end
+	edited   []byte // the last event's data after an edit
 	finished map[int64]bool
 	choices  map[int64]bool
 	usage    Usage
@@ -117,15 +118,15 @@ func (m *Meter) event(dst []byte, e sse.Event) []byte {
 		m.res.Code = api.MalformedEvent
 		return dst
 	}
-	keep, edit := m.read(doc)
+	keep, edited := m.read(doc)
 	if m.res.Code != "" || !keep {
 		return dst
 	}
 	m.res.Events++
-	if edit == nil {
+	if edited == nil {
 		return append(dst, e.Raw...)
 	}
-	return appendEdited(dst, e, edit.Bytes())
+	return appendEdited(dst, e, edited)
 }
 
 // appendEdited writes an event with other data. Line ends between data lines are white space in JSON, so each line that
@@ -139,8 +140,8 @@ func appendEdited(dst []byte, e sse.Event, data []byte) []byte {
 	return sse.Append(dst, bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: ")))
 }
 
-// read takes the numbers from one document. It says whether the event goes on, and with which edit.
-func (m *Meter) read(doc jsonscan.Value) (keep bool, edit *jsonscan.Edit) {
+// read takes the numbers from one document. It says whether the event goes on, and with which other data.
+func (m *Meter) read(doc jsonscan.Value) (keep bool, edited []byte) {
 	if m.opt.Responses {
 		return m.readResponse(doc), nil
 	}
@@ -176,9 +177,8 @@ func (m *Meter) read(doc jsonscan.Value) (keep bool, edit *jsonscan.Edit) {
 	if only := choices.Kind() == jsonscan.Array && empty(choices); only {
 		return m.usageEvent(doc, usage, valid)
 	}
-	edit = jsonscan.NewEdit(doc)
-	edit.Cut("usage")
-	return true, edit
+	m.edited, _ = jsonscan.AppendCut(m.edited[:0], doc, "usage")
+	return true, m.edited
 }
 
 func empty(array jsonscan.Value) bool {
@@ -189,7 +189,7 @@ func empty(array jsonscan.Value) bool {
 }
 
 // usageEvent decides about an event that holds nothing but usage.
-func (m *Meter) usageEvent(doc, usage jsonscan.Value, valid bool) (keep bool, edit *jsonscan.Edit) {
+func (m *Meter) usageEvent(doc, usage jsonscan.Value, valid bool) (keep bool, edited []byte) {
 	if !m.opt.IncludeUsage || !valid || m.sent {
 		return false, nil
 	}
@@ -197,9 +197,9 @@ func (m *Meter) usageEvent(doc, usage jsonscan.Value, valid bool) (keep bool, ed
 	if m.opt.Cost == nil {
 		return true, nil
 	}
-	edit = jsonscan.NewEdit(doc)
+	edit := jsonscan.NewEdit(doc)
 	edit.Set("usage", m.priced(usage))
-	return true, edit
+	return true, edit.Bytes()
 }
 
 // priced splices the cost into a usage object.
@@ -249,12 +249,15 @@ func (m *Meter) note(u Usage) {
 func (m *Meter) readChoices(v jsonscan.Value) (content bool) {
 	for c := range v.Each() {
 		var index int64
+		var reason jsonscan.Value
 		for member := range c.All() {
 			switch string(member.Key) {
 			case "index":
 				index, _ = member.Int()
 			case "delta", "text":
 				content = content || hasContent(member.Value)
+			case "finish_reason":
+				reason = member.Value
 			}
 		}
 		if index < 0 || index >= m.opt.Choices {
@@ -262,7 +265,7 @@ func (m *Meter) readChoices(v jsonscan.Value) (content bool) {
 			return false
 		}
 		m.choices[index] = true
-		if reason, ok := textOf(c, "finish_reason"); ok {
+		if reason, ok := reason.Text(); ok {
 			m.finish(index, reason)
 		}
 	}
