@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cocoon/contracts/pricing"
+	"cocoon/contracts/registry/follow"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/worker/engine"
 )
@@ -60,6 +61,8 @@ type Times struct {
 	// Quiet is the silence of a proxy after which it is asked for a sign of life, Dead the silence that ends its session; 0
 	// means the session's own.
 	Quiet, Dead time.Duration
+	// Steady is how long a session must have lived for its end to be no repeated failure.
+	Steady time.Duration
 }
 
 // Config is what a worker is.
@@ -115,6 +118,7 @@ func (c *Config) fill() {
 	or(&c.Times.Payments, defaultPayments)
 	or(&c.Times.Limit, defaultLimit)
 	or(&c.Times.Retry, firstRetry)
+	or(&c.Times.Steady, lastRetry)
 	if c.MinVersion == 0 && c.MaxVersion == 0 {
 		c.MinVersion, c.MaxVersion = MinVersion, MaxVersion
 	}
@@ -160,7 +164,9 @@ type Deps struct {
 	CheckProxy func(p *tl.ProxyParams, workerSC string) error
 	// Eligible says why this worker cannot serve: its own image or model is not in the root contract. Nil is always.
 	Eligible func() error
-	Prices   func() Prices
+	// Sync tells how old the chain's newest known block is, for pages; nil where there is no chain.
+	Sync   func() follow.State
+	Prices func() Prices
 	// ReceiptKey signs statements and nothing else; KeyID names it.
 	ReceiptKey ed25519.PrivateKey
 	KeyID      string

@@ -100,6 +100,9 @@ type Config struct {
 	// Backoff replaces the first pause after a failure, for tests; Poll the pause between polls, Drain the patience with
 	// the requests of a session that is left.
 	Backoff, Poll, Drain time.Duration
+	// Steady replaces how long a session must have lived for its end to be no repeated failure, for tests; Quiet the silence
+	// after which a proxy is asked for a sign of life and Dead the one that ends its session.
+	Steady, Quiet, Dead time.Duration
 }
 
 func (c *Config) validate() error {
@@ -131,6 +134,9 @@ func (c *Config) validate() error {
 	}
 	if c.Poll <= 0 {
 		c.Poll = pollEvery
+	}
+	if c.Steady <= 0 {
+		c.Steady = steady
 	}
 	if c.Drain <= 0 {
 		c.Drain = drainTimeout

@@ -164,7 +164,7 @@ func (l *Link) run(ctx context.Context) {
 		}
 		l.update(func(s *Status) { s.State, s.Reason, s.Models, s.Polled = state, reason(err), nil, false })
 		l.cfg.Log.Warn("Proxy is not usable", slog.String("peer", l.address), slog.Any("err", err))
-		if l.cfg.Now().Sub(began) >= steady {
+		if l.cfg.Now().Sub(began) >= l.cfg.Steady {
 			failures = 0
 		}
 		l.rest(ctx, pause(l.cfg.Backoff, failures))
@@ -250,7 +250,7 @@ func (l *Link) converse(ctx context.Context) error {
 		return fmt.Errorf("%w: its attestation was not accepted: %s", ErrRefused, peer.Reason)
 	}
 	v := &live{link: l, peer: peer, calls: make(map[[32]byte]*Call), cancels: make(chan [32]byte, maxCancels)}
-	v.session = session.New(conn, session.Options{Dialer: true, Now: l.cfg.Now, Log: l.cfg.Log}, v)
+	v.session = session.New(conn, session.Options{Dialer: true, Ping: l.cfg.Quiet, Dead: l.cfg.Dead, Now: l.cfg.Now, Log: l.cfg.Log}, v)
 	defer v.fail()
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() error {
