@@ -41,8 +41,8 @@ func (s *proxyPages) handler() (http.Handler, error) {
 		writePage(w, code, map[string]any{"ready": ready, "reason": reason})
 	})
 	mux.HandleFunc("GET /jsonstats", func(w http.ResponseWriter, _ *http.Request) { writePage(w, http.StatusOK, s.p.JSONStats()) })
-	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, _ *http.Request) {
-		if err := pages.Serve(w, s.p.Page()); err != nil {
+	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {
+		if err := pages.Serve(w, r, s.p.Page()); err != nil {
 			s.log.Debug("Page not served", slog.Any("err", err))
 		}
 	})

@@ -37,6 +37,7 @@ const (
 	// drainTimeout is how long requests may take to end when the gateway stops.
 	drainTimeout = 10 * time.Second
 	syncEvery    = time.Second
+	watchEvery   = 5 * time.Second
 
 	// pingAfter is the silence after which a stream gets a sign of life (inference.md section 6.3).
 	pingAfter = 10 * time.Second
@@ -91,7 +92,7 @@ type Config struct {
 type Server struct {
 	cfg      Config
 	policy   *api.Policy
-	render   *stats.Renderer
+	surface  *stats.Surface
 	record   *recorder
 	started  time.Time
 	running  sync.WaitGroup // what goes on after an answer: receipts
@@ -126,13 +127,13 @@ func New(cfg Config) (*Server, error) {
 			*at = value
 		}
 	}
-	render, err := stats.NewRenderer()
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
-		cfg: cfg, policy: api.NewPolicy(cfg.Limits), render: render, started: cfg.Now(), record: newRecorder(cfg.Now()),
+		cfg: cfg, policy: api.NewPolicy(cfg.Limits), started: cfg.Now(), record: newRecorder(cfg.Now),
 		stopping: context.Background(), seen: firstSeen{at: make(map[string]int64)},
+	}
+	var err error
+	if s.surface, err = stats.NewSurface(stats.Views{Page: s.page, JSON: s.jsonstats, Metrics: s.metrics, Ready: s.readiness}, cfg.Log); err != nil {
+		return nil, err
 	}
 	return s, s.remember()
 }
@@ -167,6 +168,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	var all sync.WaitGroup
 	all.Go(func() { s.cfg.Pool.Run(base) })
 	all.Go(func() { s.syncReceipts(base) })
+	all.Go(func() { s.watch(base) })
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	var err error
@@ -190,6 +192,20 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		err = errors.Join(err, s.cfg.Store.Sync())
 	}
 	return err
+}
+
+// watch looks at the verdict, so that its beginning is known without a reader.
+func (s *Server) watch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.verdict()
+		}
+	}
 }
 
 // syncReceipts makes receipts durable, many at a time.

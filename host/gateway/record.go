@@ -54,42 +54,50 @@ const maxRows = 20
 
 // recorder counts.
 type recorder struct {
+	now    func() time.Time
 	active atomic.Int64
 
 	queries, success, failed, bytesIn, bytesOut, seconds stats.Counter
 	byStatus                                             map[string]*stats.Counter
 	prompt, cached, completion, reasoning, nano          stats.Counter
 	receiptOK, receiptBad, receiptMissing                stats.Counter
-	ttft, total                                          stats.Distribution
-	requestsHistory, failedHistory, tokensIn, tokensOut  *stats.History
+	ttft, total                                          *stats.Latency
+	ended                                                map[string]*stats.History // by status
+	tokens                                               [4]*stats.History         // prompt, cached, completion, reasoning
 	spent                                                *stats.History
+	underWay                                             *stats.Level
+	health                                               stats.Watch
 
 	mu   sync.Mutex
 	rows []row
 	bad  []string // the last receipts that were not good: id and class
 }
 
-func newRecorder(now time.Time) *recorder {
-	r := &recorder{byStatus: make(map[string]*stats.Counter)}
-	for _, s := range statuses() {
-		r.byStatus[s] = &stats.Counter{}
+func newRecorder(clock func() time.Time) *recorder {
+	now := clock()
+	r := &recorder{
+		now: clock, byStatus: make(map[string]*stats.Counter), ended: make(map[string]*stats.History), spent: stats.NewHistory(now),
+		ttft: stats.NewLatency(now), total: stats.NewLatency(now), underWay: stats.NewLevel(now),
 	}
-	for _, h := range []**stats.History{&r.requestsHistory, &r.failedHistory, &r.tokensIn, &r.tokensOut, &r.spent} {
-		*h = stats.NewHistory(now)
+	for _, s := range statuses() {
+		r.byStatus[s], r.ended[s] = &stats.Counter{}, stats.NewHistory(now)
+	}
+	for i := range r.tokens {
+		r.tokens[i] = stats.NewHistory(now)
 	}
 	return r
 }
 
 // begin counts a request as under way until the function it returns is called.
 func (r *recorder) begin() func() {
-	r.active.Add(1)
-	return func() { r.active.Add(-1) }
+	r.underWay.Set(r.now(), float64(r.active.Add(1)))
+	return func() { r.underWay.Set(r.now(), float64(r.active.Add(-1))) }
 }
 
 func (r *recorder) refused(now time.Time) {
 	r.queries.Add(now, 1)
-	r.requestsHistory.Add(now, 1)
 	r.byStatus[statusRefused].Add(now, 1)
+	r.ended[statusRefused].Add(now, 1)
 }
 
 // report counts a request that has ended.
@@ -100,8 +108,8 @@ func (x *exchange) report() {
 	}
 	total := now.Sub(x.began)
 	r.queries.Add(now, 1)
-	r.requestsHistory.Add(now, 1)
 	r.byStatus[x.outcome.status].Add(now, 1)
+	r.ended[x.outcome.status].Add(now, 1)
 	r.bytesIn.Add(now, float64(len(x.body)))
 	r.seconds.Add(now, total.Seconds())
 	switch x.outcome.status {
@@ -110,7 +118,6 @@ func (x *exchange) report() {
 		r.total.Add(now, total)
 	case statusFailed, statusDeadline:
 		r.failed.Add(now, 1)
-		r.failedHistory.Add(now, 1)
 	}
 	if x.first > 0 {
 		r.ttft.Add(now, x.first)
@@ -149,8 +156,9 @@ func (r *recorder) used(now time.Time, id string, u usage) {
 		c.Add(now, float64(n))
 	}
 	r.nano.Add(now, float64(u.cost))
-	r.tokensIn.Add(now, float64(u.prompt))
-	r.tokensOut.Add(now, float64(u.completion))
+	for i, n := range []int64{u.prompt, u.cached, u.completion, u.reasoning} {
+		r.tokens[i].Add(now, float64(n))
+	}
 	r.spent.Add(now, float64(u.cost))
 	short := "req_" + id[:32]
 	r.mu.Lock()

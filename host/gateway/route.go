@@ -32,12 +32,10 @@ func (s *Server) routes() map[string]route {
 		"/v1/aci/sessions/":        {http.MethodGet, true, s.showSession},
 		"/v1/attestation/report":   {http.MethodGet, true, plain(s.attestation)},
 		"/v1/signature/":           {http.MethodGet, false, s.showSignature},
-		"/healthz":                 {http.MethodGet, false, plain(s.healthz)},
-		"/readyz":                  {http.MethodGet, false, plain(s.readyz)},
-		"/metrics":                 {http.MethodGet, false, plain(s.metrics)},
-		"/stats":                   {http.MethodGet, false, plain(s.stats)},
 		"/":                        {http.MethodGet, false, plain(s.home)},
-		"/jsonstats":               {http.MethodGet, false, plain(s.jsonstats)},
+	}
+	for path, show := range s.surface.Paths() {
+		out[path] = route{http.MethodGet, false, plain(show)}
 	}
 	for path, ep := range api.Paths() {
 		out[path] = route{http.MethodPost, false, func(w http.ResponseWriter, r *http.Request, _ string) { s.infer(w, r, path, ep) }}

@@ -1,27 +1,15 @@
 package gateway
 
 import (
-	"net/http"
-	"runtime"
+	"io"
 	"strconv"
 
 	"cocoon/contracts/api/stats"
 	"cocoon/host/gateway/upstream"
 )
 
-// healthz says that the process is alive.
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
-	answer(w, struct {
-		Status string `json:"status"`
-	}{"ok"})
-}
-
 // reason is why the gateway cannot serve, or serves less than it should.
-type reason struct {
-	Code  string `json:"code"`
-	Proxy string `json:"proxy,omitempty"`
-	Text  string `json:"text"`
-}
+type reason struct{ Code, Proxy, Text string }
 
 // ready says whether a request would be handed on now, and what is wrong.
 func (s *Server) ready() (bool, []reason) {
@@ -41,21 +29,21 @@ func (s *Server) ready() (bool, []reason) {
 	return ready, reasons
 }
 
-func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) readiness() stats.Readiness {
+	var out stats.Readiness
 	ready, reasons := s.ready()
-	if !ready {
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusServiceUnavailable)
+	out.Ready = ready
+	for _, r := range reasons {
+		out.Reasons = append(out.Reasons, stats.Reason(r))
 	}
-	answer(w, struct {
-		Ready   bool      `json:"ready"`
-		Reasons []reason  `json:"reasons"`
-		Chain   *chainAge `json:"chain,omitempty"`
-	}{ready, reasons, s.chainAge()})
+	if age := s.chainAge(); age != nil {
+		out.Chain = age
+	}
+	return out
 }
 
 // metrics writes the text for Prometheus. No label comes from a request.
-func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) metrics(w io.Writer) {
 	now, r := s.cfg.Now(), s.record
 	var m stats.Metrics
 	total := func(c *stats.Counter) float64 { return c.Read(now)[0] }
@@ -78,12 +66,12 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	for _, d := range []struct {
 		name, help string
-		d          *stats.Distribution
+		d          *stats.Latency
 	}{
-		{"gateway_first_byte_seconds", "Time to the first byte of an answer; quantiles over about ten minutes.", &r.ttft},
-		{"gateway_request_seconds", "Time of complete requests; quantiles over about ten minutes.", &r.total},
+		{"gateway_first_byte_seconds", "Time to the first byte of an answer; quantiles over about ten minutes.", r.ttft},
+		{"gateway_request_seconds", "Time of complete requests; quantiles over about ten minutes.", r.total},
 	} {
-		for _, q := range []float64{0.5, 0.95, 0.99} {
+		for _, q := range stats.Quantiles() {
 			if v, ok := d.d.Quantile(now, q); ok {
 				m.Add(d.name, stats.KindSummary, d.help, v.Seconds(), "quantile", strconv.FormatFloat(q, 'g', -1, 64))
 			}
@@ -104,9 +92,7 @@ func (s *Server) metrics(w http.ResponseWriter, _ *http.Request) {
 	}
 	m.Add("gateway_proxies", stats.KindGauge, "Proxies that the configuration names.", float64(len(s.cfg.Pool.Links())))
 	m.Add("gateway_proxies_ready", stats.KindGauge, "Proxies that take requests.", float64(ready))
-	m.Add("process_goroutines", stats.KindGauge, "Goroutines.", float64(runtime.NumGoroutine()))
-	m.Add("process_uptime_seconds", stats.KindGauge, "Time since the start.", now.Sub(s.started).Seconds())
-	w.Header().Set("Content-Type", stats.ContentType)
+	m.Process(now.Sub(s.started).Seconds())
 	_, _ = w.Write(m.Bytes()) // the caller is gone when this does not succeed
 }
 
@@ -165,7 +151,7 @@ type jsonStats struct {
 	} `json:"receipts"`
 }
 
-func (s *Server) jsonstats(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) jsonstats() any {
 	now, r := s.cfg.Now(), s.record
 	var out jsonStats
 	out.Status.Enabled = true
@@ -191,5 +177,5 @@ func (s *Server) jsonstats(w http.ResponseWriter, _ *http.Request) {
 		}
 	}
 	out.Receipts.OK, out.Receipts.Bad, out.Receipts.Missing = r.receiptOK.Read(now), r.receiptBad.Read(now), r.receiptMissing.Read(now)
-	answer(w, out)
+	return out
 }

@@ -7,10 +7,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
-	"math"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -24,11 +22,13 @@ const (
 	Bad      Health = "bad"
 )
 
-// Page is everything that /stats shows, in its order.
+// Page is everything that /stats shows.
 type Page struct {
 	Role    string // "gateway", "proxy", "worker"
 	Title   string
 	Verdict Verdict
+	// Notice is what everybody who reads the page must know first, such as that the network is simulated.
+	Notice string
 	// Identity is who this is: version, image, network.
 	Identity []Fact
 	// Numbers come first: what an operator asks.
@@ -41,8 +41,10 @@ type Page struct {
 
 // Verdict answers "is it alive and does it serve?".
 type Verdict struct {
-	Health  Health
-	Word    string // "OK", "degraded", "down"
+	Health Health
+	Word   string // "OK", "degraded", "down"
+	// State is what it is doing, where that is not the same: a worker is earning, idle or not eligible.
+	State   string
 	Reasons []string
 	Since   time.Time
 }
@@ -60,19 +62,7 @@ type Number struct {
 	Health                        Health
 }
 
-// Chart is lines over one span of time.
-type Chart struct {
-	Title, Unit, Span string
-	Lines             []Line
-}
-
-// Line is one series, oldest point first.
-type Line struct {
-	Name   string
-	Points []float64
-}
-
-// Table is rows under a head. Empty is what it says without rows.
+// Table is rows under a head. The first cell names its row; Empty is what the table says without rows.
 type Table struct {
 	Title, Empty string
 	Columns      []string
@@ -83,13 +73,30 @@ type Table struct {
 type Cell struct {
 	Text   string
 	Health Health
+	// Full is the whole of a Text that was shortened, and shows when somebody points at it.
+	Full string
 	// Right aligns numbers; Mono is for hashes and addresses.
 	Right, Mono bool
+}
+
+// AgeOf is the colour of how old what the chain said is (inference.md section 19).
+func AgeOf(age time.Duration) Health {
+	const fresh, stale = 600 * time.Second, 3600 * time.Second
+	switch {
+	case age < fresh:
+		return Good
+	case age < stale:
+		return Degraded
+	default:
+		return Bad
+	}
 }
 
 var (
 	//go:embed page.css
 	style string
+	//go:embed page.js
+	script string
 	//go:embed page.html.tmpl
 	markup string
 )
@@ -103,25 +110,35 @@ type Renderer struct {
 // NewRenderer reads the embedded page.
 func NewRenderer() (*Renderer, error) {
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"style": func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded with the program
-		"chart": draw,
-		"heads": heads,
-		"kind":  func(h Health) string { return string(h) },
+		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded with the program
+		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // as above
+		"draw":   draw,
+		"lines":  table,
+		"span":   func(t, now time.Time) string { return Span(now.Sub(t)) },
 	}).Parse(markup)
 	if err != nil {
 		return nil, fmt.Errorf("reading the page's template: %w", err)
 	}
-	sum := sha256.Sum256([]byte(style))
-	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	pin := func(text string) string {
+		sum := sha256.Sum256([]byte(text))
+		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	}
+	policy := "default-src 'none'; style-src " + pin(style) + "; script-src " + pin(script) +
+		"; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 	return &Renderer{tmpl: t, policy: policy}, nil
 }
 
-// Serve answers with a page.
-func (r *Renderer) Serve(w http.ResponseWriter, p Page) error {
+// view is a page with what the reader asked of it.
+type view struct {
+	Page
+	Day bool
+}
+
+// Serve answers with a page. The query span=24h shows the day in place of the hour.
+func (r *Renderer) Serve(w http.ResponseWriter, req *http.Request, p Page) error {
 	var out bytes.Buffer
-	if err := r.tmpl.Execute(&out, p); err != nil {
+	if err := r.tmpl.Execute(&out, view{p, req.URL.Query().Get("span") == "24h"}); err != nil {
 		return fmt.Errorf("rendering the page: %w", err)
 	}
 	h := w.Header()
@@ -135,109 +152,34 @@ func (r *Renderer) Serve(w http.ResponseWriter, p Page) error {
 	return err
 }
 
-// heads are the column titles of a table, over numbers on the right where those are.
-func heads(t Table) []Cell {
-	out := make([]Cell, 0, len(t.Columns))
+// line is a row of a table whose cells know their columns, for narrow screens.
+type line []struct {
+	Cell
+	Column string
+}
+
+// rows are a table as the template needs it.
+type rows struct {
+	Table
+	Head  []Cell
+	Lines []line
+}
+
+// table puts heads over numbers on the right where those are.
+func table(t Table) rows {
+	out := rows{Table: t}
 	for i, title := range t.Columns {
-		out = append(out, Cell{Text: title, Right: len(t.Rows) > 0 && i < len(t.Rows[0]) && t.Rows[0][i].Right})
+		out.Head = append(out.Head, Cell{Text: title, Right: len(t.Rows) > 0 && i < len(t.Rows[0]) && t.Rows[0][i].Right})
 	}
-	return out
-}
-
-// Geometry of a chart in its own units.
-const chartWidth, chartHeight = 360, 96
-
-// drawing is a chart as the template needs it.
-type drawing struct {
-	Chart
-	Top    string
-	Width  int
-	Height int
-	Paths  []path
-	Flat   bool
-}
-
-type path struct {
-	Name, Points, Class, Last string
-}
-
-// draw scales the lines of a chart.
-func draw(c Chart) drawing {
-	top := 0.0
-	for _, l := range c.Lines {
-		for _, v := range l.Points {
-			if !math.IsNaN(v) && !math.IsInf(v, 0) {
-				top = max(top, v)
+	for _, row := range t.Rows {
+		l := make(line, len(row))
+		for i, c := range row {
+			l[i].Cell = c
+			if i < len(t.Columns) {
+				l[i].Column = t.Columns[i]
 			}
 		}
-	}
-	d := drawing{Chart: c, Width: chartWidth, Height: chartHeight, Top: Short(top), Flat: top == 0}
-	if d.Flat {
-		top = 1
-	}
-	for i, l := range c.Lines {
-		var b strings.Builder
-		points := thin(l.Points)
-		for j, v := range points {
-			x := float64(j) * chartWidth / float64(max(len(points)-1, 1))
-			y := chartHeight - min(max(v, 0), top)/top*(chartHeight-6) - 1
-			fmt.Fprintf(&b, "%.1f,%.1f ", x, y)
-		}
-		last := ""
-		if n := len(l.Points); n > 0 {
-			last = Short(l.Points[n-1])
-		}
-		d.Paths = append(d.Paths, path{Name: l.Name, Points: strings.TrimSpace(b.String()), Class: fmt.Sprintf("l%d", i%4), Last: last})
-	}
-	return d
-}
-
-// thin keeps a page small: at most one point for two units of width, each the highest of those it stands for.
-func thin(points []float64) []float64 {
-	const most = chartWidth / 2
-	if len(points) <= most {
-		return points
-	}
-	out := make([]float64, most)
-	for i := range out {
-		from, to := i*len(points)/most, (i+1)*len(points)/most
-		for _, v := range points[from:to] {
-			out[i] = max(out[i], v)
-		}
+		out.Lines = append(out.Lines, l)
 	}
 	return out
-}
-
-// Short writes a number for a person: three digits that count, and a suffix for thousands.
-func Short(v float64) string {
-	for _, s := range []struct {
-		from   float64
-		suffix string
-	}{{1e9, "G"}, {1e6, "M"}, {1e4, "k"}} {
-		if math.Abs(v) >= s.from {
-			unit := s.from
-			if s.suffix == "k" {
-				unit = 1e3
-			}
-			return strconv.FormatFloat(v/unit, 'g', 3, 64) + s.suffix
-		}
-	}
-	switch a := math.Abs(v); {
-	case a == 0:
-		return "0"
-	case a >= 100:
-		return strconv.FormatFloat(v, 'f', 0, 64)
-	case a < 0.001:
-		return strconv.FormatFloat(v, 'g', 2, 64)
-	default:
-		return strconv.FormatFloat(v, 'g', 3, 64)
-	}
-}
-
-// Milliseconds writes a duration for a person.
-func Milliseconds(d time.Duration) string {
-	if d >= 10*time.Second {
-		return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
-	}
-	return Short(float64(d.Microseconds())/1000) + " ms"
 }
