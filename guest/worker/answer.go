@@ -108,7 +108,7 @@ func (q *query) tokens(u meter.Usage) tl.TokensUsed {
 			TotalTokensUsed: u.Prompt + u.Completion,
 		}
 	}
-	b := pricing.Bill(pricing.Tokens(u), q.coefficient, q.c.w.deps.Prices().Multipliers)
+	b := pricing.Bill(pricing.Tokens(u), q.coefficient, q.prices.Multipliers)
 	return tl.TokensUsed{
 		PromptTokensUsed: b.Prompt, CachedTokensUsed: b.Cached, CompletionTokensUsed: b.Completion, ReasoningTokensUsed: b.Reasoning,
 		TotalTokensUsed: b.Total(),

@@ -38,6 +38,7 @@ type connection struct {
 	peer           Peer
 	sess           *session.Session
 	ctx            context.Context //nolint:containedctx // the life of the session, which its queries share
+	end            context.CancelCauseFunc
 	work           sync.WaitGroup
 
 	mu      sync.Mutex
@@ -75,6 +76,8 @@ func (c *connection) run(ctx context.Context) error {
 	}
 	c.peer = peer
 	group, ctx := errgroup.WithContext(ctx)
+	ctx, c.end = context.WithCancelCause(ctx)
+	defer c.end(nil)
 	c.ctx = ctx
 	c.sess = session.New(conn, session.Options{Dialer: true, Log: c.w.log, Ping: c.w.cfg.Times.Quiet, Dead: c.w.cfg.Times.Dead}, c)
 	c.w.mu.Lock()
@@ -83,6 +86,9 @@ func (c *connection) run(ctx context.Context) error {
 	group.Go(func() error { return c.sess.Run(ctx) })
 	group.Go(func() error { return c.drive(ctx) })
 	err = group.Wait()
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause
+	}
 	c.w.mu.Lock()
 	delete(c.w.conns, c)
 	c.w.mu.Unlock()

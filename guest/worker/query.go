@@ -22,6 +22,7 @@ type query struct {
 	ask         *tl.ProxyRunQueryEx
 	version     int32
 	coefficient int64
+	prices      Prices // of the moment when it came
 	began       time.Time
 	ctx         context.Context //nolint:containedctx // the life of the request
 	cancel      context.CancelCauseFunc
@@ -59,7 +60,7 @@ func (c *connection) start(p *tl.ProxyRunQueryEx) error {
 		return fmt.Errorf("%w: too many refused queries", errProtocol)
 	}
 	q := &query{
-		c: c, ask: p, version: version, coefficient: p.Coefficient, began: c.w.deps.Now(),
+		c: c, ask: p, version: version, coefficient: p.Coefficient, prices: c.w.deps.Prices(), began: c.w.deps.Now(),
 		credit: newCredit(version < versionOurs), hash: sha256.New(),
 	}
 	limit, err := c.w.checkQuery(p)
@@ -103,10 +104,11 @@ func (c *connection) admit() error {
 	here := len(c.queries)
 	c.mu.Unlock()
 	w := c.w
+	eligible := w.eligible() == nil
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case w.stopped || !w.engineUp:
+	case w.stopped || !w.engineUp || !eligible:
 		return &wireError{session.CodeNotReady, "worker is disabled"}
 	case here >= w.cfg.share() || w.active >= w.cfg.MaxActive:
 		return &wireError{session.CodeNotReady, "too many active queries"}

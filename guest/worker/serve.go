@@ -43,8 +43,8 @@ func (q *query) serve() outcome {
 	if err != nil {
 		return q.answerRefusal(err)
 	}
-	if prices := w.deps.Prices(); w.cfg.CostFields {
-		p.meter.Cost = func(u meter.Usage) meter.Cost { return cost(u, q.coefficient, prices) }
+	if w.cfg.CostFields {
+		p.meter.Cost = func(u meter.Usage) meter.Cost { return cost(u, q.coefficient, q.prices) }
 	}
 	ctx, stop := context.WithCancelCause(q.ctx)
 	defer stop(nil)

@@ -2,9 +2,12 @@ package worker
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
 	"cocoon/guest/worker/engine"
 )
 
@@ -30,7 +33,11 @@ type ProxyStatus struct {
 // Status is a snapshot of the worker. It holds nothing about clients.
 type Status struct {
 	// State is earning, idle or "not eligible"; Reason explains the last, and idleness where it has a cause.
-	State, Reason   string
+	State, Reason string
+	// Code names the reason for programs (protocol.md section 8.1).
+	Code string
+	// Chain is how old the root's block is; nil where there is no chain.
+	Chain           *follow.State
 	Model           string
 	Coefficient     int32
 	Active, Limit   int
@@ -66,21 +73,36 @@ func (w *Worker) Status() Status {
 		s.Proxies = append(s.Proxies, p)
 	}
 	slices.SortFunc(s.Proxies, func(a, b ProxyStatus) int { return cmp.Compare(a.Address, b.Address) })
-	s.State, s.Reason = "idle", ""
+	if w.deps.Sync != nil {
+		s.Chain = new(w.deps.Sync())
+	}
+	s.State = "idle"
 	if s.Active > 0 {
 		s.State = "earning"
 	}
 	switch err := w.eligible(); {
 	case err != nil:
-		s.State, s.Reason = "not eligible", err.Error()
+		s.State, s.Reason, s.Code = "not eligible", err.Error(), obstacleOf(err)
 	case !s.Enabled:
-		s.Reason = "stopped by the operator"
+		s.Reason, s.Code = "stopped by the operator", "disabled"
 	case !s.Engine:
-		s.Reason = engineError
+		s.Reason, s.Code = engineError, "engine_down"
 	case ready == 0:
-		s.Reason = "no proxy is connected"
+		s.Reason, s.Code = "no proxy is connected", "no_proxy_ready"
 	}
 	return s
+}
+
+// obstacleOf names why a worker may not serve.
+func obstacleOf(err error) string {
+	missing, ok := errors.AsType[*registry.NotListedError](err)
+	switch {
+	case !ok:
+		return string(follow.ReasonOf(err))
+	case missing.List == registry.Models:
+		return "model_hash_not_listed"
+	}
+	return "image_hash_not_listed"
 }
 
 func (c *connection) status() ProxyStatus {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -138,9 +139,24 @@ type announced struct {
 }
 
 func (w *Worker) announced() (announced, <-chan struct{}) {
+	eligible := w.eligible() == nil
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return announced{disabled: w.stopped || !w.engineUp, coefficient: w.coefficient}, w.changed
+	return announced{disabled: w.stopped || !w.engineUp || !eligible, coefficient: w.coefficient}, w.changed
+}
+
+// RootChanged has everything looked at again that the root contract decides: whether this worker may serve, which the
+// proxies are told, and whether they may be served, which ends the connections of those that are not listed any more.
+func (w *Worker) RootChanged() {
+	w.note(func() {})
+	w.mu.Lock()
+	conns := slices.Collect(maps.Keys(w.conns))
+	w.mu.Unlock()
+	for _, c := range conns {
+		if err := w.deps.CheckPeer(c.peer); err != nil {
+			c.end(fmt.Errorf("judging proxy: %w", err))
+		}
+	}
 }
 
 // watchEngine waits for the engine and then looks at it until ctx ends.
