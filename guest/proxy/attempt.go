@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy/sched"
 )
@@ -75,17 +76,21 @@ type attempt struct {
 
 	mu     sync.Mutex
 	queue  []event
+	room   [2]event // what the queue lies in as long as it is short
 	size   int
 	failed error
 	given  bool // nobody reads any more; the slot is free when the worker says that it is through
 	over   bool // the worker's last message is in
 	some   chan struct{}
 
-	consumed int64 // since credit was last granted; the request's goroutine alone touches it
+	// The request's goroutine alone touches these.
+	consumed int64       // since credit was last granted
+	alarm    *time.Timer // of next; it is used again and again
 }
 
 func newAttempt(w *worker, lease *sched.Lease) *attempt {
 	a := &attempt{w: w, lease: lease, some: make(chan struct{}, 1)}
+	a.queue = a.room[:0]
 	_, _ = rand.Read(a.id[:]) // never fails (crypto/rand)
 	return a
 }
@@ -101,7 +106,7 @@ func (a *attempt) deliver(e event) {
 			a.failed = errSlowReader
 		}
 		if a.failed == nil {
-			a.queue = append(a.queue, e)
+			a.push(e)
 		}
 	}
 	a.mu.Unlock()
@@ -110,6 +115,19 @@ func (a *attempt) deliver(e event) {
 		a.w.leave(a)
 		a.lease.End(sched.Neutral, 0)
 	}
+}
+
+// push queues a message. Parts that wait one behind the other become one: they go on in one message. The caller holds
+// the lock.
+func (a *attempt) push(e event) {
+	if n := len(a.queue); n > 0 && e.kind == evPart && e.info == nil {
+		last := &a.queue[n-1]
+		if last.kind == evPart && last.info == nil && len(last.data)+len(e.data) <= session.MaxPart {
+			last.data = append(last.data, e.data...)
+			return
+		}
+	}
+	a.queue = append(a.queue, e)
 }
 
 // fail ends the attempt from outside: the worker is gone.
@@ -136,17 +154,14 @@ func (a *attempt) wake() {
 // next is the worker's next message. It waits until ctx ends, or for patience when that is not 0.
 func (a *attempt) next(ctx context.Context, patience time.Duration) (event, error) {
 	var silent <-chan time.Time
-	if patience > 0 {
-		t := time.NewTimer(patience)
-		defer t.Stop()
-		silent = t.C
-	}
 	for {
 		a.mu.Lock()
 		if len(a.queue) > 0 {
 			e := a.queue[0]
 			a.queue[0] = event{}
-			a.queue = a.queue[1:]
+			if a.queue = a.queue[1:]; len(a.queue) == 0 {
+				a.queue = a.room[:0]
+			}
 			a.size -= len(e.data)
 			a.mu.Unlock()
 			return e, nil
@@ -156,6 +171,9 @@ func (a *attempt) next(ctx context.Context, patience time.Duration) (event, erro
 		if err != nil {
 			return event{}, err
 		}
+		if silent == nil && patience > 0 {
+			silent = a.after(patience)
+		}
 		select {
 		case <-a.some:
 		case <-silent:
@@ -164,6 +182,16 @@ func (a *attempt) next(ctx context.Context, patience time.Duration) (event, erro
 			return event{}, context.Cause(ctx)
 		}
 	}
+}
+
+// after is time.After with the same timer again and again.
+func (a *attempt) after(d time.Duration) <-chan time.Time {
+	if a.alarm == nil {
+		a.alarm = time.NewTimer(d)
+	} else {
+		a.alarm.Reset(d)
+	}
+	return a.alarm.C
 }
 
 // release ends the attempt for the request: its slot is free now, or when the worker is through with it.

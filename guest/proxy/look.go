@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// lookBytes is how much of the beginning and of the end of an answer is looked into.
+	// lookBytes is how much of the beginning and at least of the end of an answer is looked into.
 	lookBytes = 8 << 10
 	maxChatID = 128
 )
@@ -35,8 +35,8 @@ func (l *look) see(b []byte) {
 		l.tail = append(l.tail[:0], b[len(b)-lookBytes:]...)
 		return
 	}
-	if over := len(l.tail) + len(b) - lookBytes; over > 0 {
-		l.tail = append(l.tail[:0], l.tail[over:]...)
+	if len(l.tail)+len(b) > 2*lookBytes { // moved once for many events
+		l.tail = append(l.tail[:0], l.tail[len(l.tail)-lookBytes:]...)
 	}
 	l.tail = append(l.tail, b...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"sync"
@@ -100,15 +101,16 @@ func (o *output) take(ctx context.Context, want int64) (int64, error) {
 
 // send sends a message, and does not wait longer than a slow reader may take.
 func (o *output) send(ctx context.Context, m tl.Object) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, o.slow, errSlowReader)
-	defer cancel()
-	if err := o.c.sess.Send(ctx, m); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		return errClientGone
+	err := o.c.sess.SendWithin(ctx, m, o.slow)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, session.ErrFull):
+		return errSlowReader
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
 	}
-	return nil
+	return errClientGone
 }
 
 // head begins the answer with a worker's head. After pings the head is out already.
@@ -255,7 +257,6 @@ func (o *output) hush() {
 
 // sent is what the receipt says about the answer.
 type sent struct {
-	hash   string
 	bytes  int64
 	pings  int64
 	status int32
@@ -268,8 +269,12 @@ type sent struct {
 func (o *output) sent() sent {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return sent{
-		hash: "sha256:" + hex.EncodeToString(o.hash.Sum(nil)), bytes: o.bytes, pings: o.pings, status: o.status, begun: o.begun,
-		worker: o.worker, first: o.first, look: o.look,
-	}
+	return sent{bytes: o.bytes, pings: o.pings, status: o.status, begun: o.begun, worker: o.worker, first: o.first, look: o.look}
+}
+
+// digest is the hash of the answer as documents have it.
+func (o *output) digest() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return "sha256:" + hex.EncodeToString(o.hash.Sum(nil))
 }

@@ -34,7 +34,7 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 	out, now := r.out.sent(), r.p.deps.Now()
 	doc := receipt.Receipt{
 		ID: hex.EncodeToString(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: digest, Endpoint: r.path(),
-		ServedAt: now.Unix(), RequestHash: receipt.SHA256(r.body()), ResponseHash: out.hash,
+		ServedAt: now.Unix(), RequestHash: receipt.SHA256(r.body()), ResponseHash: r.out.digest(),
 		Verified: receipt.Verified{Required: true, Model: r.ask.model},
 		Usage:    r.metered(e),
 		Channel: receipt.Channel{

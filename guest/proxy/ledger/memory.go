@@ -58,6 +58,9 @@ func NewMemory(cfg Config) (*Memory, error) {
 	if cfg.Remember <= 0 {
 		cfg.Remember = maxSettled
 	}
+	if cfg.Signer != nil {
+		cfg.Signer = remember(cfg.Signer)
+	}
 	return &Memory{
 		cfg: cfg, counters: make(map[Party]*counter), held: make(map[request]int64), settled: make(map[request]Entry),
 	}, nil
