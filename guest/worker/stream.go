@@ -23,6 +23,9 @@ import (
 const (
 	// readSize is how much of an engine's stream is read at once: a stream that waits holds as much.
 	readSize = 8 << 10
+	// readAhead is how much an engine may have written by the time that it is over its bound, in reads of more than a
+	// trickle: what came at once is passed on at once.
+	readAhead, trickle = 32 << 10, 1 << 10
 	// lastWords bounds the sending of what ends a stream after its time was up.
 	lastWords = 5 * time.Second
 )
@@ -39,6 +42,8 @@ type relay struct {
 	gap  *time.Timer
 	// reading says that the engine has the word: silence is then its own.
 	reading atomic.Bool
+	// late is how much came beyond the bound of tokens.
+	late int
 
 	sending sync.Mutex // orders pings and parts
 	over    bool       // nothing is sent any more by pings
@@ -97,7 +102,7 @@ func (r *relay) pump(ctx context.Context, body io.Reader) error {
 		if err != nil || r.m.Failed() {
 			return err
 		}
-		if r.exceeded() {
+		if r.exceeded(n) {
 			return errExceeded
 		}
 	}
@@ -158,13 +163,17 @@ func (r *relay) flush() error {
 	return nil
 }
 
-// exceeded says that the engine goes on although it has generated more than the request may cost.
-func (r *relay) exceeded() bool {
+// exceeded says that the engine goes on, by n bytes, although it has generated more than the request may cost.
+func (r *relay) exceeded(n int) bool {
 	finished, tokens := r.m.Progress()
 	if int64(finished) >= max(r.p.meter.Choices, 1) {
 		return false // it is through; what it claims beyond the bound is cut
 	}
-	return tokens > r.p.maxTokens
+	if tokens <= r.p.maxTokens {
+		return false
+	}
+	r.late += n
+	return n < trickle || r.late > readAhead
 }
 
 // end turns the reason for which the relay stopped into an outcome.
