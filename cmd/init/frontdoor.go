@@ -48,6 +48,12 @@ func (s *services) startService(ctx context.Context, st *boot.State) error {
 		return err
 	}
 	service, args := s.serviceOf(st, cfg)
+	if service == "worker" {
+		data, _ := specFile(st.Spec, "worker.json")
+		if err := checkWorkerSpec(data, st.Measured.Model); err != nil {
+			return fmt.Errorf("starting worker: %w", err)
+		}
+	}
 	ports := outsidePorts(cfg)
 	if service == "router" && len(ports) == 0 {
 		return errors.New("starting router: no listener is for peers outside")

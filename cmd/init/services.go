@@ -12,7 +12,9 @@ import (
 	"cocoon/guest/boot"
 	"cocoon/guest/engine"
 	"cocoon/guest/klog"
+	"cocoon/guest/mounts"
 	"cocoon/guest/sandbox"
+	"cocoon/guest/storage"
 	"cocoon/guest/supervise"
 	"cocoon/measure/bootfiles"
 )
@@ -21,6 +23,8 @@ const (
 	cgroupRoot = "/sys/fs/cgroup"
 	// engineSocketDir is where the worker finds the engine's socket.
 	engineSocketDir = "/run/engine"
+	// engineFile is the engine.toml that the engine was started from; the worker reads the same.
+	engineFile = mounts.RunDir + "/engine.toml"
 )
 
 // services is what PID 1 supervises: processes, and goroutines of its own.
@@ -64,14 +68,24 @@ func (s *services) startEngine(ctx context.Context, st *boot.State) error {
 	if err != nil {
 		return fmt.Errorf("finding the guest binary: %w", err)
 	}
+	layers := engineLayers(st)
+	settings, err := engine.Choose(st.Spec, layers)
+	if err != nil {
+		return err
+	}
 	report, err := engine.Start(ctx, engine.Config{
-		Self: self, Supervisor: s.supervisor, Layers: engineLayers(st), ModelDir: st.ModelDir, Measured: *st.Measured,
+		Self: self, Supervisor: s.supervisor, Layers: layers, Roots: layerRoots(st), ModelDir: st.ModelDir, ModelFile: st.Measured.Model.File,
+		Settings: settings, Wishes: st.Runtime.Engine, Reads: modelReads(st.ModelNode),
 		SocketDir: engineSocketDir, Verbose: st.Image.Variant != bootfiles.Production,
 	}, time.Now)
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(engineFile, settings.File, 0o444); err != nil {
+		return fmt.Errorf("showing engine.toml to the worker: %w", err)
+	}
 	st.Detail("engine", report.Kind)
+	st.Detail("settings", report.Origin)
 	st.Detail("answer_tokens", report.Answer.CompletionTokens)
 	if st.Image.Variant == bootfiles.Test { // the words answer a question of our own; even so nobody else sees them
 		st.Detail("answer", report.Answer.Content)
@@ -88,6 +102,28 @@ func engineLayers(st *boot.State) []string {
 		dirs = append(dirs, l.Mount)
 	}
 	return dirs
+}
+
+// layerRoots are the root hashes of the engine layers.
+func layerRoots(st *boot.State) []string {
+	var roots []string
+	for _, l := range st.LayersOf(bootfiles.RoleEngine) {
+		roots = append(roots, l.RootHash)
+	}
+	return roots
+}
+
+// modelReads counts reads of the model volume. Without a count that the kernel gives there is no progress to see, which is
+// as good as none.
+func modelReads(node string) func() uint64 {
+	sys := os.DirFS("/sys")
+	return func() uint64 {
+		n, err := storage.SectorsRead(sys, node)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
 }
 
 // stop ends the services in reverse order and then the tasks that they may rely on, until ctx ends.

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"cocoon/guest/config"
 	"cocoon/guest/router"
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
@@ -129,19 +130,9 @@ func checkProxy(peer worker.Peer, images map[[32]byte]bool, needed bool) error {
 	return nil
 }
 
-// engine makes the adapter: a kind that comes with the worker, or an engine.toml.
+// engine makes the adapter: for the engine that this machine was started with, or for one that runs elsewhere.
 func (p *workerProcess) engine() (*engine.Adapter, error) {
-	var cfg *engine.Config
-	var err error
-	if strings.HasSuffix(p.cfg.Engine, ".toml") {
-		data, readErr := readRouterFile(p.cfg.Engine)
-		if readErr != nil {
-			return nil, fmt.Errorf("reading engine.toml: %w", readErr)
-		}
-		cfg, err = engine.Parse(data)
-	} else {
-		cfg, err = engine.Builtin(p.cfg.Engine)
-	}
+	cfg, err := engineSettings(p.cfg.Engine, engineFile)
 	if err != nil {
 		return nil, err
 	}
@@ -155,6 +146,44 @@ func (p *workerProcess) engine() (*engine.Adapter, error) {
 		cfg.Listen = p.cfg.ForwardTo
 	}
 	return engine.New(cfg)
+}
+
+// engineSettings are the measured ones of this machine's engine, where PID 1 has left them; otherwise an engine.toml, or
+// the one of a kind that comes with the worker. A machine's worker may name the kind, and no other.
+func engineSettings(name, measured string) (*engine.Config, error) {
+	data, err := readRouterFile(measured)
+	switch {
+	case err == nil:
+		cfg, err := engine.Parse(data)
+		if err == nil && name != "" && name != cfg.Kind {
+			return nil, fmt.Errorf("engine: this machine's is %s, by its measured %s; leave %q out", cfg.Kind, config.EngineFile, name)
+		}
+		return cfg, err
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("reading %s: %w", measured, err)
+	case strings.HasSuffix(name, ".toml"):
+		if data, err = readRouterFile(name); err != nil {
+			return nil, fmt.Errorf("reading engine.toml: %w", err)
+		}
+		return engine.Parse(data)
+	case name == "":
+		name = defaultEngine
+	}
+	return engine.Builtin(name)
+}
+
+// checkWorkerSpec compares what the worker of a machine will announce with what the machine has measured.
+func checkWorkerSpec(data []byte, model *config.Model) error {
+	cfg, _, err := parseWorkerConfig(data)
+	switch {
+	case err != nil:
+		return err
+	case model == nil:
+		return fmt.Errorf("worker.json announces the model %q, and %s names none", cfg.Model, config.RoleFile)
+	case cfg.Model != model.ID:
+		return fmt.Errorf("worker.json announces the model %q, the machine has measured %q", cfg.Model, model.ID)
+	}
+	return nil
 }
 
 // connectBy chooses the way to proxies: a router beside this process, or one within.

@@ -57,7 +57,7 @@ func (c *workerConfig) keys() map[string]any {
 // parseWorkerConfig reads the file.
 func parseWorkerConfig(data []byte) (*workerConfig, []string, error) {
 	c := &workerConfig{
-		Engine: defaultEngine, Policy: defaultPolicy, Coefficient: defaultCoefficient, MaxActive: worker.DefaultMaxActive, Connections: 1,
+		Policy: defaultPolicy, Coefficient: defaultCoefficient, MaxActive: worker.DefaultMaxActive, Connections: 1,
 		CheckProxies: true, CostFields: true, Price: defaultPrice, Multipliers: worker.Plain(0).Multipliers,
 	}
 	warnings, err := readKeys("worker", data, c.keys(), c.check)

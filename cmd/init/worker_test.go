@@ -21,7 +21,9 @@ import (
 	"cocoon/contracts/wire"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
+	"cocoon/guest/config"
 	"cocoon/guest/worker"
+	"cocoon/guest/worker/engine"
 	"cocoon/guest/worker/engine/enginetest"
 	"cocoon/measure/tdx"
 )
@@ -38,7 +40,7 @@ func TestWorkerConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Test || c.CheckProxies || c.Coefficient != 1500 || c.Via != "127.0.0.1:8116" || c.Engine != "llamacpp" || c.MaxActive != 60 {
+	if !c.Test || c.CheckProxies || c.Coefficient != 1500 || c.Via != "127.0.0.1:8116" || c.Engine != "" || c.MaxActive != 60 {
 		t.Errorf("%+v", c)
 	}
 	if len(warnings) != 1 || !strings.Contains(warnings[0], `"max_coeficient"`) || !strings.Contains(warnings[0], `"coefficient"`) {
@@ -110,6 +112,74 @@ func TestFakeEngineIsRefused(t *testing.T) {
 	p.allowLocal = true
 	if _, err := p.engine(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEngineSettings: the worker of a machine talks to the engine that the machine was started with, and to no other.
+func TestEngineSettings(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	vllm, err := engine.BuiltinFile(engine.VLLM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	measured, broken, none := write("measured.toml", strings.Replace(string(vllm), "32768,", "4096,", 1)), write("broken.toml", "kind"), filepath.Join(dir, "none")
+	own := write("own.toml", string(vllm))
+	for name, tc := range map[string]struct {
+		name, measured, kind, err string
+	}{
+		"a machine's":                {"", measured, engine.VLLM, ""},
+		"a machine's, by its kind":   {engine.VLLM, measured, engine.VLLM, ""},
+		"another than the machine's": {engine.LlamaCPP, measured, "", "this machine's is vllm"},
+		"a file beside a machine's":  {own, measured, "", "this machine's is vllm"},
+		"a machine's that is none":   {"", broken, "", "toml"},
+		"the default":                {"", none, engine.LlamaCPP, ""},
+		"a kind":                     {engine.SGLang, none, engine.SGLang, ""},
+		"a file":                     {own, none, engine.VLLM, ""},
+		"a file that is not there":   {filepath.Join(dir, "x.toml"), none, "", "no such file"},
+		"nothing known":              {"tgi", none, "", "engine kind"},
+		"unreadable":                 {"", dir, "", "reading"},
+	} {
+		cfg, err := engineSettings(tc.name, tc.measured)
+		switch {
+		case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+			t.Errorf("%s: %v", name, err)
+		case tc.err == "" && (err != nil || cfg.Kind != tc.kind):
+			t.Errorf("%s: %+v, %v", name, cfg, err)
+		}
+	}
+	if cfg, err := engineSettings("", measured); err != nil || cfg.Limits.Context != 4096 {
+		t.Errorf("not the measured file's: %+v, %v", cfg, err)
+	}
+}
+
+// TestCheckWorkerSpec: a worker announces the model that its machine has measured, or does not start.
+func TestCheckWorkerSpec(t *testing.T) {
+	cfg, _, err := parseWorkerConfig([]byte(referenceFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		model *config.Model
+		want  string
+	}{
+		"the same": {&config.Model{ID: cfg.Model}, ""},
+		"another":  {&config.Model{ID: cfg.Model + "0"}, "has measured"},
+		"none":     {nil, "names none"},
+	} {
+		err := checkWorkerSpec([]byte(referenceFile), tc.model)
+		if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := checkWorkerSpec([]byte("{"), nil); err == nil {
+		t.Error("a file that is none")
 	}
 }
 

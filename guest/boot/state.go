@@ -34,8 +34,8 @@ type State struct {
 	Runtime *config.Runtime
 	// Layers is etc/layers.json (base stage).
 	Layers []bootfiles.Layer
-	// ModelDir is where the model volume is mounted, empty when there is none (model stage).
-	ModelDir string
+	// ModelDir is where the model volume is mounted, empty when there is none; ModelNode is its verity device (model stage).
+	ModelDir, ModelNode string
 
 	deps *Deps
 

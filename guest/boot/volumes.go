@@ -58,14 +58,14 @@ func runModel(ctx context.Context, st *State) error {
 	if err != nil {
 		return err
 	}
-	err = st.openVolumes(ctx, storage.Volume{
+	opened, err := st.openVolumes(ctx, storage.Volume{
 		Name: ModelSerial, DataBlocks: m.DataBlocks, HashStartBlock: m.HashStartBlock(), HashBlocks: m.HashBlocks(),
 		RootHash: root, Salt: m.Salt, Mount: ModelDir, OnError: storage.ReturnErrors, Archive: m.Format == config.FormatTar, Identity: m.ID,
 	})
 	if err != nil {
 		return err
 	}
-	st.ModelDir = ModelDir
+	st.ModelDir, st.ModelNode = ModelDir, opened[0].Node
 	hash := m.Hash()
 	st.Detail("model", m.ID)
 	st.Detail("model_hash", hex.EncodeToString(hash[:]))
@@ -95,15 +95,18 @@ func (st *State) openLayers(ctx context.Context, role bootfiles.Role) error {
 			RootHash: l.RootHash, Salt: l.Salt, Mount: l.Mount, OnError: storage.PanicOnError,
 		})
 	}
-	return st.openVolumes(ctx, volumes...)
+	_, err := st.openVolumes(ctx, volumes...)
+	return err
 }
 
-func (st *State) openVolumes(ctx context.Context, volumes ...storage.Volume) error {
+// openVolumes opens all of them, or returns an error.
+func (st *State) openVolumes(ctx context.Context, volumes ...storage.Volume) ([]storage.Opened, error) {
 	ctl, err := st.deps.OpenControl()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	opened := make([]map[string]any, 0, len(volumes))
+	opened := make([]storage.Opened, 0, len(volumes))
+	told := make([]map[string]any, 0, len(volumes))
 	opener := storage.Opener{
 		Find: st.findWithin, Control: ctl, Kernel: st.deps.Kernel, Read: st.deps.OpenDisk, Attach: st.deps.AttachArchive,
 	}
@@ -118,15 +121,15 @@ func (st *State) openVolumes(ctx context.Context, volumes ...storage.Volume) err
 		if v.Archive {
 			facts["members"] = o.Members
 		}
-		opened = append(opened, facts)
+		opened, told = append(opened, o), append(told, facts)
 	}
-	if len(opened) > 0 {
-		st.Detail("volumes", opened)
+	if len(told) > 0 {
+		st.Detail("volumes", told)
 	}
 	if c, ok := ctl.(io.Closer); ok {
 		err = errors.Join(err, c.Close())
 	}
-	return err
+	return opened, err
 }
 
 // findWithin bounds the wait for one disk.

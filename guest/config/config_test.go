@@ -17,12 +17,11 @@ import (
 )
 
 const (
-	root      = "9e33dd337c353862c87356f37e63b926b2373dce1b46ecbeb347a52e9eca3047"
-	proxyRole = `{"role":"proxy"}`
-	fullRole  = `{"role":"worker","model":{"id":"Qwen/Qwen3-0.6B@c1899de:` + root + `","data_blocks":200,"salt":"00ff","file":"m/model.gguf"},` +
-		`"engine":{"args":["--parallel","2"],"context":4096,"threads":2}}`
+	root        = "9e33dd337c353862c87356f37e63b926b2373dce1b46ecbeb347a52e9eca3047"
+	proxyRole   = `{"role":"proxy"}`
+	fullRole    = `{"role":"worker","model":{"id":"Qwen/Qwen3-0.6B@c1899de:` + root + `","format":"tar","data_blocks":200,"salt":"00ff","file":"m/model.gguf"}}`
 	fullRuntime = `{"node":"rack-1.a","log_level":"debug","network":{"mode":"static","address":"10.0.0.5/24","gateway":"10.0.0.1","dns":["1.1.1.1","2606:4700::1111"]},` +
-		`"ntp":["time.example.org","10.0.0.1","fd00::1"],"endpoints":{"seal":["seal.example.org:8443"],"collateral":["[fd00::2]:443"]}}`
+		`"ntp":["time.example.org","10.0.0.1","fd00::1"],"endpoints":{"seal":["seal.example.org:8443"],"collateral":["[fd00::2]:443"]},"engine":{"max_requests":64,"gpu_percent":90,"tp":2}}`
 )
 
 func TestMeasuredHoldsEveryField(t *testing.T) {
@@ -31,9 +30,8 @@ func TestMeasuredHoldsEveryField(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &Measured{
-		Role:   "worker",
-		Model:  &Model{ID: "Qwen/Qwen3-0.6B@c1899de:" + root, DataBlocks: 200, Salt: "00ff", File: "m/model.gguf"},
-		Engine: &Engine{Args: []string{"--parallel", "2"}, Context: 4096, Threads: 2},
+		Role:  "worker",
+		Model: &Model{ID: "Qwen/Qwen3-0.6B@c1899de:" + root, Format: FormatTar, DataBlocks: 200, Salt: "00ff", File: "m/model.gguf"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -60,7 +58,7 @@ func TestRoleFilesThatAreRefused(t *testing.T) {
 		"trailing data":         {`{"role":"proxy"}{}`, "after the document"},
 		"case-folded key":       {`{"Role":"proxy"}`, "unknown key"},
 		"proxy with model":      {`{"role":"proxy","model":{"id":"` + good + `","data_blocks":1,"salt":""}}`, "model: a proxy"},
-		"proxy with engine":     {`{"role":"proxy","engine":{}}`, "engine: a proxy"},
+		"engine settings":       {`{"role":"worker","engine":{"args":["-c","9"]}}`, `unknown key "engine"`},
 		"model without root":    {model("name@c", "", "", "1"), "model.id"},
 		"model with short root": {model("name@c:"+root[2:], "", "", "1"), "model.id"},
 		"model upper-case root": {model("name@c:"+strings.ToUpper(root), "", "", "1"), "model.id"},
@@ -71,11 +69,6 @@ func TestRoleFilesThatAreRefused(t *testing.T) {
 		"salt with option":      {model(good, "00 1 x", "", "1"), "model.salt"},
 		"absolute file":         {model(good, "", "/etc/passwd", "1"), "model.file"},
 		"escaping file":         {model(good, "", "a/../../b", "1"), "model.file"},
-		"long argument":         {`{"role":"worker","engine":{"args":["` + strings.Repeat("x", maxArg+1) + `"]}}`, "engine.args[0]"},
-		"empty argument":        {`{"role":"worker","engine":{"args":["ok",""]}}`, "engine.args[1]"},
-		"control character":     {`{"role":"worker","engine":{"args":["a\u0000b"]}}`, "engine.args[0]"},
-		"negative context":      {`{"role":"worker","engine":{"context":-1}}`, "engine.context"},
-		"too many threads":      {`{"role":"worker","engine":{"threads":2000}}`, "engine.threads"},
 		"oversized":             {`{"role":"proxy"` + strings.Repeat(" ", maxRoleFile) + `}`, "bytes, at most"},
 	}
 	for name, tc := range tests {
@@ -88,8 +81,8 @@ func TestRoleFilesThatAreRefused(t *testing.T) {
 }
 
 func TestAllFindingsAreReportedAtOnce(t *testing.T) {
-	_, err := ParseMeasured([]byte(`{"role":"x","model":{"id":"y","data_blocks":0,"salt":"z"},"engine":{"context":-1}}`))
-	for _, path := range []string{"role:", "model.id:", "model.data_blocks:", "model.salt:", "engine.context:"} {
+	_, err := ParseMeasured([]byte(`{"role":"x","model":{"id":"y","data_blocks":0,"salt":"z","format":"zip"}}`))
+	for _, path := range []string{"role:", "model.id:", "model.data_blocks:", "model.salt:", "model.format:"} {
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%q is not in %v", path, err)
 		}
@@ -106,6 +99,7 @@ func TestRuntimeHoldsEveryField(t *testing.T) {
 		Network:   Network{Mode: Static, Address: "10.0.0.5/24", Gateway: "10.0.0.1", DNS: []string{"1.1.1.1", "2606:4700::1111"}},
 		NTP:       []string{"time.example.org", "10.0.0.1", "fd00::1"},
 		Endpoints: Endpoints{Seal: []string{"seal.example.org:8443"}, Collateral: []string{"[fd00::2]:443"}},
+		Engine:    Engine{MaxRequests: 64, GPUPercent: 90, TensorParallel: 2},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -150,6 +144,10 @@ func TestRuntimeDocumentsThatAreRefused(t *testing.T) {
 		"endpoint without port": {`{"endpoints":{"seal":["host"]}}`, "endpoints.seal[0]"},
 		"port beyond range":     {`{"endpoints":{"seal":["host:65536"]}}`, "endpoints.seal[0]"},
 		"port zero":             {`{"endpoints":{"collateral":["host:0"]}}`, "endpoints.collateral[0]"},
+		"other engine wish":     {`{"engine":{"args":["-v"]}}`, `unknown key "args"`},
+		"negative requests":     {`{"engine":{"max_requests":-1}}`, "engine.max_requests"},
+		"more than the memory":  {`{"engine":{"gpu_percent":101}}`, "engine.gpu_percent"},
+		"too many GPUs":         {`{"engine":{"tp":65}}`, "engine.tp"},
 		"endpoint as URL":       {`{"endpoints":{"collateral":["https://host:1/"]}}`, "endpoints.collateral[0]"},
 	}
 	for name, tc := range tests {
@@ -285,7 +283,7 @@ type failing struct{}
 func (failing) ReadAt([]byte, int64) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func FuzzParseMeasured(f *testing.F) {
-	for _, s := range []string{proxyRole, fullRole, `{}`, `{"role":"worker","engine":{"args":[""]}}`, `{"role":"proxy","role":"worker"}`, `[`, `{"model":null}`} {
+	for _, s := range []string{proxyRole, fullRole, `{}`, `{"role":"worker","model":{"id":"a","format":"tar"}}`, `{"role":"proxy","role":"worker"}`, `[`, `{"model":null}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -2,7 +2,6 @@ package config
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"regexp"
 
@@ -11,25 +10,22 @@ import (
 )
 
 const (
-	// RoleFile is the one file of the spec that the init reads; others belong to the services.
+	// RoleFile is the file of the spec that says what the machine is for.
 	RoleFile = "role.json"
+	// EngineFile is engine.toml of inference.md section 12; without it the image's own for its engine counts.
+	EngineFile = "engine.toml"
 	// maxRoleFile bounds role.json; ours are below 2 KiB.
 	maxRoleFile = 64 << 10
-	maxArgs     = 64
-	maxArg      = 512
-	// maxContext is a model's context in tokens; the longest published ones have ten million.
-	maxContext = 16 << 20
-	maxThreads = 1024
+	// maxModelFile bounds the path of a model's file.
+	maxModelFile = 512
 )
 
 // Measured is role.json: what this TD is for. RTMR3 covers it through the spec hash.
 type Measured struct {
 	// Role is proxy or worker and equals the image's profile.
 	Role string `json:"role"`
-	// Model is the volume a worker serves; absent for a proxy.
+	// Model is the volume a worker serves; absent for a proxy. How its engine is started is in EngineFile.
 	Model *Model `json:"model,omitempty"`
-	// Engine holds the engine's settings; absent for a proxy.
-	Engine *Engine `json:"engine,omitempty"`
 }
 
 // Forms of a model volume (inference.md section 16).
@@ -54,21 +50,10 @@ type Model struct {
 	File string `json:"file,omitempty"`
 }
 
-// Engine holds what the engine is started with. Values are passed as arguments, never through a shell.
-type Engine struct {
-	// Args are appended to the command line that the image fixes.
-	Args []string `json:"args,omitempty"`
-	// Context is the context length in tokens; 0 leaves it to the engine.
-	Context int `json:"context,omitempty"`
-	// Threads is the number of CPU threads; 0 leaves it to the engine.
-	Threads int `json:"threads,omitempty"`
-}
-
 var (
 	modelIDRule = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9._/-]{0,127})@([A-Za-z0-9._-]{1,64}):([0-9a-f]{64})$`)
 	fileRule    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$`)
 	saltRule    = regexp.MustCompile(`^([0-9a-f]{2}){0,256}$`)
-	argRule     = regexp.MustCompile(`^[\x20-\x7e]+$`)
 )
 
 // ParseMeasured reads role.json and checks it.
@@ -103,13 +88,9 @@ func (m *Measured) Validate() error {
 	rules := []rule{
 		{"role", oneOf(m.Role, "proxy", "worker")},
 		{"model", only(m.Role == "worker" || m.Model == nil, "a proxy serves no model")},
-		{"engine", only(m.Role == "worker" || m.Engine == nil, "a proxy runs no engine")},
 	}
 	if m.Model != nil {
 		rules = append(rules, m.Model.rules()...)
-	}
-	if m.Engine != nil {
-		rules = append(rules, m.Engine.rules()...)
 	}
 	return findings(rules)
 }
@@ -120,20 +101,8 @@ func (m *Model) rules() []rule {
 		{"model.format", oneOf(m.Format, "", FormatEROFS, FormatTar)},
 		{"model.data_blocks", between(m.DataBlocks, 1, 1<<40-1)},
 		{"model.salt", matches(m.Salt, saltRule)},
-		{"model.file", optional(m.File, fileRule, maxArg)},
+		{"model.file", optional(m.File, fileRule, maxModelFile)},
 	}
-}
-
-func (e *Engine) rules() []rule {
-	rules := make([]rule, 0, 3+len(e.Args))
-	rules = append(rules,
-		rule{"engine.context", between(e.Context, 0, maxContext)},
-		rule{"engine.threads", between(e.Threads, 0, maxThreads)},
-		rule{"engine.args", between(len(e.Args), 0, maxArgs)})
-	for i, a := range e.Args {
-		rules = append(rules, rule{fmt.Sprintf("engine.args[%d]", i), errors.Join(matches(a, argRule), between(len(a), 1, maxArg))})
-	}
-	return rules
 }
 
 type validator interface{ Validate() error }

@@ -14,6 +14,8 @@ const (
 	maxDNS       = 4
 	maxEndpoints = 8
 	maxServers   = 8
+	maxRequests  = 1 << 16
+	maxGPUs      = 64
 )
 
 // Network modes.
@@ -37,6 +39,18 @@ type Runtime struct {
 	NTP []string `json:"ntp,omitempty"`
 	// Endpoints are where untrusted relays are reached.
 	Endpoints Endpoints `json:"endpoints"`
+	// Engine is all that the host chooses about the engine; each value must lie within the measured bounds.
+	Engine Engine `json:"engine"`
+}
+
+// Engine are the three settings of inference.md section 12. Zero chooses nothing.
+type Engine struct {
+	// MaxRequests is how many requests the engine works on at once.
+	MaxRequests int `json:"max_requests,omitempty"`
+	// GPUPercent is the share of a GPU's memory that it takes, in percent: canonical JSON has no fractions.
+	GPUPercent int `json:"gpu_percent,omitempty"`
+	// TensorParallel is the number of GPUs that share the model.
+	TensorParallel int `json:"tp,omitempty"`
 }
 
 // Network is the interface's configuration.
@@ -98,6 +112,9 @@ func (r *Runtime) Validate() error {
 		{"node", optional(r.Node, labelRule, 63)},
 		{"log_level", oneOf(r.LogLevel, "", "debug", "info", "warn", "error")},
 		{"ntp", between(len(r.NTP), 0, maxServers)},
+		{"engine.max_requests", between(r.Engine.MaxRequests, 0, maxRequests)},
+		{"engine.gpu_percent", between(r.Engine.GPUPercent, 0, 100)},
+		{"engine.tp", between(r.Engine.TensorParallel, 0, maxGPUs)},
 	}
 	rules = append(rules, r.Network.rules()...)
 	for i, s := range r.NTP {

@@ -13,9 +13,14 @@ import (
 	"cocoon/guest/config"
 	"cocoon/guest/sandbox"
 	"cocoon/guest/supervise"
+	settings "cocoon/guest/worker/engine"
 )
 
 const (
+	// chatPath is asked for the first completion.
+	chatPath = "/v1/chat/completions"
+	// stallLimit is how long an engine that is still loading may show no progress (inference.md section 15).
+	stallLimit = 5 * time.Minute
 	// serviceName is the engine's name for supervisor, cgroup and sandbox.
 	serviceName = "engine"
 	// engineUID and engineGID belong to the engine alone.
@@ -28,12 +33,18 @@ const (
 	// maxPids bounds its processes and threads.
 	maxPids = 4096
 	// firstAnswer bounds the completion that ends the start.
-	firstAnswer = 60 * time.Second
+	firstAnswer = stallLimit
 	// oomScore makes the engine the kernel's first choice, before any service of ours.
 	oomScore = 500
 	// tailLines is how much output an error carries outside production.
 	tailLines = 15
 )
+
+// restart is the policy of inference.md section 12: 1, 2, 4 and so on up to 30 s. An engine that cannot be kept up ends
+// the machine, whose worker would be of no use.
+func restart() supervise.Restart {
+	return supervise.Restart{Max: 20, Window: time.Hour, Backoff: time.Second, MaxBackoff: 30 * time.Second}
+}
 
 // Starter starts services; *supervise.Supervisor does.
 type Starter interface {
@@ -45,10 +56,15 @@ type Config struct {
 	// Self is the guest binary, which plays the steps of the sandbox.
 	Self       string
 	Supervisor Starter
-	// Layers are the mounted folders that make the root, the topmost first; ModelDir is the mounted model volume.
-	Layers   []string
-	ModelDir string
-	Measured config.Measured
+	// Layers are the mounted folders that make the root, the topmost first; Roots are the engine layers' root hashes.
+	Layers, Roots []string
+	// ModelDir is the mounted model volume, ModelFile the file in it for engines that load one.
+	ModelDir, ModelFile string
+	// Settings is the measured engine.toml, Wishes what the host chose within its bounds.
+	Settings Settings
+	Wishes   config.Engine
+	// Reads counts what has been read of the model volume, if anybody knows: progress of a loading engine.
+	Reads func() uint64
 	// SocketDir is the folder outside the sandbox that holds the engine's socket.
 	SocketDir string
 	// Verbose lets output of the engine into errors: never in production, where it may contain prompts.
@@ -57,71 +73,111 @@ type Config struct {
 
 // Report is what the engine stage tells.
 type Report struct {
-	Kind   string
-	Socket string
-	Answer Answer
+	Kind, Origin string
+	Socket       string
+	Answer       Answer
 	// Start is the time from the start to the first answer.
 	Start time.Duration
 }
 
 // Start starts the engine under the supervisor and returns after its first completion.
 func Start(ctx context.Context, cfg Config, now func() time.Time) (Report, error) {
-	if cfg.Measured.Model == nil || cfg.ModelDir == "" {
+	if cfg.ModelDir == "" {
 		return Report{}, errors.New("starting engine: the measured configuration names no model")
 	}
-	k, err := choose(cfg.Layers)
+	out := &ring{}
+	svc, err := cfg.service(out)
 	if err != nil {
 		return Report{}, err
 	}
 	if err := prepareSocketDir(cfg.SocketDir); err != nil {
 		return Report{}, err
 	}
-	out := &ring{}
-	socket := filepath.Join(cfg.SocketDir, socketName)
-	talk := newClient(socket)
+	socket := filepath.Join(cfg.SocketDir, filepath.Base(cfg.Settings.Listen))
+	talk := newClient(socket, cfg.Settings.Config)
+	svc.Ready = talk.ready
 	began := now()
-	err = cfg.Supervisor.Start(ctx, supervise.Service{
-		Name:         serviceName,
-		Required:     true,
-		Command:      func(context.Context) (*exec.Cmd, error) { return command(cfg, k, socket, out) },
-		Ready:        talk.healthy,
-		ReadyTimeout: k.ready,
-		StopTimeout:  10 * time.Second,
-		Restart:      supervise.Restart{Max: 5, Window: 10 * time.Minute, Backoff: time.Second},
-		Limits:       supervise.Limits{Pids: maxPids, OOMScoreAdj: oomScore},
+	if err := cfg.Supervisor.Start(ctx, svc); err != nil {
+		return Report{}, cfg.explain(err, out)
+	}
+	report := Report{Kind: cfg.Settings.Kind, Origin: cfg.Settings.Origin, Socket: socket}
+	if cfg.Settings.Ready.Then == "completion" && cfg.Settings.Allows(chatPath) {
+		ask, cancel := context.WithTimeout(ctx, firstAnswer)
+		defer cancel()
+		if report.Answer, err = talk.complete(ask); err != nil {
+			return Report{}, cfg.explain(err, out)
+		}
+	}
+	report.Start = now().Sub(began)
+	return report, nil
+}
+
+// service is the engine as the supervisor sees it. What is wrong with the settings is found before anything runs.
+func (c Config) service(out *ring) (supervise.Service, error) {
+	var svc supervise.Service
+	name, err := c.Settings.socketName()
+	if err == nil {
+		err = c.Settings.inLayer(c.Roots)
+	}
+	if err != nil {
+		return svc, err
+	}
+	argv, err := c.Settings.Command(settings.Values{
+		Model: c.ModelFile, Socket: sandbox.SocketDir + "/" + name,
+		MaxRequests: c.Wishes.MaxRequests, GPUFraction: float64(c.Wishes.GPUPercent) / 100, TP: c.Wishes.TensorParallel,
 	})
 	if err != nil {
-		return Report{}, cfg.explain(err, out)
+		return svc, fmt.Errorf("starting engine: %w", err)
 	}
-	ask, cancel := context.WithTimeout(ctx, firstAnswer)
-	defer cancel()
-	answer, err := talk.complete(ask)
-	if err != nil {
-		return Report{}, cfg.explain(err, out)
+	svc = supervise.Service{
+		Name: serviceName, Required: true, Restart: restart(), StopTimeout: 10 * time.Second,
+		Limits: supervise.Limits{Pids: maxPids, OOMScoreAdj: oomScore},
+		Command: func(context.Context) (*exec.Cmd, error) {
+			return c.command(argv, filepath.Join(c.SocketDir, name), out)
+		},
 	}
-	return Report{Kind: k.name, Socket: socket, Answer: answer, Start: now().Sub(began)}, nil
+	svc.ReadyTimeout, svc.Progress = c.patience(out)
+	return svc, nil
+}
+
+// patience is how long the engine may take to be ready: as engine.toml says or, with a timeout of 0, for as long as it
+// shows progress.
+func (c Config) patience(out *ring) (time.Duration, func() uint64) {
+	ready := c.Settings.Ready
+	if ready.Timeout > 0 {
+		return time.Duration(ready.Timeout), nil
+	}
+	return stallLimit, func() uint64 {
+		var n uint64
+		if c.Reads != nil {
+			n = c.Reads()
+		}
+		if ready.Progress != settings.ReadProgress {
+			n += out.total()
+		}
+		return n
+	}
 }
 
 // command builds one start. The socket of an earlier start is removed first: llama-server does not do it and fails to
 // bind (inference.md section 12).
-func command(cfg Config, k kind, socket string, out *ring) (*exec.Cmd, error) {
+func (c Config) command(argv []string, socket string, out *ring) (*exec.Cmd, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("removing stale socket: %w", err)
 	}
-	cmd, err := sandbox.Command(cfg.Self, sandbox.Spec{
+	cmd, err := sandbox.Command(c.Self, sandbox.Spec{
 		Name:         serviceName,
-		Lower:        cfg.Layers,
+		Lower:        c.Layers,
 		ScratchBytes: scratchBytes,
 		Binds: []sandbox.Bind{
-			{Source: cfg.ModelDir, Target: modelTarget},
-			{Source: cfg.SocketDir, Target: sandbox.SocketDir, Writable: true},
+			{Source: c.ModelDir, Target: modelTarget},
+			{Source: c.SocketDir, Target: sandbox.SocketDir, Writable: true},
 		},
-		Devices:  k.devices,
 		UID:      engineUID,
 		GID:      engineGID,
 		Dir:      "/tmp",
-		Argv:     k.argv(k.program, cfg.Measured),
-		Env:      k.env,
+		Argv:     argv,
+		Env:      c.Settings.environment(),
 		MaxFiles: maxFiles,
 	})
 	if err != nil {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,8 @@ import (
 	"cocoon/guest/config"
 	"cocoon/guest/sandbox"
 	"cocoon/guest/supervise"
+	settings "cocoon/guest/worker/engine"
+	"cocoon/measure/spec"
 )
 
 // TestMain lets the test binary play the guest binary for the sandbox's steps.
@@ -37,49 +41,171 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func measured(file string) config.Measured {
-	return config.Measured{
-		Role:   "worker",
-		Model:  &config.Model{ID: "m@1:00", DataBlocks: 1, File: file},
-		Engine: &config.Engine{Context: 2048, Threads: 1, Args: []string{"--parallel", "2"}},
+// builtin is the image's own engine.toml of a kind.
+func builtin(t *testing.T, kind string) Settings {
+	t.Helper()
+	data, err := settings.BuiltinFile(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := load(data, builtinOrigin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// started is the description of one start, as the sandbox gets it.
+func started(t *testing.T, cfg Config) sandbox.Spec {
+	t.Helper()
+	svc, err := cfg.service(&ring{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd, err := svc.Command(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := sandbox.ReadSpec(cmd.ExtraFiles[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+// TestCommandComesFromTheFile: arguments and variables are engine.toml's, the host's three wishes are put in, and a
+// stale socket is gone before the start.
+func TestCommandComesFromTheFile(t *testing.T) {
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "engine.sock")
+	if err := os.WriteFile(stale, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{Self: "/init", Layers: []string{"/l"}, ModelDir: "/run/model", ModelFile: "a.gguf", SocketDir: dir}
+	for name, tc := range map[string]struct {
+		kind   string
+		wishes config.Engine
+		want   string
+	}{
+		"llamacpp": {settings.LlamaCPP, config.Engine{}, "/usr/bin/llama-server -m /model/a.gguf --host /run/engine/engine.sock -t 1 -c 8192 --parallel 8 " +
+			"--jinja --metrics --slots -a model --sse-ping-interval 10 --no-ui --offline"},
+		"vllm": {settings.VLLM, config.Engine{MaxRequests: 64, GPUPercent: 80, TensorParallel: 4}, "/usr/local/bin/vllm serve /model --served-model-name model " +
+			"--uds /run/engine/engine.sock --enable-prompt-tokens-details --enable-force-include-usage --disable-fastapi-docs " +
+			"--disable-uvicorn-access-log --max-model-len 32768 --max-num-seqs 64 --gpu-memory-utilization 0.8 --tensor-parallel-size 4"},
+	} {
+		cfg.Settings, cfg.Wishes = builtin(t, tc.kind), tc.wishes
+		spec := started(t, cfg)
+		if diff := cmp.Diff(tc.want, strings.Join(spec.Argv, " ")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		for _, v := range []string{"HF_HUB_OFFLINE=1", "DO_NOT_TRACK=1", "HOME=/tmp", "PATH=/usr/local/bin:/usr/bin:/bin"} {
+			if !slices.Contains(spec.Env, v) {
+				t.Errorf("%s: %s is not in %q", name, v, spec.Env)
+			}
+		}
+		if !slices.IsSorted(spec.Env) || spec.UID != engineUID || len(spec.Binds) != 2 || spec.Binds[0] != (sandbox.Bind{Source: "/run/model", Target: "/model"}) {
+			t.Errorf("%s: %+v", name, spec)
+		}
+	}
+	if _, err := os.Lstat(stale); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the stale socket: %v", err)
 	}
 }
 
-// TestArguments: the whole command line of each kind, measured settings last.
-func TestArguments(t *testing.T) {
+// TestSettingsThatAreRefused: what cannot or must not be started is named before anything runs.
+func TestSettingsThatAreRefused(t *testing.T) {
+	file := func(t *testing.T, kind, old, with string) Settings {
+		t.Helper()
+		data, err := settings.BuiltinFile(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(data), old, with, 1)
+		if text == string(data) {
+			t.Fatalf("%s has no %s", kind, old)
+		}
+		s, err := load([]byte(text), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	root := strings.Repeat("ab", 32)
 	for name, tc := range map[string]struct {
-		got  []string
-		want string
+		settings Settings
+		wishes   config.Engine
+		model    string
+		want     string
 	}{
-		"llamacpp": {
-			llamaArgs("/usr/bin/llama-server", measured("a.gguf")),
-			"/usr/bin/llama-server -m /model/a.gguf --host /run/engine/engine.sock -a model --jinja --metrics --no-ui --offline -c 2048 -t 1 --parallel 2",
-		},
-		"vllm": {
-			vllmArgs("/usr/bin/vllm", measured("")),
-			"/usr/bin/vllm serve /model --uds /run/engine/engine.sock --served-model-name model --max-model-len 2048 --parallel 2",
-		},
+		"a TCP listener":   {builtin(t, settings.SGLang), config.Engine{}, "m", "the sandbox reaches"},
+		"a socket outside": {file(t, settings.LlamaCPP, "unix:/run/engine/", "unix:/run/other/"), config.Engine{}, "m", "the sandbox reaches"},
+		"another layer":    {file(t, settings.LlamaCPP, "listen ", "layer = { image = \"e\", root = \""+root+"\" }\nlisten "), config.Engine{}, "m", "this image's have 00"},
+		"a wish too large": {builtin(t, settings.VLLM), config.Engine{GPUPercent: 99}, "", "gpu_fraction 0.99 is outside"},
+		"a wish not asked": {builtin(t, settings.LlamaCPP), config.Engine{TensorParallel: 2}, "m", "tp 2 is outside"},
+		"no file to load":  {builtin(t, settings.LlamaCPP), config.Engine{}, "", "model.file"},
 	} {
-		if diff := cmp.Diff(tc.want, strings.Join(tc.got, " ")); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
+		cfg := Config{Settings: tc.settings, Wishes: tc.wishes, ModelFile: tc.model, Roots: []string{"00"}, SocketDir: t.TempDir()}
+		if _, err := cfg.service(&ring{}); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// TestChoose: the program in the layer decides; nothing known is an error.
+// TestChoose: the measured file comes first, then the program in the layer decides; nothing known, a file with a mistake
+// and scripts are errors.
 func TestChoose(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := choose([]string{dir}); err == nil {
+	if _, err := Choose(nil, []string{dir}); err == nil {
 		t.Fatal("an empty layer was accepted")
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "usr/bin"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "usr/local/bin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "usr/bin/vllm"), nil, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "usr/local/bin/vllm"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if k, err := choose([]string{t.TempDir(), dir}); err != nil || k.name != "vllm" {
-		t.Fatalf("chose %q, %v", k.name, err)
+	if s, err := Choose(nil, []string{t.TempDir(), dir}); err != nil || s.Kind != settings.VLLM || s.Origin != builtinOrigin {
+		t.Fatalf("chose %+v, %v", s, err)
+	}
+	file := func(kind string) []spec.File {
+		data, err := settings.BuiltinFile(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return []spec.File{{Path: config.RoleFile}, {Path: config.EngineFile, Data: data}}
+	}
+	if s, err := Choose(file(settings.LlamaCPP), []string{dir}); err != nil || s.Kind != settings.LlamaCPP || s.Origin != config.EngineFile {
+		t.Fatalf("chose %+v, %v", s, err)
+	}
+	if _, err := Choose(file(settings.Fake), []string{dir}); err == nil || !strings.Contains(err.Error(), "fake") {
+		t.Errorf("scripts: %v", err)
+	}
+	if _, err := Choose([]spec.File{{Path: config.EngineFile, Data: []byte("kind")}}, []string{dir}); err == nil {
+		t.Error("a file that is none was passed over")
+	}
+}
+
+// TestPatience: a timeout of 0 waits for as long as there is progress, and which counts engine.toml says.
+func TestPatience(t *testing.T) {
+	out, reads := &ring{}, uint64(100)
+	cfg := Config{Settings: builtin(t, settings.LlamaCPP), Reads: func() uint64 { return reads }}
+	limit, progress := cfg.patience(out)
+	before := progress()
+	_, _ = io.WriteString(out, "loading")
+	wrote := progress()
+	reads++
+	if limit != stallLimit || wrote <= before || progress() <= wrote {
+		t.Errorf("limit %s, %d, %d, %d", limit, before, wrote, progress())
+	}
+	cfg.Settings.Ready.Progress = settings.ReadProgress
+	_, progress = cfg.patience(out)
+	before = progress()
+	if _, _ = io.WriteString(out, "hanging"); progress() != before {
+		t.Error("output counts as progress although only reads should")
+	}
+	cfg.Settings.Ready.Timeout = settings.Duration(time.Second)
+	if limit, progress = cfg.patience(out); limit != time.Second || progress != nil {
+		t.Errorf("a fixed limit: %s", limit)
 	}
 }
 
@@ -120,8 +246,8 @@ func TestParseAnswer(t *testing.T) {
 
 // TestClientBounds: a wrong status, an endless answer or header, a redirect and a missing socket are errors.
 func TestClientBounds(t *testing.T) {
-	socket := filepath.Join(t.TempDir(), "s.sock")
-	if err := newClient(socket).healthy(t.Context()); err == nil {
+	socket, cfg := filepath.Join(t.TempDir(), "s.sock"), builtin(t, settings.LlamaCPP).Config
+	if err := newClient(socket, cfg).ready(t.Context()); err == nil {
 		t.Fatal("healthy without a socket")
 	}
 	l, err := net.Listen("unix", socket)
@@ -139,15 +265,23 @@ func TestClientBounds(t *testing.T) {
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
 	go func() { _ = srv.Serve(l) }()
 	t.Cleanup(func() { _ = srv.Close() })
-	c := newClient(socket)
-	if err := c.healthy(t.Context()); err == nil || !strings.Contains(err.Error(), "503") {
+	c := newClient(socket, cfg)
+	if err := c.ready(t.Context()); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("loading engine: %v", err)
 	}
 	if _, err := c.complete(t.Context()); err == nil || !strings.Contains(err.Error(), "over") {
 		t.Errorf("endless answer: %v", err)
 	}
+	cfg.Ready.Expect = http.StatusServiceUnavailable
+	if err := c.ready(t.Context()); err != nil {
+		t.Errorf("the status that engine.toml names: %v", err)
+	}
+	cfg.Ready.Path = ""
+	if err := c.ready(t.Context()); err == nil {
+		t.Error("without a path of its own readiness is health")
+	}
 	for path, want := range map[string]string{"/header": "header", "/redirect": "302"} {
-		if _, err := c.do(t.Context(), http.MethodGet, path, nil); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := c.do(t.Context(), http.MethodGet, path, nil, http.StatusOK); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
@@ -166,22 +300,16 @@ func TestStartService(t *testing.T) {
 		t.Skip("skipped: giving a folder to another user needs root")
 	}
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "usr/bin"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "usr/bin/llama-server"), nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
 	r := &refusing{}
 	cfg := Config{
-		Self: "/proc/self/exe", Supervisor: r, Layers: []string{dir}, ModelDir: dir,
-		Measured: measured("m.gguf"), SocketDir: filepath.Join(t.TempDir(), "sock"),
+		Self: "/proc/self/exe", Supervisor: r, Layers: []string{dir}, ModelDir: dir, ModelFile: "m.gguf",
+		Settings: builtin(t, settings.LlamaCPP), SocketDir: filepath.Join(t.TempDir(), "sock"),
 	}
 	_, err := Start(t.Context(), cfg, time.Now)
 	if err == nil || strings.Contains(err.Error(), "output") {
 		t.Fatalf("quiet start: %v", err)
 	}
-	if !r.got.Required || r.got.Limits.Pids == 0 || r.got.Restart.Max == 0 {
+	if !r.got.Required || r.got.Limits.Pids == 0 || r.got.Restart.Max == 0 || r.got.Restart.MaxBackoff != 30*time.Second || r.got.Progress == nil {
 		t.Fatalf("service %+v", r.got)
 	}
 	cfg.Verbose = true
@@ -207,7 +335,7 @@ func TestRealEngine(t *testing.T) {
 	defer sup.Stop()
 	report, err := Start(t.Context(), Config{
 		Self: "/proc/self/exe", Supervisor: sup, Layers: []string{filepath.Join(dir, "root")},
-		ModelDir: filepath.Join(dir, "model"), Measured: measured("scripted.gguf"),
+		ModelDir: filepath.Join(dir, "model"), ModelFile: "scripted.gguf", Settings: builtin(t, settings.LlamaCPP),
 		SocketDir: filepath.Join(t.TempDir(), "sock"), Verbose: true,
 	}, time.Now)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	settings "cocoon/guest/worker/engine"
 )
 
 const (
@@ -32,11 +34,14 @@ type Answer struct {
 }
 
 // client talks to an engine through its unix socket.
-type client struct{ http *http.Client }
+type client struct {
+	cfg  *settings.Config
+	http *http.Client
+}
 
-func newClient(socket string) *client {
+func newClient(socket string, cfg *settings.Config) *client {
 	var d net.Dialer
-	return &client{http: &http.Client{
+	return &client{cfg: cfg, http: &http.Client{
 		Transport: &http.Transport{
 			DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
 			IdleConnTimeout:        idleTimeout,
@@ -47,16 +52,20 @@ func newClient(socket string) *client {
 	}}
 }
 
-// healthy asks the health path; only 200 counts.
-func (c *client) healthy(ctx context.Context) error {
-	_, err := c.do(ctx, http.MethodGet, "/health", nil)
+// ready asks the path that engine.toml names; only the status that it names counts.
+func (c *client) ready(ctx context.Context) error {
+	path, want := c.cfg.Ready.Path, c.cfg.Ready.Expect
+	if path == "" {
+		path, want = c.cfg.Health.Path, http.StatusOK
+	}
+	_, err := c.do(ctx, http.MethodGet, path, nil, want)
 	return err
 }
 
 // complete asks for one short completion: an engine that loads a model but cannot run it must not become ready.
 func (c *client) complete(ctx context.Context) (Answer, error) {
 	body, err := json.Marshal(map[string]any{
-		"model":       servedName,
+		"model":       c.cfg.Model,
 		"messages":    []map[string]string{{"role": "user", "content": "hi"}},
 		"temperature": 0,
 		"max_tokens":  firstTokens,
@@ -64,7 +73,7 @@ func (c *client) complete(ctx context.Context) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("encoding first completion: %w", err)
 	}
-	raw, err := c.do(ctx, http.MethodPost, "/v1/chat/completions", body)
+	raw, err := c.do(ctx, http.MethodPost, chatPath, body, http.StatusOK)
 	if err != nil {
 		return Answer{}, fmt.Errorf("asking for the first completion: %w", err)
 	}
@@ -98,7 +107,7 @@ func parseAnswer(raw []byte) (Answer, error) {
 	}, nil
 }
 
-func (c *client) do(ctx context.Context, method, path string, body []byte) (answer []byte, err error) {
+func (c *client) do(ctx context.Context, method, path string, body []byte, want int) (answer []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://engine"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -118,7 +127,7 @@ func (c *client) do(ctx context.Context, method, path string, body []byte) (answ
 	if len(answer) > maxAnswer {
 		return nil, fmt.Errorf("answer of %s is over %d bytes", path, maxAnswer)
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode != want {
 		return nil, fmt.Errorf("%s answered %s", path, res.Status)
 	}
 	return answer, nil

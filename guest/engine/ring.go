@@ -14,6 +14,7 @@ type ring struct {
 	buf  [ringBytes]byte
 	next int
 	full bool
+	all  uint64
 }
 
 // Write never fails and never blocks: an engine must not stall on its own chatter.
@@ -21,6 +22,7 @@ func (r *ring) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := len(p)
+	r.all += uint64(n)
 	if len(p) > ringBytes {
 		p = p[len(p)-ringBytes:]
 	}
@@ -45,4 +47,11 @@ func (r *ring) tail(n int) []string {
 	r.mu.Unlock()
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	return lines[max(0, len(lines)-n):]
+}
+
+// total is how much has ever been written.
+func (r *ring) total() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.all
 }

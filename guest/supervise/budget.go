@@ -20,9 +20,12 @@ func (b *budget) next(now time.Time) (time.Duration, bool) {
 	if len(b.times) >= b.policy.Max {
 		return 0, false
 	}
-	pause := b.policy.Backoff
+	pause, most := b.policy.Backoff, b.policy.MaxBackoff
+	if most == 0 {
+		most = b.policy.Window
+	}
 	for range b.times {
-		pause = min(2*pause, b.policy.Window)
+		pause = min(2*pause, most)
 	}
 	b.times = append(b.times, now)
 	return pause, true

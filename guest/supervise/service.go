@@ -33,6 +33,9 @@ type Service struct {
 	Command func(ctx context.Context) (*exec.Cmd, error)
 	// Ready is polled until it returns nil; nil means "ready once started".
 	Ready func(ctx context.Context) error
+	// Progress, when it is set, is a count that changes while a starting service gets on; ReadyTimeout then begins anew
+	// with each change.
+	Progress func() uint64
 	// ReadyTimeout and StopTimeout bound the waits; 0 means the defaults.
 	ReadyTimeout time.Duration
 	StopTimeout  time.Duration
@@ -43,11 +46,12 @@ type Service struct {
 }
 
 // Restart is a budget: at most Max restarts within any Window; Backoff is waited before the first restart and
-// doubles with each further one up to Window.
+// doubles with each further one up to MaxBackoff, or up to Window when that is 0.
 type Restart struct {
-	Max     int
-	Window  time.Duration
-	Backoff time.Duration
+	Max        int
+	Window     time.Duration
+	Backoff    time.Duration
+	MaxBackoff time.Duration
 }
 
 // Limits bounds a service's resources; 0 means no bound of its own.

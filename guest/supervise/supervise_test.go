@@ -89,6 +89,57 @@ func TestStartFailures(t *testing.T) {
 	}
 }
 
+// TestProgressExtendsThePatience: a start that gets on is waited for beyond its limit, and is killed once it stops.
+func TestProgressExtendsThePatience(t *testing.T) {
+	const limit = 300 * time.Millisecond
+	began := time.Now()
+	steps := uint64(0)
+	until := func(last uint64) func() uint64 {
+		return func() uint64 {
+			if steps++; steps > last {
+				return last
+			}
+			return steps
+		}
+	}
+	err := newSupervisor(t, nil).Start(t.Context(), Service{
+		Name: "a", Command: shell("exec sleep 60"), ReadyTimeout: limit, Progress: until(20),
+		Ready: func(context.Context) error { return errors.New("loading") },
+	})
+	if err == nil || !strings.Contains(err.Error(), "no progress in 300ms: loading") || time.Since(began) < 20*probeInterval {
+		t.Errorf("after %s: %v", time.Since(began), err)
+	}
+	steps = 0
+	ready := func(context.Context) error {
+		if steps < 15 { // 750 ms
+			return errors.New("loading")
+		}
+		return nil
+	}
+	if err := newSupervisor(t, nil).Start(t.Context(), Service{
+		Name: "a", Command: shell("exec sleep 60"), ReadyTimeout: limit, Progress: until(100), Ready: ready,
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBackoffIsCapped: 1, 2, 4 and so on up to the cap, for as long as the budget lasts.
+func TestBackoffIsCapped(t *testing.T) {
+	b := budget{policy: Restart{Max: 8, Window: time.Hour, Backoff: time.Second, MaxBackoff: 30 * time.Second}}
+	now := time.Unix(0, 0)
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30, 30} {
+		if got, ok := b.next(now); !ok || got != want*time.Second {
+			t.Errorf("restart %d after %s, %v; want %d s", i+1, got, ok, want)
+		}
+	}
+	if _, ok := b.next(now); ok {
+		t.Error("a restart beyond the budget")
+	}
+	if got, ok := b.next(now.Add(time.Hour)); !ok || got != time.Second {
+		t.Errorf("after the window: %s, %v", got, ok)
+	}
+}
+
 // TestRestartThenFatal: a required service that keeps dying uses its budget exactly, then is reported once.
 func TestRestartThenFatal(t *testing.T) {
 	count := filepath.Join(t.TempDir(), "count")

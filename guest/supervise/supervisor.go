@@ -149,17 +149,23 @@ func (s *Supervisor) awaitReady(ctx context.Context, r *running, p *process) err
 	if r.Ready == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.ReadyTimeout)
-	defer cancel()
+	timeout := time.NewTimer(r.ReadyTimeout)
+	defer timeout.Stop()
 	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
-	var last error
+	var seen uint64
 	for {
 		probe, done := context.WithTimeout(ctx, probeTimeout)
-		last = r.Ready(probe)
+		last := r.Ready(probe)
 		done()
 		if last == nil {
 			return nil
+		}
+		if r.Progress != nil {
+			if now := r.Progress(); now != seen {
+				seen = now
+				timeout.Reset(r.ReadyTimeout)
+			}
 		}
 		select {
 		case <-p.exited:
@@ -167,10 +173,20 @@ func (s *Supervisor) awaitReady(ctx context.Context, r *running, p *process) err
 		case <-r.ctx.Done():
 			return fmt.Errorf("waiting for readiness: %w", r.ctx.Err())
 		case <-ctx.Done():
-			return fmt.Errorf("not ready after %s: %w", r.ReadyTimeout, last)
+			return fmt.Errorf("waiting for readiness: %w; %w", ctx.Err(), last)
+		case <-timeout.C:
+			return r.late(last)
 		case <-tick.C:
 		}
 	}
+}
+
+// late is the error of a service that took too long.
+func (r *running) late(last error) error {
+	if r.Progress != nil {
+		return fmt.Errorf("not ready, and no progress in %s: %w", r.ReadyTimeout, last)
+	}
+	return fmt.Errorf("not ready after %s: %w", r.ReadyTimeout, last)
 }
 
 // keep waits for the process to end and restarts it within the budget, until the supervisor stops.

@@ -192,9 +192,8 @@ func (s *subject) withModel() string {
 	}
 	s.machine.Paths.Disks[launch.SerialModel] = volume
 	s.files = []spec.File{{Path: config.RoleFile, Data: encode(s.t, config.Measured{
-		Role:   "worker",
-		Model:  &config.Model{ID: d.Identity, DataBlocks: d.DataBlocks, Salt: d.Salt, File: name},
-		Engine: &config.Engine{Context: 2048, Threads: rehearsalVCPUs},
+		Role:  "worker",
+		Model: &config.Model{ID: d.Identity, DataBlocks: d.DataBlocks, Salt: d.Salt, File: name},
 	})}}
 	return volume
 }

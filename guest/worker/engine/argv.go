@@ -2,12 +2,13 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// Values are what may be put into an engine's command line: two of the worker's own, and the only three things that the
-// unmeasured configuration may choose.
+// Values are what may be put into an engine's command line: two of the machine's own, the model's file in its volume and
+// the socket, and the only three things that the unmeasured configuration may choose.
 type Values struct {
 	Model, Socket string
 	MaxRequests   int
@@ -27,10 +28,19 @@ func knownWords(arg string) bool {
 	return !strings.ContainsAny(arg, "{}\x00")
 }
 
-// Command is the command line with its substitutions made in one pass: what is put in is never looked at again.
+// Command is the command line with its substitutions made in one pass: what is put in is never looked at again. Where
+// nothing is chosen the measured defaults are used.
 func (c *Config) Command(v Values) ([]string, error) {
 	if err := c.Bounds.allow(v); err != nil {
 		return nil, err
+	}
+	or(&v.MaxRequests, c.Defaults.MaxRequests)
+	or(&v.GPUFraction, c.Defaults.GPUFraction)
+	or(&v.TP, c.Defaults.TP)
+	for _, needed := range []struct{ word, value, name string }{{"{model}", v.Model, "model.file"}, {"{socket}", v.Socket, "a socket"}} {
+		if needed.value == "" && slices.ContainsFunc(c.Argv, func(a string) bool { return strings.Contains(a, needed.word) }) {
+			return nil, fmt.Errorf("argv has %s: the configuration must name %s", needed.word, needed.name)
+		}
 	}
 	replace := strings.NewReplacer(
 		"{model}", v.Model, "{socket}", v.Socket, "{max_requests}", strconv.Itoa(v.MaxRequests),

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,6 +100,8 @@ type Config struct {
 	Cancel     Cancel  `toml:"cancel"`
 	Limits     Limits  `toml:"limits"`
 	Bounds     Bounds  `toml:"bounds"`
+	// Defaults are used where the unmeasured configuration chooses nothing.
+	Defaults Defaults `toml:"defaults"`
 	// Features are what workers announce; those of FeaturesByTemplate depend on the model's template.
 	Features           []string        `toml:"features"`
 	FeaturesByTemplate map[string]bool `toml:"features_by_template"`
@@ -110,7 +113,15 @@ type Config struct {
 	Errors       Errors `toml:"errors"`
 }
 
-// Ready says when an engine may be asked. Progress is read by whoever starts it.
+// Ways in which an engine that loads its model shows that it gets on.
+const (
+	// LogProgress counts what the engine writes to its output, and what is read of the model's volume.
+	LogProgress = "log"
+	// ReadProgress counts the latter alone, for engines that go on writing while they hang.
+	ReadProgress = "read"
+)
+
+// Ready says when an engine may be asked. With a timeout of 0 it is waited for as long as there is progress.
 type Ready struct {
 	Path     string   `toml:"path"`
 	Expect   int      `toml:"expect"`
@@ -169,6 +180,13 @@ type Bounds struct {
 	MaxRequests []int     `toml:"max_requests"`
 }
 
+// Defaults are the measured values of what the unmeasured configuration may choose. They lie within the bounds.
+type Defaults struct {
+	GPUFraction float64 `toml:"gpu_fraction"`
+	TP          int     `toml:"tp"`
+	MaxRequests int     `toml:"max_requests"`
+}
+
 // Set names members that are written into requests.
 type Set struct {
 	MaxTokensField string `toml:"max_tokens_field"`
@@ -203,16 +221,28 @@ func Parse(data []byte) (*Config, error) {
 	return c, nil
 }
 
+// rootRule is how a layer's root is written.
+var rootRule = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 //go:embed kinds/*.toml
 var kindFiles embed.FS
 
 // Builtin is the configuration of a kind that comes with the worker. The file is measured with the binary.
 func Builtin(kind string) (*Config, error) {
+	data, err := BuiltinFile(kind)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(data)
+}
+
+// BuiltinFile is the file that Builtin reads.
+func BuiltinFile(kind string) ([]byte, error) {
 	data, err := kindFiles.ReadFile("kinds/" + kind + ".toml")
 	if err != nil {
 		return nil, fmt.Errorf("finding engine kind: %q is none of %s, %s, %s, %s", kind, VLLM, SGLang, LlamaCPP, Fake)
 	}
-	return Parse(data)
+	return data, nil
 }
 
 // Defaults of engine.toml.
@@ -258,7 +288,10 @@ func (c *Config) Validate() error {
 		{"listen", localListen(c.Listen), "must be unix:/path or a port of 127.0.0.1 or [::1]"},
 		{"paths", len(c.Paths) > 0 && len(c.Paths) <= maxWords && all(c.Paths, cleanPath), "must list clean absolute paths"},
 		{"argv", len(c.Argv) <= maxWords && all(c.Argv, knownWords), "must use no substitution but " + strings.Join(substitutions(), " ")},
-		{"argv", !slices.Contains(c.Argv, "--trust-remote-code"), "must not let the model bring code"},
+		{"argv", len(c.Argv) == 0 || cleanPath(c.Argv[0]), "must begin with the program's path in the layer"},
+		{"argv", c.Kind == Fake || len(c.Argv) > 0, "is missing"},
+		{"layer.root", c.Layer.Root == "" || rootRule.MatchString(c.Layer.Root), "must be a root hash of 64 hex digits; a tag or a name is no identity"},
+		{"ready.progress", slices.Contains([]string{"", LogProgress, ReadProgress}, c.Ready.Progress), "must be log, read or absent"},
 		{"ready.path", c.optional(c.Ready.Path), "must be one of paths"},
 		{"ready.expect", c.Ready.Expect >= 100 && c.Ready.Expect <= 599, "must be an HTTP status"},
 		{"ready.then", c.Ready.Then == "" || c.Ready.Then == "completion", "must be completion or absent"},
@@ -283,7 +316,7 @@ func (c *Config) Validate() error {
 		{"stream_format", c.StreamFormat == "sse" || c.StreamFormat == "ndjson", "must be sse or ndjson"},
 		{"features", len(c.Features) <= maxWords, "has too many entries"},
 	}
-	found := c.Bounds.check()
+	found := append(c.Bounds.check(), c.start()...)
 	for _, r := range rules {
 		if !r.ok {
 			found = append(found, fmt.Errorf("%s %s", r.path, r.rule))

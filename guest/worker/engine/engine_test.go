@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -99,6 +100,90 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestNever: what would bring code, log prompts or open the engine is refused at load, however it is written, in
+// arguments and in variables; what switches such a thing off is not.
+func TestNever(t *testing.T) {
+	load := func(argv, env string) error {
+		_, err := engine.Parse([]byte(fmt.Sprintf("argv = [\"/usr/bin/e\", %s]\n%s\nenv = { %s }\n", argv, minimal, env)))
+		return err
+	}
+	for _, arg := range []string{
+		"--trust-remote-code", "--trust_remote_code", "--Trust-Remote-Code", "--trust-remote-code=true", "--trust-rem", "--t",
+		`--hf-overrides={'trust_remote_code':true}`, "--model-config.trust_remote_code", "--enable-log-requests", "--enable-log-req",
+		"--enable-log-outputs", "--log-requests", "--log-requests-level", "--tool-server=demo", "--trust-request-chat-template",
+		"--tool-parser-plugin", "--reasoning-parser-plugin=/model/x.py", "--middleware", "--config", "--conf=/model/x.yaml",
+		"-v", "-lv", "--verbose", "--verbose-prompt", "--slot-save-path", "--props",
+	} {
+		if err := load(fmt.Sprintf("%q", arg), ""); err == nil || !strings.Contains(err.Error(), "never allowed") {
+			t.Errorf("argument %s: %v", arg, err)
+		}
+	}
+	for _, name := range []string{"VLLM_SERVER_DEV_MODE", "VLLM_PLUGINS", "LD_PRELOAD", "PYTHONPATH", "VLLM_ALLOW_INSECURE_SERIALIZATION"} {
+		if err := load(`"serve"`, name+` = "1"`); err == nil || !strings.Contains(err.Error(), name+" is never allowed") {
+			t.Errorf("variable %s: %v", name, err)
+		}
+	}
+	for name, value := range map[string]string{"lower": "1", `"A=B"`: "1", "LONG": strings.Repeat("x", 2000), "NUL": "\\u0000"} {
+		if err := load(`"serve"`, name+` = "`+strings.ReplaceAll(value, `\\`, `\`)+`"`); err == nil || !strings.Contains(err.Error(), "env") {
+			t.Errorf("variable %s: %v", name, err)
+		}
+	}
+	for _, fine := range []string{"--no-enable-log-requests", "--disable-log-requests", "--max-model-len", "--tensor-parallel-size", "--tool-call-parser", "--chat-template=/model/t.jinja"} {
+		if err := load(fmt.Sprintf("%q", fine), `A_B1 = "x"`); err != nil {
+			t.Errorf("argument %s: %v", fine, err)
+		}
+	}
+}
+
+// TestDefaults: what argv needs is there without the unmeasured configuration, and stays within the bounds.
+func TestDefaults(t *testing.T) {
+	for _, kind := range []string{engine.VLLM, engine.SGLang} {
+		c, err := engine.Builtin(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		quiet, err := c.Command(engine.Values{Model: "m", Socket: "/run/s"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		loud, err := c.Command(engine.Values{Model: "m", Socket: "/run/s", TP: 4, MaxRequests: 7, GPUFraction: 0.75})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := 0
+		for i := range quiet {
+			if quiet[i] != loud[i] {
+				changed++
+			}
+		}
+		if len(quiet) != len(loud) || changed != 3 {
+			t.Errorf("%s: %d arguments differ:\n%q\n%q", kind, changed, quiet, loud)
+		}
+	}
+	for name, tc := range map[string]struct{ text, want string }{
+		"no default": {"argv = [\"/e\", \"{tp}\"]\n", "defaults.tp is needed"},
+		"beyond":     {"argv = [\"/e\", \"{tp}\"]\nbounds = { tp = [1, 2] }\ndefaults = { tp = 3 }\n", "outside of the measured bounds"},
+		"unbounded":  {"defaults = { max_requests = 3 }\n", "outside of the measured bounds"},
+		"relative":   {"argv = [\"vllm\"]\n", "the program's path"},
+		"a tag":      {"layer = { image = \"engine\", root = \"latest\" }\n", "layer.root"},
+		"progress":   {"ready = { progress = \"hope\" }\n", "ready.progress"},
+	} {
+		if _, err := engine.Parse([]byte(tc.text + minimal)); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := engine.Parse([]byte(strings.Replace(minimal, `"fake"`, `"vllm"`, 1))); err == nil || !strings.Contains(err.Error(), "argv is missing") {
+		t.Errorf("a kind that is started without argv: %v", err)
+	}
+	c, err := engine.Builtin(engine.LlamaCPP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Command(engine.Values{Socket: "/run/s"}); err == nil || !strings.Contains(err.Error(), "model.file") {
+		t.Errorf("no model file: %v", err)
+	}
+}
+
 // TestBounds: the unmeasured configuration stays within the measured bounds.
 func TestBounds(t *testing.T) {
 	c, err := engine.Builtin(engine.VLLM)
@@ -112,7 +197,7 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s accepted", name)
 		}
 	}
-	if _, err := c.Command(engine.Values{GPUFraction: 0.9, TP: 2, MaxRequests: 64}); err != nil {
+	if _, err := c.Command(engine.Values{Socket: "/run/s", GPUFraction: 0.9, TP: 2, MaxRequests: 64}); err != nil {
 		t.Error(err)
 	}
 	fake, err := engine.Builtin(engine.Fake)
@@ -135,6 +220,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(minimal))
 	f.Add([]byte("limits = { max_n = 9223372036854775807 }"))
+	f.Add([]byte("argv = [\"/e\", \"--trust_remote_code\"]\n" + minimal))
+	f.Add([]byte("bounds = { tp = [1, 2] }\ndefaults = { tp = 3 }\n" + minimal))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := engine.Parse(data)
 		if err != nil {
