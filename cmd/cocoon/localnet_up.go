@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cocoon/cmd/internal/cli"
+	"cocoon/host/localnet/gguf"
 	"cocoon/host/localnet/network"
 	"cocoon/image/fetch"
 	"cocoon/image/lock"
@@ -30,6 +32,14 @@ type upResult struct {
 	Try string `json:"try"`
 }
 
+// Who answers in a local network.
+const (
+	engineScripted = "scripted"
+	engineLlama    = "llama-server"
+	// demoFile is the model that is made on the spot.
+	demoFile = "scripted.gguf"
+)
+
 const upSchema = "cocoon.localnet.up/1"
 
 func newUpResult(d network.Description) upResult {
@@ -40,8 +50,8 @@ func newUpResult(d network.Description) upResult {
 // Text implements cli.Document.
 func (r upResult) Text(w io.Writer) error {
 	engine := "llama-server, pinned by the image lock"
-	if r.Engine == "scripted" {
-		engine = "SCRIPTED: no model is running; give one with --model FILE.gguf"
+	if r.Engine == engineScripted {
+		engine = "SCRIPTED: no model is running; have one run with --engine " + engineLlama
 	}
 	rows := [][]string{
 		{"WARNING", "SIMULATED TDX: nothing here is protected from anybody, payments are worth nothing"},
@@ -64,9 +74,9 @@ func (r upResult) Text(w io.Writer) error {
 
 // upFlags are the verb's flags as they were typed.
 type upFlags struct {
-	dir, listen, guest, model, template string
-	proxies, workers                    int
-	detach                              bool
+	dir, listen, guest, engine, model, template string
+	proxies, workers                            int
+	detach                                      bool
 }
 
 func (u *upFlags) register(cmd *cobra.Command) {
@@ -74,7 +84,8 @@ func (u *upFlags) register(cmd *cobra.Command) {
 	f.StringVar(&u.dir, "dir", "", "folder for configurations, logs and receipts (default: in the user's state folder)")
 	f.StringVar(&u.listen, "listen", defaultGateway, "address of this machine to answer on; port 0 takes a free one")
 	f.StringVar(&u.guest, "guest", "", "guest binary (default: built from the checkout)")
-	f.StringVar(&u.model, "model", "", "GGUF file for the engine to run (default: scripted answers)")
+	f.StringVar(&u.engine, "engine", engineScripted, "who answers: "+engineScripted+", or "+engineLlama+", the pinned CPU engine of the images")
+	f.StringVar(&u.model, "model", "", "GGUF file for "+engineLlama+" to run (default: a tiny one made on the spot, whose answers are known)")
 	f.StringVar(&u.template, "chat-template", "", "chat template (Jinja) in place of the model's own, for example to enable tools")
 	f.IntVar(&u.proxies, "proxies", 1, "how many proxies to run")
 	f.IntVar(&u.workers, "workers", 1, "how many workers to run, each with an engine")
@@ -88,13 +99,14 @@ func newLocalnetUpCmd(a *app) *cobra.Command {
 		Long: "Run a whole network on this machine with simulated TDX: proxies and workers as processes of the guest\n" +
 			"binary, attested to each other; an engine for each worker; and the gateway, which OpenAI SDKs talk to.\n" +
 			"It serves until it is interrupted, or \"cocoon localnet down\", and then ends everything in order.\n\n" +
-			"Without --model the answers are scripted, and said to be. With a GGUF file the pinned engine of the\n" +
-			"images runs it on this machine's CPU; it is fetched by hash if the cache lacks it.\n\n" +
+			"Answers are scripted, and said to be, unless --engine llama-server has the pinned engine of the images\n" +
+			"run a model on this machine's CPU; the engine is fetched by hash if the cache lacks it.\n\n" +
 			"The guest binary is built from the checkout unless --guest names one. There is no chain in this\n" +
 			"network yet: the proxies count payments in memory (\"cocoon localnet chain\" runs a chain alone).\n" +
 			"Nothing of it is reached from other machines.",
 		Example: "  cocoon localnet up\n" +
 			"  cocoon localnet up --detach --proxies 2 --workers 3\n" +
+			"  cocoon localnet up --engine llama-server\n" +
 			"  cocoon localnet up --model tiny.gguf --listen 127.0.0.1:0 -o json",
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.localnetUp(cmd.Context(), &u) },
@@ -111,7 +123,9 @@ func (a *app) localnetUp(ctx context.Context, u *upFlags) error {
 		if err != nil {
 			return err
 		}
-		c.Model = u.model
+		if c.Model = u.model; u.engine == engineLlama && c.Model == "" {
+			c.Model = demoFile
+		}
 		return a.printer.Result(newUpResult(network.Describe(&c)))
 	}
 	if u.detach {
@@ -138,6 +152,12 @@ func (a *app) localnetUp(ctx context.Context, u *upFlags) error {
 
 // localnetConfig is what the flags say; the guest binary and the engine are still to be found.
 func (a *app) localnetConfig(u *upFlags) (network.Config, error) {
+	if u.model != "" {
+		u.engine = engineLlama
+	}
+	if u.engine != engineScripted && u.engine != engineLlama {
+		return network.Config{}, cli.Usagef("--engine %q is none of %s, %s", u.engine, engineScripted, engineLlama)
+	}
 	build := buildOf()
 	c := network.Config{
 		Template: u.template, Guest: u.guest, Listen: u.listen, Proxies: u.proxies, Workers: u.workers,
@@ -184,7 +204,7 @@ func (a *app) withNetwork(ctx context.Context, u *upFlags, serve func(context.Co
 			return err
 		}
 	}
-	if u.model != "" {
+	if u.engine == engineLlama {
 		if err := a.realEngine(ctx, u.model, &c); err != nil {
 			return err
 		}
@@ -227,11 +247,16 @@ func (a *app) buildGuest(ctx context.Context, dir string) (string, error) {
 	return name, nil
 }
 
-// realEngine puts the pinned engine below the network's folder.
+// realEngine puts the pinned engine below the network's folder, and a model where none is named.
 func (a *app) realEngine(ctx context.Context, model string, c *network.Config) error {
 	o, err := a.options()
 	if err != nil {
 		return err
+	}
+	if model == "" {
+		if model, err = writeDemo(c); err != nil {
+			return err
+		}
 	}
 	if c.Model, err = filepath.Abs(model); err != nil {
 		return err
@@ -246,4 +271,27 @@ func (a *app) realEngine(ctx context.Context, model string, c *network.Config) e
 	}
 	c.Engine = filepath.Join(c.Dir, "engine")
 	return network.UnpackEngine(ctx, pins, store, o.CacheDir, c.Engine)
+}
+
+// writeDemo writes the demonstration's model and template below the network's folder.
+func writeDemo(c *network.Config) (string, error) {
+	m, err := gguf.Demo()
+	if err != nil {
+		return "", err
+	}
+	var data bytes.Buffer
+	if _, err := m.WriteTo(&data); err != nil {
+		return "", err
+	}
+	name := filepath.Join(c.Dir, demoFile)
+	if err := os.WriteFile(name, data.Bytes(), 0o600); err != nil {
+		return "", fmt.Errorf("writing model: %w", err)
+	}
+	if c.Template == "" {
+		c.Template = filepath.Join(c.Dir, "scripted.jinja")
+		if err := os.WriteFile(c.Template, []byte(gguf.DemoTools), 0o600); err != nil {
+			return "", fmt.Errorf("writing chat template: %w", err)
+		}
+	}
+	return name, nil
 }
