@@ -1,0 +1,155 @@
+// Package network says what the root contract means for the role that this machine has: its prices, the images and models
+// that it may serve or be served by, the proxies to connect to, and whether it may serve at all.
+//
+// It owns the step from the root's own terms to those of guest/proxy and guest/worker, and the comparison of the machine's
+// image with the root. It trusts contracts/registry/follow for what the root says and how old that may be. A View may be
+// used concurrently and answers from memory. It refuses a root whose test mark is not the machine's, and to serve while the
+// machine's own image or model is not listed: it then says what has to be published, waits, and goes on when it was.
+package network
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
+	"cocoon/guest/proxy"
+	"cocoon/guest/worker"
+)
+
+// Config of a View.
+type Config struct {
+	Root *follow.Follower
+	// Test is the machine's is_test.
+	Test bool
+	// Own is the list that the machine's own image has to be on.
+	Own registry.List
+	// Model is the full name of the model that the machine serves; empty for none.
+	Model string
+}
+
+// View is a root as one machine's role sees it.
+type View struct {
+	cfg   Config
+	image atomic.Pointer[[32]byte]
+	terms atomic.Pointer[terms]
+}
+
+// terms are a snapshot in the roles' types.
+type terms struct {
+	of    *registry.Snapshot
+	proxy proxy.Root
+	price worker.Prices
+}
+
+// ErrTest is wrapped when the root's test mark is not the machine's.
+var ErrTest = errors.New("is_test mismatch")
+
+// New makes a view.
+func New(c Config) (*View, error) {
+	if c.Root == nil || c.Own != registry.Proxies && c.Own != registry.Workers {
+		return nil, errors.New("viewing a root: it and the list of the machine's own image are needed")
+	}
+	return &View{cfg: c}, nil
+}
+
+// SetImage tells the hash that this machine attests. Before that, and where nothing attests it, it is not compared.
+func (v *View) SetImage(image [32]byte) { v.image.Store(&image) }
+
+// current is the newest snapshot in the roles' types.
+func (v *View) current() (*terms, error) {
+	s, err := v.cfg.Root.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	if last := v.terms.Load(); last != nil && last.of == s {
+		return last, nil
+	}
+	if s.Params.IsTest != v.cfg.Test {
+		return nil, fmt.Errorf("%w: %w: the root says %t, this machine's configuration %t", registry.ErrNetwork, ErrTest, s.Params.IsTest, v.cfg.Test)
+	}
+	t, err := s.Terms()
+	if err != nil {
+		return nil, err
+	}
+	made := &terms{of: s, price: worker.Prices{PerToken: t.Price, Multipliers: t.Multipliers}, proxy: proxy.Root{
+		Version: t.ConfigVersion, ParamsVersion: t.ParamsVersion, Price: t.Price, WorkerFee: t.WorkerFee, Multipliers: t.Multipliers,
+		WorkerImages: set(s, registry.Workers), Models: set(s, registry.Models),
+	}}
+	v.terms.Store(made)
+	return made, nil
+}
+
+func set(s *registry.Snapshot, l registry.List) map[[32]byte]bool {
+	out := make(map[[32]byte]bool, len(s.Hashes(l)))
+	for _, h := range s.Hashes(l) {
+		out[h] = true
+	}
+	return out
+}
+
+// Proxy is the root for guest/proxy. The caller does not change its maps.
+func (v *View) Proxy() (proxy.Root, error) {
+	t, err := v.current()
+	if err != nil {
+		return proxy.Root{}, err
+	}
+	return t.proxy, nil
+}
+
+// Prices are those for guest/worker: of now, or the last that were known, or none.
+func (v *View) Prices() worker.Prices {
+	if t, err := v.current(); err == nil {
+		return t.price
+	}
+	if last := v.terms.Load(); last != nil {
+		return last.price
+	}
+	return worker.Plain(0)
+}
+
+// Eligible says why this machine may not serve. For what is not listed the error wraps a *registry.NotListedError and ends
+// with what has to be published.
+func (v *View) Eligible() error {
+	t, err := v.current()
+	if err != nil {
+		return fmt.Errorf("root contract: %w", err)
+	}
+	if image := v.image.Load(); image != nil {
+		err = t.of.CheckImage(v.cfg.Own, *image)
+	}
+	if err == nil && v.cfg.Model != "" {
+		err = t.of.CheckModel(v.cfg.Model)
+	}
+	if missing, ok := errors.AsType[*registry.NotListedError](err); ok {
+		return fmt.Errorf("%w; %s", missing, missing.Advice())
+	}
+	return err
+}
+
+// CheckProxy says whether a worker may be served by a proxy.
+func (v *View) CheckProxy(p worker.Peer) error {
+	t, err := v.current()
+	switch {
+	case err != nil:
+		return fmt.Errorf("root contract: %w", err)
+	case !p.Attested:
+		return errors.New("the proxy is not attested")
+	}
+	return t.of.CheckImage(registry.Proxies, p.Image)
+}
+
+// Addresses are where registered proxies take workers.
+func (v *View) Addresses() []string {
+	t, err := v.current()
+	if err != nil {
+		return nil
+	}
+	registered := t.of.Registered()
+	out := make([]string, 0, len(registered))
+	for _, r := range registered {
+		out = append(out, r.ForWorkers)
+	}
+	return out
+}
