@@ -41,6 +41,8 @@ type Replay struct {
 	Events []Event // oldest first
 	// Complete tells that the history begins with the deployment, so that the lists below follow from it alone.
 	Complete bool
+	// First is what the root was deployed with; nil unless Complete.
+	First *bind.RootStorage
 	// Missing are hashes that the history leads to and the root does not have; Surplus the other way round.
 	Missing, Surplus []Listed
 }
@@ -68,7 +70,8 @@ func Audit(ctx context.Context, h chain.History, root *address.Address) (*Replay
 	lists := &lists{}
 	for i := range txs {
 		if i == 0 {
-			out.Complete = lists.deploy(txs[i])
+			out.First = lists.deploy(txs[i])
+			out.Complete = out.First != nil
 		}
 		event, ok := eventOf(txs[i])
 		if !ok {
@@ -139,24 +142,24 @@ func eventOf(tx chain.Transaction) (Event, bool) {
 // lists are the root's lists as the history makes them.
 type lists struct{ of [4]map[bind.Hash]bool }
 
-// deploy takes the lists that the first transaction's state holds.
-func (l *lists) deploy(tx chain.Transaction) bool {
+// deploy takes the lists that the first transaction's state holds, and returns that state; nil if there is none.
+func (l *lists) deploy(tx chain.Transaction) *bind.RootStorage {
 	for _, list := range Lists() {
 		l.of[list] = map[bind.Hash]bool{}
 	}
 	if tx.Previous.LT != 0 || tx.In() == nil || tx.In().MsgType != tlb.MsgTypeInternal {
-		return false
+		return nil
 	}
 	init := tx.In().AsInternal().StateInit
 	if init == nil {
-		return false
+		return nil
 	}
 	first, err := bind.ParseRoot(init.Data)
 	if err != nil {
-		return false
+		return nil
 	}
 	l.replace(first)
-	return true
+	return &first
 }
 
 func (l *lists) replace(s bind.RootStorage) {
