@@ -147,25 +147,28 @@ func (w *world) run(v *View) {
 // until waits for a change that was told.
 func (w *world) until(want Changes) {
 	w.t.Helper()
+	w.wait(func() (found bool) {
+		w.set(func() {
+			if found = slices.Contains(w.told, want); found {
+				w.told = nil
+			}
+		})
+		return found
+	})
+}
+
+// wait waits for something that other goroutines bring about.
+func (w *world) wait(ok func() bool) {
+	w.t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	limit := time.NewTimer(10 * time.Second)
 	defer limit.Stop()
-	for {
-		w.mu.Lock()
-		found := slices.Contains(w.told, want)
-		told := slices.Clone(w.told)
-		if found {
-			w.told = nil
-		}
-		w.mu.Unlock()
-		if found {
-			return
-		}
+	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			w.t.Fatalf("not told of %+v; told %+v", want, told)
+			w.t.Fatalf("waited in vain; told %+v", w.told)
 		}
 	}
 }
@@ -183,16 +186,17 @@ func TestProxiesAndImagesFollowTheRoot(t *testing.T) {
 	w.until(Changes{First: true, Usable: true})
 	for _, tc := range []struct {
 		tell    bind.Message
+		version int32
 		proxies []string
 	}{
-		{&bind.RootRegisterProxy{Addr: "10.0.0.1:5222 10.0.0.1:8888"}, []string{"10.0.0.1:8888"}},
-		{&bind.RootRegisterProxy{Addr: "proxy.example:8888"}, []string{"10.0.0.1:8888", "proxy.example:8888"}},
-		{&bind.RootRegisterProxy{Addr: "10.9.9.9:1 10.0.0.1:8888"}, []string{"10.0.0.1:8888", "proxy.example:8888"}},
-		{&bind.RootRegisterProxy{Addr: "<script>"}, []string{"10.0.0.1:8888", "proxy.example:8888"}},
-		{&bind.RootUnregisterProxy{Seqno: 2}, []string{"10.0.0.1:8888"}},
+		{&bind.RootRegisterProxy{Addr: "10.0.0.1:5222 10.0.0.1:8888"}, 1, []string{"10.0.0.1:8888"}},
+		{&bind.RootRegisterProxy{Addr: "proxy.example:8888"}, 2, []string{"10.0.0.1:8888", "proxy.example:8888"}},
+		{&bind.RootRegisterProxy{Addr: "10.9.9.9:1 10.0.0.1:8888"}, 3, []string{"10.0.0.1:8888", "proxy.example:8888"}},
+		{&bind.RootRegisterProxy{Addr: "<script>"}, 4, []string{"10.0.0.1:8888", "proxy.example:8888"}},
+		{&bind.RootUnregisterProxy{Seqno: 2}, 5, []string{"10.0.0.1:8888"}},
 	} {
 		w.tell(tc.tell)
-		w.until(Changes{Usable: true})
+		w.wait(func() bool { return v.ConfigVersion() == tc.version })
 		if got := v.Proxies(); !slices.Equal(got, tc.proxies) {
 			t.Errorf("after %T: %v, want %v", tc.tell, got, tc.proxies)
 		}
@@ -206,7 +210,7 @@ func TestProxiesAndImagesFollowTheRoot(t *testing.T) {
 		t.Errorf("images of workers %v, %v", got, err)
 	}
 	w.tell(&bind.RootHash{Change: registry.Proxies.Op(true), Hash: bind.Hash{3}})
-	w.until(Changes{Usable: true})
+	w.wait(func() bool { return v.ConfigVersion() == 6 })
 	if got, _, _ := proxies.Allowed(); len(got) != 2 {
 		t.Errorf("images of proxies %v", got)
 	}
@@ -307,5 +311,37 @@ func TestContractsAreThoseOfTheRootsParameters(t *testing.T) {
 func TestAViewNeedsARoot(t *testing.T) {
 	if _, err := New(nil, nil); err == nil {
 		t.Error("no root is needed")
+	}
+}
+
+func TestTermsOfOldVersionsFollowFromTheHistory(t *testing.T) {
+	w := newWorld(t)
+	for _, m := range []bind.Message{
+		&bind.RootHash{Change: registry.Proxies.Op(true), Hash: bind.Hash{4}},                                                           // 1, parameters 1
+		&bind.RootChangePrice{PricePerToken: 30, WorkerFee: 29},                                                                         // 2, 2
+		&bind.RootHash{Change: registry.Workers.Op(true), Hash: bind.Hash{4}},                                                           // 3, 2
+		&bind.RootChangeParams{PricePerToken: 40, WorkerFee: 1, ProxyDelay: 1, ClientDelay: 1, MinProxyStake: 1e9, MinClientStake: 1e9}, // 4, 3
+	} {
+		w.tell(m)
+	}
+	for name, tc := range map[string]struct {
+		config, params int64
+		price          uint64
+	}{
+		"the deployment": {0, 1, 20}, "before the price": {1, 1, 20}, "the price": {2, 2, 30}, "after it": {3, 2, 30}, "now": {4, 3, 40},
+		"another configuration": {3, 1, 0}, "the future": {5, 3, 0}, "parameters of the future": {4, 4, 0}, "nonsense": {-1, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := TermsAt(t.Context(), w.chain, w.root, tc.config, tc.params)
+			if tc.price == 0 {
+				if !errors.Is(err, ErrVersion) {
+					t.Errorf("%+v, %v", got, err)
+				}
+				return
+			}
+			if err != nil || got.Price != tc.price || int64(got.ConfigVersion) != tc.config || int64(got.ParamsVersion) != tc.params {
+				t.Errorf("%+v, %v", got, err)
+			}
+		})
 	}
 }
