@@ -1,9 +1,9 @@
 package receipt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,10 +16,64 @@ const (
 	MaxDocument = 128 << 10
 	// maxInteger is the largest integer that every JSON reader holds exactly.
 	maxInteger = 1<<53 - 1
+	// roomy is larger than a usual receipt, which is written into one piece of memory.
+	roomy = 4 << 10
 )
 
-// object is a parsed JSON object. Its values are nil, bool, int64, string, []any and object.
-type object map[string]any
+// object is a JSON object with keys in plain ASCII.
+type object []member
+
+type member struct {
+	key string
+	value
+}
+
+// value is a JSON value of the kinds that documents have: no fractions.
+type value struct {
+	kind   jsonscan.Kind
+	number int64
+	text   string
+	list   []value
+	object object
+}
+
+// Members for documents of ours.
+func text(key, s string) member         { return member{key, value{kind: jsonscan.String, text: s}} }
+func number(key string, n int64) member { return member{key, value{kind: jsonscan.Number, number: n}} }
+func null(key string) member            { return member{key, value{kind: jsonscan.Null}} }
+func list(key string, l []value) member { return member{key, value{kind: jsonscan.Array, list: l}} }
+
+func flag(key string, b bool) member {
+	if b {
+		return member{key, value{kind: jsonscan.True}}
+	}
+	return member{key, value{kind: jsonscan.False}}
+}
+
+// nullable is a text, or null for an empty one.
+func nullable(key, s string) member {
+	if s == "" {
+		return null(key)
+	}
+	return text(key, s)
+}
+
+func (o object) value() value { return value{kind: jsonscan.Object, object: o} }
+
+// get finds a member.
+func (o object) get(key string) (v value, there bool) {
+	for i := range o {
+		if o[i].key == key {
+			return o[i].value, true
+		}
+	}
+	return value{}, false
+}
+
+// without is a copy less one member.
+func (o object) without(key string) object {
+	return slices.DeleteFunc(slices.Clone(o), func(m member) bool { return m.key == key })
+}
 
 // parse reads a document under the restrictions of inference.md section 10.1: integers only, ASCII keys, no duplicates.
 func parse(raw []byte) (object, error) {
@@ -31,90 +85,100 @@ func parse(raw []byte) (object, error) {
 		return nil, err
 	}
 	v, err := tree(doc)
-	if err != nil {
-		return nil, err
-	}
-	o, ok := v.(object)
-	if !ok {
-		return nil, errors.New("the document is not an object")
-	}
-	return o, nil
+	return v.object, err
 }
 
-func tree(v jsonscan.Value) (any, error) {
-	switch v.Kind() {
+// tree reads a checked value.
+func tree(v jsonscan.Value) (value, error) {
+	out := value{kind: v.Kind()}
+	var err error
+	switch out.kind {
 	case jsonscan.Object:
-		out := make(object)
-		for m := range v.All() {
-			if !ascii(m.Key) {
-				return nil, errors.New("a key that is not plain ASCII")
-			}
-			child, err := tree(m.Value)
-			if err != nil {
-				return nil, err
-			}
-			out[string(m.Key)] = child
-		}
-		return out, nil
+		out.object, err = treeOfObject(v)
 	case jsonscan.Array:
-		out := []any{}
+		out.list = []value{}
 		for e := range v.Each() {
 			child, err := tree(e)
 			if err != nil {
-				return nil, err
+				return value{}, err
 			}
-			out = append(out, child)
+			out.list = append(out.list, child)
 		}
-		return out, nil
 	case jsonscan.String:
-		s, _ := v.Text()
-		return s, nil
+		out.text, _ = v.Text()
 	case jsonscan.Number:
 		n, ok := v.Int()
 		if !ok || n > maxInteger || n < -maxInteger {
-			return nil, errors.New("a number that is not an integer below 2^53")
+			return value{}, errors.New("a number that is not an integer below 2^53")
 		}
-		return n, nil
-	case jsonscan.True, jsonscan.False:
-		b, _ := v.Bool()
-		return b, nil
-	default:
-		return nil, nil //nolint:nilnil // null
+		out.number = n
+	default: // true, false and null have no more to say
 	}
+	return out, err
+}
+
+func treeOfObject(v jsonscan.Value) (object, error) {
+	const usual = 12 // members
+	out := make(object, 0, usual)
+	for m := range v.All() {
+		if !ascii(m.Key) {
+			return nil, errors.New("a key that is not plain ASCII")
+		}
+		child, err := tree(m.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, member{string(m.Key), child})
+	}
+	return out, nil
 }
 
 func ascii(key []byte) bool {
 	return !slices.ContainsFunc(key, func(c byte) bool { return c < ' ' || c > '~' })
 }
 
-// appendJCS writes the canonical form of RFC 8785 for what parse can return.
-func appendJCS(dst []byte, v any) []byte {
-	switch v := v.(type) {
-	case object:
-		dst = append(dst, '{')
-		for i, key := range slices.Sorted(maps.Keys(v)) {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = append(appendString(dst, key), ':')
-			dst = appendJCS(dst, v[key])
+func byKey(a, b member) int { return cmp.Compare(a.key, b.key) }
+
+// canonical is the canonical form of a document by RFC 8785.
+func canonical(o object) []byte { return appendObject(make([]byte, 0, roomy), o) }
+
+func appendObject(dst []byte, o object) []byte {
+	if !slices.IsSortedFunc(o, byKey) {
+		o = slices.Clone(o)
+		slices.SortFunc(o, byKey)
+	}
+	dst = append(dst, '{')
+	for i := range o {
+		if i > 0 {
+			dst = append(dst, ',')
 		}
-		return append(dst, '}')
-	case []any:
+		dst = append(appendString(dst, o[i].key), ':')
+		dst = appendValue(dst, &o[i].value)
+	}
+	return append(dst, '}')
+}
+
+func appendValue(dst []byte, v *value) []byte {
+	switch v.kind {
+	case jsonscan.Object:
+		return appendObject(dst, v.object)
+	case jsonscan.Array:
 		dst = append(dst, '[')
-		for i, e := range v {
+		for i := range v.list {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendJCS(dst, e)
+			dst = appendValue(dst, &v.list[i])
 		}
 		return append(dst, ']')
-	case string:
-		return appendString(dst, v)
-	case int64:
-		return strconv.AppendInt(dst, v, 10)
-	case bool:
-		return strconv.AppendBool(dst, v)
+	case jsonscan.String:
+		return appendString(dst, v.text)
+	case jsonscan.Number:
+		return strconv.AppendInt(dst, v.number, 10)
+	case jsonscan.True:
+		return append(dst, "true"...)
+	case jsonscan.False:
+		return append(dst, "false"...)
 	default:
 		return append(dst, "null"...)
 	}
@@ -124,17 +188,22 @@ func appendJCS(dst []byte, v any) []byte {
 func appendString(dst []byte, s string) []byte {
 	const hex, control, letter = "0123456789abcdef", "\b\t\n\f\r", "btnfr"
 	dst = append(dst, '"')
+	from := 0
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			dst = append(dst, '\\', c)
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[from:i]...)
+		from = i + 1
+		switch at := strings.IndexByte(control, c); {
 		case c >= ' ':
-			dst = append(dst, c)
-		case strings.IndexByte(control, c) >= 0:
-			dst = append(dst, '\\', letter[strings.IndexByte(control, c)])
+			dst = append(dst, '\\', c)
+		case at >= 0:
+			dst = append(dst, '\\', letter[at])
 		default:
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
 	}
-	return append(dst, '"')
+	return append(append(dst, s[from:]...), '"')
 }

@@ -37,7 +37,7 @@ func ParseKeyset(raw []byte) (*Keyset, error) {
 	r := reader{doc: doc}
 	k := &Keyset{
 		Subject: r.text("subject"), NotAfter: time.Unix(r.integer("not_after"), 0),
-		Receipt: make(map[string]ed25519.PublicKey), digest: SHA256(appendJCS(nil, doc)),
+		Receipt: make(map[string]ed25519.PublicKey), digest: SHA256(canonical(doc)),
 	}
 	for _, item := range r.objects("receipt_signing_keys") {
 		if item.text("algo") == "ed25519" {
@@ -60,13 +60,14 @@ func (k *Keyset) Digest() string { return k.digest }
 
 // NewKeyset writes a proxy's keyset in canonical form, for one receipt key and its RA-TLS keys.
 func NewKeyset(subject string, notAfter time.Time, keyID string, key ed25519.PublicKey, spki []string) []byte {
-	tls := make([]any, 0, len(spki))
+	tls := make([]value, 0, len(spki))
 	for _, s := range spki {
-		tls = append(tls, object{"spki_sha256": s})
+		tls = append(tls, object{text("spki_sha256", s)}.value())
 	}
-	return appendJCS(nil, object{
-		"subject": subject, "not_after": notAfter.Unix(), "e2ee_public_keys": []any{}, "tls_public_keys": tls,
-		"receipt_signing_keys": []any{object{"key_id": keyID, "algo": "ed25519", "public_key": hex.EncodeToString(key)}},
+	signing := object{text("algo", "ed25519"), text("key_id", keyID), text("public_key", hex.EncodeToString(key))}
+	return canonical(object{
+		list("e2ee_public_keys", nil), number("not_after", notAfter.Unix()), list("receipt_signing_keys", []value{signing.value()}),
+		text("subject", subject), list("tls_public_keys", tls),
 	})
 }
 
@@ -76,11 +77,11 @@ const NonceSize = 32
 // ReportData is the first half of the report data of the quote that proves a keyset; the second half is zero. A nil nonce
 // gives the form that may be cached.
 func ReportData(keysetDigest string, nonce *[NonceSize]byte) [32]byte {
-	statement := object{"keyset_digest": keysetDigest, "purpose": "aci.report_data.v1", "nonce": nil}
+	challenge := null("nonce")
 	if nonce != nil {
-		statement["nonce"] = hex.EncodeToString(nonce[:])
+		challenge = text("nonce", hex.EncodeToString(nonce[:]))
 	}
-	return sha256.Sum256(appendJCS(nil, statement))
+	return sha256.Sum256(canonical(object{text("keyset_digest", keysetDigest), challenge, text("purpose", "aci.report_data.v1")}))
 }
 
 // Session is what a proxy found out about a worker before it used it. It is named by its content.
@@ -105,12 +106,12 @@ func ParseSession(raw []byte) (*Session, error) {
 	r := reader{doc: doc}
 	id, evidence := r.object("identity"), r.object("evidence")
 	s := &Session{
-		ID:          strings.TrimPrefix(SHA256(appendJCS(nil, doc)), "sha256:"),
+		ID:          strings.TrimPrefix(SHA256(canonical(doc)), "sha256:"),
 		Established: time.Unix(r.integer("established_at"), 0), Until: time.Unix(r.integer("expires_at"), 0),
 		WorkerSC: id.text("worker_sc"), Image: id.text("image_hash"), Model: id.text("model_id"), Engine: id.text("engine"),
 		EvidenceDigest: evidence.text("digest"), EvidenceData: evidence.text("data"),
 	}
-	if _, signs := id.doc["receipt_key"]; signs {
+	if _, signs := id.doc.get("receipt_key"); signs {
 		s.ReceiptKeyID, s.ReceiptKey = id.text("receipt_key_id"), id.bytes("receipt_key", ed25519.PublicKeySize)
 	}
 	for _, b := range r.objects("channel_binding") {

@@ -3,6 +3,7 @@ package receipt
 import (
 	"crypto/ed25519"
 
+	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/pricing"
 )
 
@@ -64,7 +65,7 @@ func readUsage(e *reader) Usage {
 		ConfigVersion: e.count("config_version"), ParamsVersion: e.count("params_version"),
 		claimedTokens: e.count("total_tokens"), claimedTotal: e.count("billed_total"),
 	}
-	if _, ok := e.doc["cut"]; ok {
+	if _, ok := e.doc.get("cut"); ok {
 		u.Cut = e.count("cut")
 	}
 	return u
@@ -83,7 +84,7 @@ func readOutcome(e *reader) Outcome {
 		ErrorCode: e.optional("error_code"), Bytes: e.count("bytes"), Events: e.count("events"), Retries: e.count("retries"),
 		TTFT: -1, Duration: e.count("duration_ms"),
 	}
-	if v, ok := e.doc["ttft_ms"]; !ok || v != nil {
+	if v, ok := e.doc.get("ttft_ms"); !ok || v.kind != jsonscan.Null {
 		o.TTFT = e.count("ttft_ms")
 	}
 	return o

@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strconv"
+
+	"cocoon/contracts/api/jsonscan"
 )
 
 // reader takes typed members from an object and keeps the first error.
@@ -26,27 +28,27 @@ func (r *reader) join(part *reader) {
 }
 
 func (r *reader) text(key string) string {
-	s, ok := r.doc[key].(string)
-	if !ok {
+	v, _ := r.doc.get(key)
+	if v.kind != jsonscan.String {
 		r.fail(key, "is not a string")
 	}
-	return s
+	return v.text
 }
 
 // optional reads a string or null; null is empty.
 func (r *reader) optional(key string) string {
-	if v, there := r.doc[key]; there && v == nil {
+	if v, there := r.doc.get(key); there && v.kind == jsonscan.Null {
 		return ""
 	}
 	return r.text(key)
 }
 
 func (r *reader) integer(key string) int64 {
-	n, ok := r.doc[key].(int64)
-	if !ok {
+	v, _ := r.doc.get(key)
+	if v.kind != jsonscan.Number {
 		r.fail(key, "is not an integer")
 	}
-	return n
+	return v.number
 }
 
 // count reads an integer that is not negative.
@@ -69,11 +71,11 @@ func (r *reader) amount(key string) uint64 {
 }
 
 func (r *reader) flag(key string) bool {
-	b, ok := r.doc[key].(bool)
-	if !ok {
+	v, _ := r.doc.get(key)
+	if v.kind != jsonscan.True && v.kind != jsonscan.False {
 		r.fail(key, "is not true or false")
 	}
-	return b
+	return v.kind == jsonscan.True
 }
 
 func (r *reader) bytes(key string, size int) []byte {
@@ -86,25 +88,24 @@ func (r *reader) bytes(key string, size int) []byte {
 }
 
 func (r *reader) object(key string) *reader {
-	o, ok := r.doc[key].(object)
-	if !ok {
+	v, _ := r.doc.get(key)
+	if v.kind != jsonscan.Object {
 		r.fail(key, "is not an object")
 	}
-	return &reader{doc: o}
+	return &reader{doc: v.object}
 }
 
 func (r *reader) objects(key string) []*reader {
-	list, ok := r.doc[key].([]any)
-	if !ok {
+	v, _ := r.doc.get(key)
+	if v.kind != jsonscan.Array {
 		r.fail(key, "is not an array")
 	}
-	out := make([]*reader, 0, len(list))
-	for _, e := range list {
-		o, ok := e.(object)
-		if !ok {
+	out := make([]*reader, 0, len(v.list))
+	for _, e := range v.list {
+		if e.kind != jsonscan.Object {
 			r.fail(key, "holds something else than objects")
 		}
-		out = append(out, &reader{doc: o})
+		out = append(out, &reader{doc: e.object})
 	}
 	return out
 }

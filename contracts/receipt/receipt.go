@@ -125,90 +125,89 @@ type Outcome struct {
 // Sign writes the receipt in canonical form with its signature. The key signs nothing but receipts.
 func (r *Receipt) Sign(keyID string, key ed25519.PrivateKey) []byte {
 	doc := r.document(keyID)
-	doc["signature"] = hex.EncodeToString(ed25519.Sign(key, appendJCS(nil, doc)))
-	return appendJCS(nil, doc)
+	return canonical(append(doc, text("signature", hex.EncodeToString(ed25519.Sign(key, canonical(doc))))))
 }
 
+// The members stand in the canonical order, so that they need not be sorted.
 func (r *Receipt) document(keyID string) object {
 	return object{
-		"api_version": apiVersion, "receipt_id": r.ID, "chat_id": nullable(r.ChatID), "model": r.Model,
-		"workload_keyset_digest": r.KeysetDigest, "endpoint": r.Endpoint, "method": "POST", "served_at": r.ServedAt,
-		"event_log": r.events(), "key_id": keyID,
+		text("api_version", apiVersion), nullable("chat_id", r.ChatID), text("endpoint", r.Endpoint), list("event_log", r.events()),
+		text("key_id", keyID), text("method", "POST"), text("model", r.Model), text("receipt_id", r.ID), number("served_at", r.ServedAt),
+		text("workload_keyset_digest", r.KeysetDigest),
 	}
 }
 
-func nullable(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
-
-func (r *Receipt) events() []any {
-	out := []any{object{"type": eventReceived, "body_hash": r.RequestHash}}
+func (r *Receipt) events() []value {
+	const most = 9
+	body := func(kind, hash string) value { return object{text("body_hash", hash), text("type", kind)}.value() }
+	out := append(make([]value, 0, most), body(eventReceived, r.RequestHash))
 	if r.ForwardedHash != "" {
-		out = append(out, object{"type": eventForwarded, "body_hash": r.ForwardedHash})
+		out = append(out, body(eventForwarded, r.ForwardedHash))
 	}
 	out = append(out, r.Verified.event())
 	if w := r.Worker; w != nil {
-		out = append(out, object{"type": eventWorker, "worker_sc": w.SC, "tls_spki_sha256": w.SPKI, "image_hash": w.Image, "engine": w.Engine})
+		out = append(out, object{
+			text("engine", w.Engine), text("image_hash", w.Image), text("tls_spki_sha256", w.SPKI), text("type", eventWorker), text("worker_sc", w.SC),
+		}.value())
 	}
-	out = append(out, object{"type": eventReturned, "body_hash": r.ResponseHash}, r.Usage.event())
+	out = append(out, body(eventReturned, r.ResponseHash), r.Usage.event())
 	if s := r.Statement; s != nil {
 		out = append(out, object{
-			"type": eventStatement, "key_id": s.KeyID, "response_hash": s.ResponseHash, "proxy_pings": s.ProxyPings,
-			"served_at": s.Served, "status": string(s.Status), "signature": hex.EncodeToString(s.Signature),
-		})
+			text("key_id", s.KeyID), number("proxy_pings", s.ProxyPings), text("response_hash", s.ResponseHash), number("served_at", s.Served),
+			text("signature", hex.EncodeToString(s.Signature)), text("status", string(s.Status)), text("type", eventStatement),
+		}.value())
 	}
 	return append(out, r.Channel.event(), r.Outcome.event())
 }
 
-func (v Verified) event() object {
-	e := object{"type": eventVerified, "required": v.Required, "model_id": v.Model}
+func (v Verified) event() value {
 	if v.OK {
-		e["result"], e["session_id"] = "verified", v.SessionID
-	} else {
-		e["result"], e["reason"] = "failed", v.Reason
+		return object{
+			text("model_id", v.Model), flag("required", v.Required), text("result", "verified"), text("session_id", v.SessionID),
+			text("type", eventVerified),
+		}.value()
 	}
-	return e
+	return object{
+		text("model_id", v.Model), text("reason", v.Reason), flag("required", v.Required), text("result", "failed"), text("type", eventVerified),
+	}.value()
 }
 
-func (u Usage) event() object {
-	e := object{
-		"type": eventUsage, "source": u.Source, "estimated": u.Estimated,
-		"prompt_tokens": u.Tokens.Prompt, "cached_tokens": u.Tokens.Cached, "completion_tokens": u.Tokens.Completion,
-		"reasoning_tokens": u.Tokens.Reasoning, "total_tokens": u.Tokens.Prompt + u.Tokens.Completion,
-		"billed_prompt": u.Billed.Prompt, "billed_cached": u.Billed.Cached, "billed_completion": u.Billed.Completion,
-		"billed_reasoning": u.Billed.Reasoning, "billed_total": u.Total(), "reserved": u.Reserved,
-		"coefficient": u.Coefficient, "mult_prompt": u.Multipliers.Prompt, "mult_cached": u.Multipliers.Cached,
-		"mult_completion": u.Multipliers.Completion, "mult_reasoning": u.Multipliers.Reasoning,
-		"price_per_token_nano": strconv.FormatUint(u.Price, 10), "cost_nano": strconv.FormatUint(u.Cost, 10),
-		"config_version": u.ConfigVersion, "params_version": u.ParamsVersion,
+func (u Usage) event() value {
+	o := object{
+		number("billed_cached", u.Billed.Cached), number("billed_completion", u.Billed.Completion), number("billed_prompt", u.Billed.Prompt),
+		number("billed_reasoning", u.Billed.Reasoning), number("billed_total", u.Total()), number("cached_tokens", u.Tokens.Cached),
+		number("coefficient", u.Coefficient), number("completion_tokens", u.Tokens.Completion), number("config_version", u.ConfigVersion),
+		text("cost_nano", strconv.FormatUint(u.Cost, 10)), flag("estimated", u.Estimated),
+		number("mult_cached", u.Multipliers.Cached), number("mult_completion", u.Multipliers.Completion), number("mult_prompt", u.Multipliers.Prompt),
+		number("mult_reasoning", u.Multipliers.Reasoning), number("params_version", u.ParamsVersion),
+		text("price_per_token_nano", strconv.FormatUint(u.Price, 10)), number("prompt_tokens", u.Tokens.Prompt),
+		number("reasoning_tokens", u.Tokens.Reasoning), number("reserved", u.Reserved), text("source", u.Source),
+		number("total_tokens", u.Tokens.Prompt+u.Tokens.Completion), text("type", eventUsage),
 	}
 	if u.Cut > 0 {
-		e["cut"] = u.Cut
+		o = append(o, number("cut", u.Cut))
 	}
-	return e
+	return o.value()
 }
 
-func (c Channel) event() object {
+func (c Channel) event() value {
 	return object{
-		"type": eventChannel, "proxy_sc": c.ProxySC, "client_sc": c.ClientSC, "proxy_key": hex.EncodeToString(c.ProxyKey),
-		"is_test": c.Test, "ledger_seq": c.LedgerSeq, "tokens_total": strconv.FormatUint(c.Total, 10),
-		"tokens_committed": strconv.FormatUint(c.Committed, 10),
-	}
+		text("client_sc", c.ClientSC), flag("is_test", c.Test), number("ledger_seq", c.LedgerSeq), text("proxy_key", hex.EncodeToString(c.ProxyKey)),
+		text("proxy_sc", c.ProxySC), text("tokens_committed", strconv.FormatUint(c.Committed, 10)),
+		text("tokens_total", strconv.FormatUint(c.Total, 10)), text("type", eventChannel),
+	}.value()
 }
 
-func (o Outcome) event() object {
-	e := object{
-		"type": eventOutcome, "status": string(o.Status), "http_status": o.HTTPStatus, "finish_reason": nullable(o.FinishReason),
-		"error_code": nullable(o.ErrorCode), "bytes": o.Bytes, "events": o.Events, "retries": o.Retries,
-		"ttft_ms": nil, "duration_ms": o.Duration,
-	}
+func (o Outcome) event() value {
+	first := null("ttft_ms")
 	if o.TTFT >= 0 {
-		e["ttft_ms"] = o.TTFT
+		first = number("ttft_ms", o.TTFT)
 	}
-	return e
+	return object{
+		number("bytes", o.Bytes), number("duration_ms", o.Duration), nullable("error_code", o.ErrorCode), number("events", o.Events),
+		nullable("finish_reason", o.FinishReason), number("http_status", o.HTTPStatus), number("retries", o.Retries),
+		text("status", string(o.Status)), first, text("type", eventOutcome),
+	}.value()
 }
 
 // WorkerStatement is what a worker signs: its counts for one request, bound to what it was sent and what it answered.
@@ -222,10 +221,11 @@ type WorkerStatement struct {
 
 // Bytes is the canonical form that is signed.
 func (s WorkerStatement) Bytes() []byte {
-	return appendJCS(nil, object{
-		"purpose": "cocoon.worker-usage.v1", "request_id": s.RequestID, "request_hash": s.RequestHash,
-		"response_hash": s.ResponseHash, "status": string(s.Status), "served_at": s.ServedAt, "worker_sc": s.WorkerSC,
-		"prompt_tokens": s.Tokens.Prompt, "cached_tokens": s.Tokens.Cached, "completion_tokens": s.Tokens.Completion,
-		"reasoning_tokens": s.Tokens.Reasoning,
+	const usual = 1 << 10
+	return appendObject(make([]byte, 0, usual), object{
+		number("cached_tokens", s.Tokens.Cached), number("completion_tokens", s.Tokens.Completion), number("prompt_tokens", s.Tokens.Prompt),
+		text("purpose", "cocoon.worker-usage.v1"), number("reasoning_tokens", s.Tokens.Reasoning), text("request_hash", s.RequestHash),
+		text("request_id", s.RequestID), text("response_hash", s.ResponseHash), number("served_at", s.ServedAt), text("status", string(s.Status)),
+		text("worker_sc", s.WorkerSC),
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -165,26 +166,26 @@ func TestThePublishedDraft(t *testing.T) {
 		} `json:"receipt_key"`
 	}
 	golden.JSON(t, "inference/aci_v1.json", &v)
-	canonical := func(text string) []byte {
+	again := func(text string) []byte {
 		doc, err := parse([]byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := appendJCS(nil, doc)
+		out := canonical(doc)
 		if string(out) != text {
 			t.Errorf("canonical form\n%s\nwant\n%s", out, text)
 		}
 		return out
 	}
 	for _, k := range v.Keyset {
-		if got := SHA256(canonical(k.JCS)); got != k.Digest {
+		if got := SHA256(again(k.JCS)); got != k.Digest {
 			t.Errorf("keyset %s, want %s", got, k.Digest)
 		}
 	}
-	if got := SHA256(canonical(v.Session.JCS)); got != "sha256:"+v.Session.ID {
+	if got := SHA256(again(v.Session.JCS)); got != "sha256:"+v.Session.ID {
 		t.Errorf("session %s", got)
 	}
-	input := canonical(v.Receipt.SigningInput)
+	input := again(v.Receipt.SigningInput)
 	raw, err := hex.DecodeString(v.Key.Seed)
 	if err != nil {
 		t.Fatal(err)
@@ -330,11 +331,29 @@ func FuzzDocuments(f *testing.F) {
 			}
 			return
 		}
-		again, err := parse(appendJCS(nil, doc))
-		if err != nil || !cmp.Equal(doc, again, cmpopts.EquateEmpty()) {
+		again, err := parse(canonical(doc))
+		if err != nil || !cmp.Equal(doc, again, cmp.AllowUnexported(member{}, value{}), cmpopts.EquateEmpty(), cmpopts.SortSlices(func(a, b member) bool { return a.key < b.key })) {
 			t.Fatalf("the canonical form says something else: %v", err)
 		}
 	})
+}
+
+// TestDocumentsAreWrittenInOrder: what this package writes stands in the canonical order already.
+func TestDocumentsAreWrittenInOrder(t *testing.T) {
+	full := Receipt{Worker: &Worker{}, ForwardedHash: "x", Statement: &Statement{}, Verified: Verified{OK: true}}
+	for name, r := range map[string]Receipt{"served": full, "refused": {Outcome: Outcome{TTFT: -1}}} {
+		doc := r.document("k")
+		events, _ := doc.get("event_log")
+		parts := []object{doc}
+		for _, e := range events.list {
+			parts = append(parts, e.object)
+		}
+		for i, o := range parts {
+			if !slices.IsSortedFunc(o, byKey) {
+				t.Errorf("%s: part %d is out of order: %s", name, i, canonical(o))
+			}
+		}
+	}
 }
 
 func BenchmarkSign(b *testing.B) {

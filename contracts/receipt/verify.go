@@ -103,33 +103,27 @@ func Verify(raw []byte, ctx Context) (*Receipt, error) {
 }
 
 func checkSignature(doc object, ctx Context) error {
-	if v, _ := doc["api_version"].(string); v != apiVersion {
-		return broken(VersionUnsupported, "api_version is %.20q; this program knows %s", v, apiVersion)
+	if v, _ := doc.get("api_version"); v.text != apiVersion {
+		return broken(VersionUnsupported, "api_version is %.20q; this program knows %s", v.text, apiVersion)
 	}
-	digest, _ := doc["workload_keyset_digest"].(string)
-	keyset, ok := ctx.Keysets[digest]
+	digest, _ := doc.get("workload_keyset_digest")
+	keyset, ok := ctx.Keysets[digest.text]
 	if !ok {
-		return broken(KeysetMismatch, "no verified quote has established the keyset %.80q", digest)
+		return broken(KeysetMismatch, "no verified quote has established the keyset %.80q", digest.text)
 	}
-	served, _ := doc["served_at"].(int64)
-	if time.Unix(served, 0).After(keyset.NotAfter) {
+	served, _ := doc.get("served_at")
+	if time.Unix(served.number, 0).After(keyset.NotAfter) {
 		return broken(KeysetExpired, "the keyset ended at %s, before the receipt", keyset.NotAfter.UTC().Format(time.RFC3339))
 	}
-	id, _ := doc["key_id"].(string)
-	key, ok := keyset.Receipt[id]
+	id, _ := doc.get("key_id")
+	key, ok := keyset.Receipt[id.text]
 	if !ok {
-		return broken(UnknownKey, "the keyset has no receipt key %.40q", id)
+		return broken(UnknownKey, "the keyset has no receipt key %.40q", id.text)
 	}
-	text, _ := doc["signature"].(string)
-	signature, err := hex.DecodeString(text)
-	unsigned := make(object, len(doc))
-	for k, v := range doc {
-		if k != "signature" {
-			unsigned[k] = v
-		}
-	}
-	if err != nil || !ed25519.Verify(key, appendJCS(nil, unsigned), signature) {
-		return broken(SignatureInvalid, "the signature of key %s does not fit the document", id)
+	written, _ := doc.get("signature")
+	signature, err := hex.DecodeString(written.text)
+	if err != nil || !ed25519.Verify(key, canonical(doc.without("signature")), signature) {
+		return broken(SignatureInvalid, "the signature of key %s does not fit the document", id.text)
 	}
 	return nil
 }
@@ -155,7 +149,8 @@ func sortEvents(doc object) (map[string]*reader, error) {
 	rank, found, last := ranks(), make(map[string]*reader), -1
 	var double string
 	for i, e := range list {
-		kind, _ := e.doc["type"].(string)
+		v, _ := e.doc.get("type")
+		kind := v.text
 		n, known := rank[kind]
 		if i == 0 && kind != eventReceived {
 			return nil, broken(EventOrder, "the first event is not %s", eventReceived)
