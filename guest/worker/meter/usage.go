@@ -81,7 +81,11 @@ func readUsage(v jsonscan.Value, n names) (Usage, bool) {
 		case n.promptDetails:
 			u.Cached = detail(m.Value, "cached_tokens")
 		case n.completionDetails:
-			u.Reasoning = detail(m.Value, "reasoning_tokens")
+			u.Reasoning = max(u.Reasoning, detail(m.Value, "reasoning_tokens"))
+		case "reasoning_tokens": // SGLang has it beside the totals
+			if m.Value.Kind() != jsonscan.Null {
+				u.Reasoning = max(u.Reasoning, count(m.Value))
+			}
 		}
 	}
 	return u, ok && seen == 3 && total == u.Prompt+u.Completion
