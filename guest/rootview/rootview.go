@@ -1,11 +1,11 @@
-// Package network says what the root contract means for the role that this machine has: its prices, the images and models
+// Package rootview says what the root contract means for the role that this machine has: its prices, the images and models
 // that it may serve or be served by, the proxies to connect to, and whether it may serve at all.
 //
 // It owns the step from the root's own terms to those of guest/proxy and guest/worker, and the comparison of the machine's
 // image with the root. It trusts contracts/registry/follow for what the root says and how old that may be. A View may be
 // used concurrently and answers from memory. It refuses a root whose test mark is not the machine's, and to serve while the
 // machine's own image or model is not listed: it then says what has to be published, waits, and goes on when it was.
-package network
+package rootview
 
 import (
 	"errors"
