@@ -1,12 +1,15 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 
 	"cocoon/contracts/wire"
 	"cocoon/guest/router"
 	"cocoon/measure/ratls"
+	"cocoon/measure/ratls/cert"
 	"cocoon/measure/tdx"
 )
 
@@ -30,12 +33,25 @@ func PeerOf(c *ratls.Conn) Peer {
 	p := Peer{Key: c.Peer.Key}
 	if q := c.Peer.Report; q != nil && q.TD != nil {
 		p.image(&q.TD.Measurements)
-		p.Quote = q.Signed
+		p.Quote = quoteOf(c.Peer.Certificate)
 		if r := c.Peer.Verdict.Quote; r != nil {
 			p.TCB = r.Combined.String()
 		}
 	}
 	return p
+}
+
+// quoteOf is the quote in a certificate that was judged, without what pads it: a verdict keeps no bytes.
+func quoteOf(c *x509.Certificate) []byte {
+	e, err := cert.Inspect(c, cert.Client)
+	if err != nil {
+		return nil
+	}
+	q, err := tdx.ParseQuote(e.Quote)
+	if err != nil {
+		return nil
+	}
+	return bytes.Clone(q.Signed)
 }
 
 // PeerOfPreamble is the peer behind an external router.
