@@ -49,6 +49,8 @@ type View struct {
 	mu    sync.Mutex
 	terms []registry.Terms
 	last  *registry.Snapshot
+	// told is what was last said of the root's usability.
+	told bool
 }
 
 // converted are a snapshot's hashes in the measure room's type.
@@ -69,6 +71,7 @@ func New(root *follow.Follower, changed func(c Changes)) (*View, error) {
 	if s := root.Watcher().Newest(); s != nil {
 		v.note(s)
 	}
+	v.told = v.usable()
 	root.OnChange(func(now *registry.Snapshot) { v.changed(v.note(now)) })
 	return v, nil
 }
@@ -79,7 +82,7 @@ func (v *View) note(s *registry.Snapshot) Changes {
 	defer v.mu.Unlock()
 	c := Changes{First: v.last == nil, Usable: true}
 	c.Params = !c.First && v.last.Params.ParamsVersion != s.Params.ParamsVersion
-	v.last = s
+	v.last, v.told = s, true
 	t, err := s.Terms()
 	if err != nil {
 		return c // a root with such prices has none that a receipt could have
@@ -107,15 +110,18 @@ func (v *View) Run(ctx context.Context) error {
 func (v *View) watch(ctx context.Context) {
 	tick := time.NewTicker(v.look)
 	defer tick.Stop()
-	was := v.usable()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if now := v.usable(); now != was {
-			was = now
+		now := v.usable()
+		v.mu.Lock()
+		news := now != v.told
+		v.told = now
+		v.mu.Unlock()
+		if news {
 			v.changed(Changes{Usable: now})
 		}
 	}
