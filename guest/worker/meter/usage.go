@@ -64,9 +64,15 @@ func readUsage(v jsonscan.Value, n names) (Usage, bool) {
 		ok = ok && is && k >= 0 && k <= maxTokens
 		return k
 	}
+	given := func(v jsonscan.Value) int64 {
+		if v.Kind() == jsonscan.Null {
+			return 0
+		}
+		return count(v)
+	}
 	detail := func(v jsonscan.Value, key string) int64 {
-		if d, has := v.Get(key); has && d.Kind() != jsonscan.Null {
-			return count(d)
+		if d, has := v.Get(key); has {
+			return given(d)
 		}
 		return 0
 	}
@@ -83,9 +89,7 @@ func readUsage(v jsonscan.Value, n names) (Usage, bool) {
 		case n.completionDetails:
 			u.Reasoning = max(u.Reasoning, detail(m.Value, "reasoning_tokens"))
 		case "reasoning_tokens": // SGLang has it beside the totals
-			if m.Value.Kind() != jsonscan.Null {
-				u.Reasoning = max(u.Reasoning, count(m.Value))
-			}
+			u.Reasoning = max(u.Reasoning, given(m.Value))
 		}
 	}
 	return u, ok && seen == 3 && total == u.Prompt+u.Completion
