@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"slices"
@@ -56,7 +55,7 @@ func New(cfg Config, deps Deps) (*Proxy, error) {
 		deps.TLSKeys = func() [][32]byte { return nil }
 	}
 	p := &Proxy{
-		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), metrics: newMetrics(),
+		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), metrics: newMetrics(deps.Now),
 		sched:   sched.New(sched.Config{Now: deps.Now, Rand: deps.Rand, PriceWeight: cfg.PriceWeight, MaxWait: cfg.Times.Queue, Breaker: cfg.Breaker}),
 		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), models: make(map[string]bool), started: deps.Now(),
 	}
@@ -71,7 +70,7 @@ func New(cfg Config, deps Deps) (*Proxy, error) {
 // Run does what a proxy does by the clock, until ctx ends.
 func (p *Proxy) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { <-ctx.Done(); return nil })
+	group.Go(func() error { return every(ctx, lookEvery, p.look) })
 	if p.deps.Tick != nil {
 		group.Go(func() error { return every(ctx, p.cfg.Times.Flush, p.deps.Tick.Flush) })
 		group.Go(func() error { return every(ctx, p.cfg.Times.Commit, p.deps.Tick.Commit) })
@@ -98,25 +97,6 @@ func (p *Proxy) Refuse(reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refusing = reason
-}
-
-// WriteMetrics writes all series as Prometheus text.
-func (p *Proxy) WriteMetrics(w io.Writer) {
-	s := p.Status()
-	p.metrics.Write(w)
-	ready := 0
-	for _, x := range s.Workers {
-		if x.Enabled {
-			ready++
-		}
-	}
-	// Labels come from lists in the code, never from peers.
-	_, _ = fmt.Fprintf(w, "cocoon_proxy_workers %d\ncocoon_proxy_workers_ready %d\ncocoon_proxy_clients %d\ncocoon_proxy_queue %d\n",
-		len(s.Workers), ready, len(s.Clients), s.Choices.Queued)
-	for _, why := range slices.Sorted(maps.Keys(s.Choices.Chosen)) {
-		_, _ = fmt.Fprintf(w, "cocoon_proxy_selections_total{reason=%q} %d\n", why, s.Choices.Chosen[why])
-	}
-	_, _ = fmt.Fprintf(w, "cocoon_proxy_breaker_openings_total %d\n", s.Choices.Breakers)
 }
 
 // Ready says whether requests can be served now, and if not why.

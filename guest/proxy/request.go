@@ -196,6 +196,7 @@ func (r *request) try() result {
 
 // acquire takes a worker's slot. A stream goes to a worker that streams before one whose answer is made a stream.
 func (r *request) acquire() (*sched.Lease, error) {
+	defer r.p.metrics.wait()()
 	first := r.job.stream && len(r.tried) == 0
 	lease, err := r.p.sched.Acquire(r.ctx, r.need(first))
 	refused, ok := errors.AsType[*sched.RefusedError](err)
@@ -283,7 +284,7 @@ func (r *request) finish(ctx context.Context) {
 	}
 	now := r.p.deps.Now()
 	r.p.metrics.done(r.status(), entry)
-	r.p.totals.over(now, r.status(), entry, now.Sub(r.began))
+	r.p.over(now, r.status(), entry, now.Sub(r.began))
 	r.p.totals.received.Add(now, float64(len(r.ask.query)))
 	r.p.totals.sent.Add(now, float64(r.out.sent().bytes))
 	if !r.held {

@@ -204,7 +204,7 @@ func TestPagesShowTheAgeOfTheChain(t *testing.T) {
 		inProxy(t, func(b *bench) {
 			page, found := b.p.Page(), false
 			for _, f := range page.Identity {
-				found = found || f.Name == "chain" && f.Health == tc.want && strings.Contains(f.Value, tc.age.String())
+				found = found || f.Name == "Chain" && f.Health == tc.want && strings.Contains(f.Value, tc.age.String())
 			}
 			raw, err := json.Marshal(b.p.JSONStats())
 			if !found || err != nil || !bytes.Contains(raw, []byte(`"root_age":"`+string(tc.light))) {

@@ -17,6 +17,7 @@ import (
 type totals struct {
 	queries, success, failed, rejected, received, sent, seconds stats.Counter
 	prompt, cached, completion, reasoning, total                stats.Counter
+	fees                                                        stats.Counter // nanoTON that stay with the proxy
 }
 
 // over counts a request that has ended.
@@ -43,6 +44,17 @@ func (t *totals) over(now time.Time, status receipt.Status, e ledger.Entry, took
 	} {
 		c.at.Add(now, float64(c.n))
 	}
+}
+
+// over counts a request that has ended, for counters and charts.
+func (p *Proxy) over(now time.Time, status receipt.Status, e ledger.Entry, took time.Duration) {
+	p.totals.over(now, status, e, took)
+	fee := 0.0
+	if root, err := p.deps.Chain.Root(); err == nil {
+		fee = float64(e.Paid()) * (float64(root.Price) - float64(root.WorkerFee))
+		p.totals.fees.Add(now, fee)
+	}
+	p.metrics.past.over(status, e, fee, took)
 }
 
 // WorkerStatus is a worker connection on a status page.
@@ -137,7 +149,8 @@ func (p *Proxy) clientStatus() []ClientStatus {
 
 type object = map[string]any
 
-// JSONStats is the document of /jsonstats with the reference implementation's keys (protocol.md section 8.2).
+// JSONStats is the document of /jsonstats with the reference implementation's keys (protocol.md section 8.2). What only
+// the chain knows is null where nobody asks it; what this process is, its caller adds.
 func (p *Proxy) JSONStats() map[string]any {
 	s, now, t := p.Status(), p.deps.Now(), &p.totals
 	return object{
@@ -151,6 +164,7 @@ func (p *Proxy) JSONStats() map[string]any {
 		},
 		"localconfig": object{
 			"root_address": p.cfg.RootContract, "owner_address": p.cfg.Owner.Friendly(p.cfg.Testnet), "check_worker_hashes": p.cfg.CheckWorkers,
+			"check_image_hashes": p.cfg.CheckWorkers,
 		},
 		"root_contract_config": object{
 			"version": s.Root.Version, "params_version": s.Root.ParamsVersion, "is_test": p.cfg.Test, "price_per_token": s.Root.Price,
@@ -159,7 +173,13 @@ func (p *Proxy) JSONStats() map[string]any {
 			"completion_tokens_price_multiplier": s.Root.Multipliers.Completion,
 			"reasoning_tokens_price_multiplier":  s.Root.Multipliers.Reasoning,
 		},
-		"smartcontract":      object{"address": p.cfg.Contract.Friendly(p.cfg.Testnet), "params_version": s.Root.ParamsVersion},
+		"smartcontract": object{
+			"address": p.cfg.Contract.Friendly(p.cfg.Testnet), "params_version": s.Root.ParamsVersion, "balance": nil, "ready_for_withdraw": nil,
+			"old_instances": []object{},
+		},
+		"wallet": object{
+			"address": p.cfg.Owner.Friendly(p.cfg.Testnet), "balance": nil, "seqno": nil, "pending_transactions_cnt": nil, "active_transactions_cnt": nil,
+		},
 		"workers":            p.workersJSON(s),
 		"worker_connections": p.connectionsJSON(s),
 		"clients":            p.clientsJSON(s),
@@ -172,7 +192,10 @@ func (p *Proxy) JSONStats() map[string]any {
 
 // head is the part of the document that says whether the proxy is well.
 func (s *Status) head(cfg Config) object {
-	out := object{"enabled": s.Ready, "reason": s.Reason, "started_at": s.Started.Unix(), "git_commit": cfg.Commit, "software": cfg.Software}
+	out := object{
+		"enabled": s.Ready, "reason": s.Reason, "started_at": s.Started.Unix(), "git_commit": cfg.Commit, "git_commit_data": "", "software": cfg.Software,
+		"wallet_balance": nil, "ton_last_synced_at": nil, "actual_image_hash": nil,
+	}
 	if s.Chain != nil && s.Chain.Known {
 		out["ton_last_synced_at"], out["root_age_seconds"], out["root_age"] = s.Chain.Synced.Unix(), int64(s.Chain.Age.Seconds()), s.Chain.Light
 	}
@@ -200,8 +223,12 @@ func (p *Proxy) workersJSON(s Status) []object {
 
 func (p *Proxy) connectionsJSON(s Status) []object {
 	out := make([]object, 0, len(s.Workers))
+	const tenMinutes = 4 // of a counter's windows
 	for _, w := range s.Workers {
+		rate := func(o sched.Outcome) float64 { return w.Record[o][tenMinutes] }
+		all := rate(sched.Served) + rate(sched.Failed) + rate(sched.Neutral)
 		out = append(out, object{
+			"queries_10m": all, "queries_success_10m": rate(sched.Served), "queries_time_10m": w.Busy[tenMinutes], "worker_queries_time_10m": w.Busy[tenMinutes],
 			"owner_address": w.Owner.Friendly(p.cfg.Testnet), "model": w.Spec.Model, "worker_hash": hex.EncodeToString(w.Image[:]),
 			"coefficient": w.Spec.Coefficient, "running_queries": w.Running, "max_active_requests": w.Spec.Slots, "enabled": w.Enabled,
 			"proto_version": w.Version, "tokens_per_second": w.TokensPerSecond, "first_token_ms": w.FirstToken.Milliseconds(),

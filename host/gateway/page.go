@@ -50,31 +50,20 @@ func (s *Server) page() stats.Page {
 
 func (s *Server) charts(now time.Time) []stats.Chart {
 	r := s.record
-	history := func(name string, h *stats.History) stats.Line {
-		return stats.Line{Name: name, Hour: h.Hour(now), Day: h.Day(now)}
-	}
-	latency := func(title string, l *stats.Latency) stats.Chart {
-		c := stats.Chart{Title: title, Unit: "ms"}
-		hour, day := l.Hour(now), l.Day(now)
-		for i, q := range stats.Quantiles() {
-			c.Lines = append(c.Lines, stats.Line{Name: "P" + strconv.Itoa(int(100*q)), Hour: hour[i], Day: day[i]})
-		}
-		return c
-	}
 	ended := stats.Chart{Title: "Requests by outcome", Unit: "/s"}
 	for _, status := range statuses() {
-		line := history(status, r.ended[status])
+		line := r.ended[status].Line(status, now)
 		line.Alarm = status == statusFailed
 		ended.Lines = append(ended.Lines, line)
 	}
 	tokens := stats.Chart{Title: "Tokens", Unit: "/s"}
 	for i, name := range []string{"prompt", "cached", "completion", "reasoning"} {
-		tokens.Lines = append(tokens.Lines, history(name, r.tokens[i]))
+		tokens.Lines = append(tokens.Lines, r.tokens[i].Line(name, now))
 	}
 	return []stats.Chart{
-		ended, latency("First byte", r.ttft), latency("Whole answer", r.total), tokens,
-		{Title: "Spend", Unit: "nanoTON/s", Lines: []stats.Line{history("charged", r.spent)}},
-		{Title: "Under way", Lines: []stats.Line{{Name: "requests", Hour: r.underWay.Hour(now), Day: r.underWay.Day(now)}}},
+		ended, r.ttft.Chart("First byte", now), r.total.Chart("Whole answer", now), tokens,
+		{Title: "Spend", Unit: "nanoTON/s", Lines: []stats.Line{r.spent.Line("charged", now)}},
+		{Title: "Under way", Lines: []stats.Line{r.underWay.Line("requests", now)}},
 	}
 }
 
@@ -111,15 +100,7 @@ func (s *Server) numbers(now time.Time) []stats.Number {
 	const minute, day = 3, 6
 	share := stats.Number{Name: "Success", Value: "-", Definition: "complete of complete and failed, since the start"}
 	if ended := success[0] + failed[0]; ended > 0 {
-		share.Value, share.Unit = stats.Percent(success[0]/ended), "%"
-		switch {
-		case success[0]/ended >= 0.99:
-			share.Health = stats.Good
-		case success[0]/ended >= 0.9:
-			share.Health = stats.Degraded
-		default:
-			share.Health = stats.Bad
-		}
+		share.Value, share.Unit, share.Health = stats.Percent(success[0]/ended), "%", stats.Share(success[0]/ended)
 	}
 	quantile := func(name string, d *stats.Latency, q float64, definition string) stats.Number {
 		n := stats.Number{Name: name, Value: "-", Definition: definition}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"io"
-	"strconv"
 
 	"cocoon/contracts/api/stats"
 	"cocoon/host/gateway/upstream"
@@ -64,22 +63,8 @@ func (s *Server) metrics(w io.Writer) {
 	}{{"ok", &r.receiptOK}, {"bad", &r.receiptBad}, {"missing", &r.receiptMissing}} {
 		m.Add("gateway_receipts_total", stats.KindCounter, "Receipts by verdict.", total(t.c), "verdict", t.verdict)
 	}
-	for _, d := range []struct {
-		name, help string
-		d          *stats.Latency
-	}{
-		{"gateway_first_byte_seconds", "Time to the first byte of an answer; quantiles over about ten minutes.", r.ttft},
-		{"gateway_request_seconds", "Time of complete requests; quantiles over about ten minutes.", r.total},
-	} {
-		for _, q := range stats.Quantiles() {
-			if v, ok := d.d.Quantile(now, q); ok {
-				m.Add(d.name, stats.KindSummary, d.help, v.Seconds(), "quantile", strconv.FormatFloat(q, 'g', -1, 64))
-			}
-		}
-		n, sum := d.d.Total()
-		m.Add(d.name+"_sum", stats.KindSummary, d.help, sum.Seconds())
-		m.Add(d.name+"_count", stats.KindSummary, d.help, float64(n))
-	}
+	m.Latency("gateway_first_byte_seconds", "Time to the first byte of an answer; quantiles over about ten minutes.", r.ttft, now)
+	m.Latency("gateway_request_seconds", "Time of complete requests; quantiles over about ten minutes.", r.total, now)
 	ready := 0
 	for _, p := range s.cfg.Pool.Status() {
 		if p.State == upstream.Ready {

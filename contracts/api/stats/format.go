@@ -96,6 +96,19 @@ func Percent(share float64) string {
 	return strconv.FormatFloat(100*share, 'f', 1, 64)
 }
 
+// Share is the colour of a share of successes.
+func Share(share float64) Health {
+	const good, fair = 0.99, 0.9
+	switch {
+	case share >= good:
+		return Good
+	case share >= fair:
+		return Degraded
+	default:
+		return Bad
+	}
+}
+
 // Hash shortens a hash or an address to what tells it from others at a glance.
 func Hash(text string) string {
 	const head, tail = 10, 6

@@ -188,3 +188,13 @@ func (l *Level) means(now time.Time, a *area) Points {
 	l.advance(now)
 	return a.means(now)
 }
+
+// Line is the history as a line of a chart.
+func (h *History) Line(name string, now time.Time) Line {
+	return Line{Name: name, Hour: h.Hour(now), Day: h.Day(now)}
+}
+
+// Line is the level as a line of a chart.
+func (l *Level) Line(name string, now time.Time) Line {
+	return Line{Name: name, Hour: l.Hour(now), Day: l.Day(now)}
+}

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"math"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -171,4 +172,14 @@ func (q *quantiles) close(now time.Time) {
 		q.rings[i].at(now)
 	}
 	q.counts, q.n, q.slot = [buckets]float64{}, 0, n
+}
+
+// Chart is the latency as a chart of its quantiles.
+func (l *Latency) Chart(title string, now time.Time) Chart {
+	c := Chart{Title: title, Unit: "ms"}
+	hour, day := l.Hour(now), l.Day(now)
+	for i, q := range Quantiles() {
+		c.Lines = append(c.Lines, Line{Name: "P" + strconv.Itoa(int(100*q)), Hour: hour[i], Day: day[i]})
+	}
+	return c
 }

@@ -3,6 +3,7 @@ package stats
 import (
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kind is the type of a metric.
@@ -56,3 +57,15 @@ func (m *Metrics) Bytes() []byte { return []byte(m.out.String()) }
 
 // ContentType of the text.
 const ContentType = "text/plain; version=0.0.4; charset=utf-8"
+
+// Latency adds a latency in seconds: its quantiles, sum and number.
+func (m *Metrics) Latency(name, help string, l *Latency, now time.Time) {
+	for _, q := range Quantiles() {
+		if v, ok := l.Quantile(now, q); ok {
+			m.Add(name, KindSummary, help, v.Seconds(), "quantile", strconv.FormatFloat(q, 'g', -1, 64))
+		}
+	}
+	n, sum := l.Total()
+	m.Add(name+"_sum", KindSummary, help, sum.Seconds())
+	m.Add(name+"_count", KindSummary, help, float64(n))
+}

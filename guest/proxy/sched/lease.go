@@ -16,6 +16,8 @@ const (
 	Failed
 	// Neutral: the caller gave up, asked for nonsense or ran out of money.
 	Neutral
+
+	outcomes = int(Neutral) + 1
 )
 
 // Lease is one slot of one worker. End must be called once; further calls change nothing.
@@ -51,6 +53,8 @@ func (l *Lease) End(o Outcome, tokens int64) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		now, w := s.cfg.Now(), l.worker
+		w.record[o].Add(now, 1)
+		w.busy.Add(now, now.Sub(l.began).Seconds())
 		switch o {
 		case Served:
 			w.failures, w.openFor, w.openUntil = 0, 0, time.Time{}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"cocoon/contracts/api/stats"
 )
 
 const (
@@ -60,6 +62,8 @@ type worker struct {
 	since    time.Time
 
 	tokensPerSecond, firstSeconds average
+	record                        [outcomes]stats.Counter
+	busy                          stats.Counter // seconds of requests that have ended
 
 	breaker   Breaker
 	failures  int
@@ -172,12 +176,18 @@ type View struct {
 	FirstToken      time.Duration
 	// Breaker is "closed", "open" or "probing".
 	Breaker string
+	// Record counts requests that have ended by their Outcome, Busy their seconds.
+	Record [outcomes]stats.Reading
+	Busy   stats.Reading
 }
 
 func (w *worker) view(now time.Time) View {
 	v := View{
 		ID: w.id, Spec: w.spec, Enabled: w.enabled, Running: w.running, TokensPerSecond: w.tokensPerSecond.value,
-		FirstToken: time.Duration(w.firstSeconds.value * float64(time.Second)), Breaker: "closed",
+		FirstToken: time.Duration(w.firstSeconds.value * float64(time.Second)), Breaker: "closed", Busy: w.busy.Read(now),
+	}
+	for o := range w.record {
+		v.Record[o] = w.record[o].Read(now)
 	}
 	switch {
 	case w.probing:
