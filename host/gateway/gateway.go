@@ -34,6 +34,8 @@ const (
 	maxHeader     = 64 << 10
 	// writeTimeout is how long an app may leave its connection full (inference.md section 9).
 	writeTimeout = 30 * time.Second
+	// writeSlack is how much shorter that may be for a piece of a stream: the deadline is not moved for each.
+	writeSlack = time.Second
 	// drainTimeout is how long requests may take to end when the gateway stops.
 	drainTimeout = 10 * time.Second
 	syncEvery    = time.Second

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -47,6 +48,8 @@ type exchange struct {
 	id   [32]byte
 	// emulate says that the answer to a streaming request is made from a whole one (inference.md section 6.5).
 	emulate bool
+	// armed is when the write deadline was set.
+	armed time.Time
 	// committed says that the head of the answer was sent, streaming that events follow it.
 	committed, streaming bool
 	// first is when the first byte of the answer came, after began.
@@ -90,7 +93,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	x := &exchange{s: s, w: w, r: r, control: http.NewResponseController(w), path: path, key: key, began: s.cfg.Now()}
 	// A connection without deadlines, such as one of a test, ends with its request all the same.
 	_ = x.control.SetReadDeadline(x.began.Add(bodyTimeout))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	body, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, nil, &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body exceeds %d bytes; send less context", most)}
 	}
@@ -99,6 +102,14 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	}
 	_ = x.control.SetReadDeadline(time.Time{})
 	return x, body, nil
+}
+
+// readAll reads to the end, with room for what was announced: no more than a little of it is believed.
+func readAll(from io.Reader, announced int64) ([]byte, error) {
+	const most = 1 << 20
+	buf := bytes.NewBuffer(make([]byte, 0, min(max(announced, 0), most)+bytes.MinRead))
+	_, err := buf.ReadFrom(from)
+	return buf.Bytes(), err
 }
 
 // refuseRequest answers what was not handed to a proxy.
@@ -302,7 +313,10 @@ func passed() []string {
 
 // write sends bytes to the app, which has a time to take them.
 func (x *exchange) write(data []byte) error {
-	_ = x.control.SetWriteDeadline(x.s.cfg.Now().Add(writeTimeout)) // see SetReadDeadline in admit
+	if now := x.s.cfg.Now(); now.Sub(x.armed) > writeSlack {
+		_ = x.control.SetWriteDeadline(now.Add(writeTimeout)) // see SetReadDeadline in admit
+		x.armed = now
+	}
 	if _, err := x.w.Write(data); err != nil {
 		return fmt.Errorf("answering the app: %w", err)
 	}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -17,7 +18,7 @@ func (x *exchange) whole() error { return x.collect(upstream.Piece{}) }
 
 // collect reads the answer to its end and passes it on.
 func (x *exchange) collect(piece upstream.Piece) error {
-	head, body := piece.Head, piece.Data
+	head, body := piece.Head, bytes.Clone(piece.Data)
 	for !piece.End {
 		var err error
 		piece, err = x.call.Recv(x.ctx, x.s.cfg.Ping)

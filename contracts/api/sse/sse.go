@@ -9,7 +9,6 @@ package sse
 import (
 	"bytes"
 	"errors"
-	"slices"
 )
 
 // MaxEvent bounds one event: response.completed repeats the whole answer (inference.md section 6.2).
@@ -131,7 +130,11 @@ func (s *Splitter) line(line []byte, from int) error {
 }
 
 func field(name []byte) bool {
-	return slices.Contains([]string{"data", "event", "id", "retry"}, string(name))
+	switch string(name) {
+	case "data", "event", "id", "retry":
+		return true
+	}
+	return false
 }
 
 // early refuses a line that cannot become a field however it goes on, so that a stream of anything else is not collected.

@@ -58,10 +58,12 @@ type Call struct {
 	began   time.Time
 	settled chan struct{}
 	wake    chan struct{}
+	idle    *time.Timer // of Recv, whose goroutine alone touches it
 
 	mu         sync.Mutex
 	response   *tl.HTTPResponse
 	queue      []byte
+	spare      []byte // what was handed over before, to be written over next
 	owed       int
 	transcript []byte
 	final      *Final
@@ -95,9 +97,7 @@ func (l *Link) Start(ctx context.Context, a Ask) (*Call, error) {
 	}
 	v.calls[a.ID] = c
 	v.mu.Unlock()
-	sending, cancel := context.WithTimeout(ctx, sendPatience)
-	defer cancel()
-	if err := v.session.Send(sending, message(a, v.offer.Version, l.cfg.ConfigVersion())); err != nil {
+	if err := v.session.SendWithin(ctx, message(a, v.offer.Version, l.cfg.ConfigVersion()), sendPatience); err != nil {
 		c.Forget()
 		return nil, fmt.Errorf("handing request to proxy: %w: %w", ErrLost, err)
 	}
@@ -248,21 +248,23 @@ func (c *Call) lost() {
 type Piece struct {
 	// Head is set from the first piece on.
 	Head *tl.HTTPResponse
+	// Data is valid until the next Recv.
 	Data []byte
 	// End says that the answer is whole.
 	End bool
 }
 
 // Recv waits for more of the answer: everything that has come is handed over at once. ErrIdle says that nothing came for
-// wait; any other error ends the call.
+// wait; any other error ends the call. It belongs to one goroutine.
 func (c *Call) Recv(ctx context.Context, wait time.Duration) (Piece, error) {
-	idle := time.NewTimer(wait)
-	defer idle.Stop()
+	armed := false
 	for first := true; ; first = false {
 		c.mu.Lock()
 		p := Piece{Head: c.response, Data: c.queue, End: c.over && c.err == nil}
 		err, some := c.err, len(c.queue) > 0 || c.over
-		c.queue = nil
+		if some && !c.discard {
+			c.queue, c.spare = c.spare[:0], c.queue
+		}
 		c.mu.Unlock()
 		switch {
 		case len(p.Data) > 0:
@@ -273,13 +275,25 @@ func (c *Call) Recv(ctx context.Context, wait time.Duration) (Piece, error) {
 		case some || p.Head != nil && !first:
 			return p, nil
 		}
+		if !armed {
+			c.arm(wait)
+			armed = true
+		}
 		select {
 		case <-ctx.Done():
 			return p, ctx.Err()
-		case <-idle.C:
+		case <-c.idle.C:
 			return p, ErrIdle
 		case <-c.wake:
 		}
+	}
+}
+
+func (c *Call) arm(wait time.Duration) {
+	if c.idle == nil {
+		c.idle = time.NewTimer(wait)
+	} else {
+		c.idle.Reset(wait)
 	}
 }
 
@@ -295,10 +309,8 @@ func (c *Call) credit(ctx context.Context, n int) {
 	if give == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, sendPatience)
-	defer cancel()
 	// A session that cannot send has ended, which the call learns by itself.
-	_ = c.live.session.Send(ctx, &tl.ClientQueryCredit{RequestID: c.ID, Bytes: int32(give)})
+	_ = c.live.session.SendWithin(ctx, &tl.ClientQueryCredit{RequestID: c.ID, Bytes: int32(give)}, sendPatience)
 }
 
 // Close says that nobody reads any more: a request that still runs is cancelled. What comes after is only hashed.
