@@ -19,9 +19,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"cocoon/contracts/registry"
 	"cocoon/contracts/wire"
 	"cocoon/guest/proxy"
 	"cocoon/guest/proxy/ledger"
+	"cocoon/guest/rootview"
 	"cocoon/guest/router"
 	"cocoon/guest/worker"
 	"cocoon/measure/ratls"
@@ -42,6 +44,8 @@ type proxyProcess struct {
 	allowLocal bool
 	now        func() time.Time
 
+	// root is what the section root leads to; nil without one.
+	root *roleRoot
 	// keyDial is the way to the key manager.
 	keyDial func(ctx context.Context, address string) (net.Conn, worker.Peer, error)
 
@@ -87,22 +91,13 @@ func (p *proxyProcess) run(ctx context.Context) error {
 // build wires the proxy and the ways to it.
 func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 	if !p.allowLocal {
-		return nil, errors.New("this image refuses a test network without a chain")
+		return nil, errors.New("this image refuses a test network: its balances are counted in memory, payments on a chain are not in this build")
 	}
 	p.log.Warn("TEST NETWORK: payments are counted in memory and worth nothing")
-	owner, err := proxy.ParseAddress(p.cfg.Owner)
+	chain, err := p.chain(ctx)
 	if err != nil {
 		return nil, err
 	}
-	images, err := p.cfg.images()
-	if err != nil {
-		return nil, err
-	}
-	models := make(map[[32]byte]bool)
-	for _, m := range p.cfg.Models {
-		models[sha256.Sum256([]byte(m))] = true
-	}
-	chain := &proxy.Pseudo{Owner: owner, WorkerImages: images, Models: models}
 	payment, receipts, err := p.keys()
 	if err != nil {
 		return nil, err
@@ -127,8 +122,11 @@ func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 	if ring != nil {
 		deps.PrivateKey = ring.Private
 	}
+	if p.root != nil {
+		deps.Eligible, deps.Sync = p.root.view.Eligible, p.root.follower.State
+	}
 	server, err := proxy.New(proxy.Config{
-		Owner: owner, Contract: chain.Contract("proxy", owner), Test: p.cfg.Test, Testnet: p.cfg.Testnet, CheckWorkers: p.cfg.CheckWorkers,
+		Owner: chain.Owner, Contract: chain.Contract("proxy", chain.Owner), Test: p.cfg.Test, Testnet: p.cfg.Testnet, CheckWorkers: p.cfg.CheckWorkers,
 		MaxTokens: int32(p.cfg.MaxTokens), RootContract: p.cfg.RootContract, Repository: p.cfg.Repository, Commit: p.cfg.Commit, //nolint:gosec // checked with the file
 	}, deps)
 	if err != nil {
@@ -141,7 +139,36 @@ func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 		pages := &proxyPages{p: server, access: p.cfg.Access, log: p.log}
 		p.background = append(p.background, func(ctx context.Context) error { return pages.serve(ctx, p.cfg.HTTPPort) })
 	}
-	return server, nil
+	if p.root == nil {
+		return server, nil
+	}
+	p.root.follower.OnChange(func(*registry.Snapshot) { server.RootChanged() })
+	return server, p.root.learnImage(ctx, way.inner, p.log)
+}
+
+// chain is what the proxy knows of contracts: the root where the configuration names one, and made-up accounts.
+func (p *proxyProcess) chain(ctx context.Context) (*proxy.Pseudo, error) {
+	owner, err := proxy.ParseAddress(p.cfg.Owner)
+	if err != nil {
+		return nil, err
+	}
+	images, err := p.cfg.images()
+	if err != nil {
+		return nil, err
+	}
+	models := make(map[[32]byte]bool)
+	for _, m := range p.cfg.Models {
+		models[sha256.Sum256([]byte(m))] = true
+	}
+	out := &proxy.Pseudo{Owner: owner, WorkerImages: images, Models: models}
+	p.root, err = p.cfg.follow(ctx, rootview.Config{Test: p.cfg.Test, Own: registry.Proxies}, p.now, p.log)
+	if err != nil || p.root == nil {
+		return out, err
+	}
+	p.closers = append(p.closers, p.root.follower.Close)
+	p.background = append(p.background, p.root.follower.Run)
+	out.Follow, p.cfg.RootContract = p.root.view.Proxy, p.cfg.section.Address.String()
+	return out, nil
 }
 
 // keys are the one for payments, which the configuration may give, and the one for receipts, which never leaves the
@@ -191,6 +218,9 @@ func (p *proxyProcess) open(ctx context.Context, server *proxy.Proxy, way *doors
 	inner := &routerProcess{
 		cfg: cfg, log: p.log, now: p.now, allowLocal: p.allowLocal, openQuotes: openHardwareQuotes, reload: reload, reparse: read,
 		handlers: handlers,
+	}
+	if p.root != nil {
+		inner.root, inner.lists = p.root.follower, []registry.List{registry.Workers}
 	}
 	way.inner = inner
 	r, err := inner.build(ctx)

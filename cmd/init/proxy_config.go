@@ -22,6 +22,7 @@ type proxyConfig struct {
 	KeyManager, KeyPolicy, Via string
 	KeyImages                  []string
 	MaxTokens                  int64
+	rootSection
 
 	ignored any
 }
@@ -36,7 +37,7 @@ func (c *proxyConfig) keys() map[string]any {
 		"image_hash": &c.ignored,
 		// ours
 		"router": &c.Router, "worker_image_hashes": &c.WorkerImages, "model_names": &c.Models, "max_tokens": &c.MaxTokens,
-		"repository": &c.Repository, "commit": &c.Commit,
+		"repository": &c.Repository, "commit": &c.Commit, "root": &c.Root,
 		"key_manager": &c.KeyManager, "key_manager_policy": &c.KeyPolicy, "key_manager_image_hashes": &c.KeyImages,
 	}
 }
@@ -54,33 +55,25 @@ func parseProxyConfig(data []byte) (*proxyConfig, []string, error) {
 func (c *proxyConfig) check() error {
 	port := func(n int64) bool { return n >= 1 && n <= 65535 }
 	_, ownerErr := proxy.ParseAddress(c.Owner)
-	var found []error
-	for _, r := range []struct {
-		name string
-		ok   bool
-		rule string
-	}{
+	rootErr := c.readRoot(c.RootContract)
+	found := broken([]keyRule{
 		{"client_rpc_port", port(c.ClientPort), "must be a port"},
 		{"workers_rpc_port", port(c.WorkersPort) && c.WorkersPort != c.ClientPort, "must be a port, another than the clients'"},
 		{"http_port", c.HTTPPort == 0 || port(c.HTTPPort), "must be a port, or 0 for none"},
 		{"owner_address", ownerErr == nil, "must be an address"},
 		{"check_worker_hashes", c.CheckWorkers || c.Test, "can be false in a test network only"},
 		{"max_tokens", c.MaxTokens >= 0 && c.MaxTokens < 1<<31, "must be from 1 to 2147483647, or 0 for that"},
-		// The contracts of a network with a chain are the money issue's; what cannot be kept is not promised.
-		{"is_test", c.Test, "must be true: payments on a chain are not in this build"},
-		{"worker_image_hashes", !c.CheckWorkers || len(c.WorkerImages) > 0, "must list the images of workers, or check_worker_hashes be false"},
-		{"model_names", !c.CheckWorkers || len(c.Models) > 0, "must list the models of workers, or check_worker_hashes be false"},
+		// Accounts on a chain are not in this build; what cannot be kept is not promised.
+		{"is_test", c.Test, "must be true: balances are counted in memory, payments on a chain are not in this build (prices and lists follow the section root all the same)"},
+		c.without("worker_image_hashes", c.WorkerImages, c.CheckWorkers, "the images of workers", "check_worker_hashes"),
+		c.without("model_names", c.Models, c.CheckWorkers, "the models of workers", "check_worker_hashes"),
 		{"key_manager", c.KeyManager == "" || hostPort(c.KeyManager), "must be host:port, or empty for no prompt encryption"},
 		{"key_manager", c.KeyManager == "" || c.Router != "" || c.Via != "", "needs router or connect_to_proxy_via, by which it is reached"},
-	} {
-		if !r.ok {
-			found = append(found, fmt.Errorf("%s %s", r.name, r.rule))
-		}
-	}
+	})
 	_, imageErr := c.images()
 	_, managerErr := imagesOf("key_manager_image_hashes", c.KeyImages)
 	_, keyErr := c.machineKey()
-	return errors.Join(append(found, imageErr, managerErr, keyErr)...)
+	return errors.Join(append(found, imageErr, managerErr, keyErr, rootErr)...)
 }
 
 // images are the workers' images, written in hex or in base64.

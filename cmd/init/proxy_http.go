@@ -33,12 +33,7 @@ func (s *proxyPages) handler() (http.Handler, error) {
 		writePage(w, http.StatusOK, map[string]any{"alive": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		ready, reason := s.p.Ready()
-		code := http.StatusOK
-		if !ready {
-			code = http.StatusServiceUnavailable
-		}
-		writePage(w, code, map[string]any{"ready": ready, "reason": reason})
+		writeReadiness(w, s.p.Readiness())
 	})
 	mux.HandleFunc("GET /jsonstats", func(w http.ResponseWriter, _ *http.Request) { writePage(w, http.StatusOK, s.p.JSONStats()) })
 	mux.HandleFunc("GET /stats", func(w http.ResponseWriter, r *http.Request) {

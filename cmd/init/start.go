@@ -90,6 +90,23 @@ func readKeys(role string, data []byte, known map[string]any, check func() error
 	return warnings, nil
 }
 
+// keyRule is a rule for a configuration's key, and whether it is kept.
+type keyRule struct {
+	name string
+	ok   bool
+	rule string
+}
+
+// broken are the rules that are not kept.
+func broken(rules []keyRule) (found []error) {
+	for _, r := range rules {
+		if !r.ok {
+			found = append(found, fmt.Errorf("%s %s", r.name, r.rule))
+		}
+	}
+	return found
+}
+
 // setKey reads a value by the reference's rules: numbers may be strings, booleans numbers.
 func setKey(to any, raw json.RawMessage) error {
 	text := strings.Trim(string(raw), `"`)
@@ -98,6 +115,8 @@ func setKey(to any, raw json.RawMessage) error {
 		return json.Unmarshal(raw, to)
 	case *[]string:
 		return json.Unmarshal(raw, to)
+	case *json.RawMessage:
+		*to = slices.Clone(raw)
 	case *int64:
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {

@@ -20,7 +20,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"cocoon/contracts/registry"
 	"cocoon/guest/config"
+	"cocoon/guest/rootview"
 	"cocoon/guest/router"
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
@@ -31,6 +33,8 @@ type workerProcess struct {
 	cfg        *workerConfig
 	log        *slog.Logger
 	allowLocal bool
+	// root is what the section root leads to; nil without one.
+	root *roleRoot
 	// dial replaces the router; nil means it.
 	dial func(ctx context.Context, address string) (net.Conn, worker.Peer, error)
 
@@ -88,14 +92,17 @@ func (p *workerProcess) build(ctx context.Context) (*worker.Worker, error) {
 		return nil, err
 	}
 	p.closers = append(p.closers, adapter.Close)
+	if p.root, err = cfg.follow(ctx, rootview.Config{Test: cfg.Test, Own: registry.Workers, Model: cfg.Model}, time.Now, p.log); err != nil {
+		return nil, err
+	}
+	if p.root != nil {
+		p.closers = append(p.closers, p.root.follower.Close)
+		p.background = append(p.background, p.root.follower.Run)
+	}
 	if p.dial == nil {
 		if err := p.connectBy(ctx); err != nil {
 			return nil, err
 		}
-	}
-	images, err := cfg.images()
-	if err != nil {
-		return nil, err
 	}
 	public, key, err := ed25519.GenerateKey(rand.Reader) // never leaves the process: a restart makes another
 	if err != nil {
@@ -105,16 +112,48 @@ func (p *workerProcess) build(ctx context.Context) (*worker.Worker, error) {
 	if err != nil {
 		return nil, err
 	}
-	prices := worker.Prices{PerToken: uint64(cfg.Price), Multipliers: cfg.Multipliers} //nolint:gosec // checked with the file
-	return worker.New(worker.Config{
+	deps := worker.Deps{
+		Engine: adapter, Dial: p.dial, ReceiptKey: key, KeyID: "worker-" + hex.EncodeToString(public[:8]), Log: p.log, Now: time.Now,
+	}
+	if err := p.networkOf(&deps); err != nil {
+		return nil, err
+	}
+	w, err := worker.New(worker.Config{
 		Owner: cfg.Owner, Model: cfg.Model, Coefficient: coefficient, MaxActive: int(cfg.MaxActive), ProxyCount: int(cfg.Connections),
 		Test: cfg.Test, CostFields: cfg.CostFields,
-	}, worker.Deps{
-		Engine: adapter, Proxies: func() []string { return cfg.Proxies }, Dial: p.dial,
-		CheckPeer: func(peer worker.Peer) error { return checkProxy(peer, images, cfg.CheckProxies) },
-		Prices:    func() worker.Prices { return prices }, ReceiptKey: key, KeyID: "worker-" + hex.EncodeToString(public[:8]),
-		Log: p.log, Now: time.Now,
-	})
+	}, deps)
+	if err == nil && p.root != nil {
+		p.root.follower.OnChange(func(*registry.Snapshot) { w.RootChanged() })
+	}
+	return w, err
+}
+
+// networkOf fills in what the network says: the root contract's part of it where there is a root, else the file's.
+func (p *workerProcess) networkOf(d *worker.Deps) error {
+	cfg := p.cfg
+	d.Proxies = func() []string { return cfg.Proxies }
+	if p.root == nil {
+		images, err := cfg.images()
+		if err != nil {
+			return err
+		}
+		prices := worker.Prices{PerToken: uint64(cfg.Price), Multipliers: cfg.Multipliers} //nolint:gosec // checked with the file
+		d.CheckPeer = func(peer worker.Peer) error { return checkProxy(peer, images, cfg.CheckProxies) }
+		d.Prices = func() worker.Prices { return prices }
+		return nil
+	}
+	view := p.root.view
+	d.CheckPeer = func(peer worker.Peer) error {
+		if !cfg.CheckProxies {
+			return nil
+		}
+		return view.CheckProxy(peer)
+	}
+	d.Prices, d.Eligible, d.Sync = view.Prices, view.Eligible, p.root.follower.State
+	if len(cfg.Proxies) == 0 {
+		d.Proxies = view.Addresses
+	}
+	return nil
 }
 
 // checkProxy says whether a peer runs a listed image. Only a test network may do without.
@@ -190,7 +229,7 @@ func checkWorkerSpec(data []byte, model *config.Model) error {
 func (p *workerProcess) connectBy(ctx context.Context) error {
 	if p.cfg.Via != "" {
 		p.dial = dialVia(p.cfg.Via)
-		return nil
+		return p.learnImage(ctx, nil)
 	}
 	read := func() (*router.Config, error) { return router.Parse([]string{"-c", p.cfg.Router}, readRouterFile) }
 	cfg, err := read()
@@ -202,6 +241,9 @@ func (p *workerProcess) connectBy(ctx context.Context) error {
 	inner := &routerProcess{
 		cfg: cfg, log: p.log, now: time.Now, allowLocal: p.allowLocal, openQuotes: openHardwareQuotes, reload: reload, reparse: read,
 	}
+	if p.root != nil {
+		inner.root, inner.lists = p.root.follower, []registry.List{registry.Proxies}
+	}
 	r, err := inner.build(ctx)
 	if err != nil {
 		return err
@@ -210,7 +252,15 @@ func (p *workerProcess) connectBy(ctx context.Context) error {
 	p.background = append(p.background, r.Run, func(ctx context.Context) error { return inner.reloads(ctx, r) })
 	p.background = append(p.background, inner.background...)
 	p.dial = dialRouter(r, p.cfg.Policy)
-	return nil
+	return p.learnImage(ctx, inner)
+}
+
+// learnImage lets the root's view of this worker know its image.
+func (p *workerProcess) learnImage(ctx context.Context, inner *routerProcess) error {
+	if p.root == nil {
+		return nil
+	}
+	return p.root.learnImage(ctx, inner, p.log)
 }
 
 // coefficient is the configured price, or the one that was set since.

@@ -33,6 +33,7 @@ type workerConfig struct {
 	CostFields               bool
 	Price                    int64
 	Multipliers              pricing.Multipliers
+	rootSection
 
 	ignored any
 }
@@ -48,7 +49,7 @@ func (c *workerConfig) keys() map[string]any {
 		"change_model_script": &c.ignored,
 		// ours
 		"engine": &c.Engine, "engine_socket": &c.EngineSocket, "proxies": &c.Proxies, "proxy_image_hashes": &c.ProxyImages,
-		"router": &c.Router, "policy": &c.Policy, "state_dir": &c.StateDir, "cost_fields": &c.CostFields, "price_per_token": &c.Price,
+		"root": &c.Root, "router": &c.Router, "policy": &c.Policy, "state_dir": &c.StateDir, "cost_fields": &c.CostFields, "price_per_token": &c.Price,
 		"prompt_tokens_price_multiplier": &c.Multipliers.Prompt, "cached_tokens_price_multiplier": &c.Multipliers.Cached,
 		"completion_tokens_price_multiplier": &c.Multipliers.Completion, "reasoning_tokens_price_multiplier": &c.Multipliers.Reasoning,
 	}
@@ -71,30 +72,21 @@ func (c *workerConfig) check() error {
 	const maxPrice = 1 << 40
 	inRange := func(n int64) bool { return n >= 0 && n < 1<<31 }
 	m := c.Multipliers
-	rules := []struct {
-		name string
-		ok   bool
-		rule string
-	}{
+	rootErr := c.readRoot(c.RootContract)
+	found := broken([]keyRule{
 		{"coefficient", c.Coefficient >= 0 && c.Coefficient < 1_000_000_000, "must be from 0 to 999999999"},
 		{"http_port", c.HTTPPort >= 0 && c.HTTPPort <= 65535, "must be a port, or 0 for none"},
 		{"max_active_requests", c.MaxActive >= 1 && c.MaxActive <= 1<<16, "must be from 1 to 65536"},
 		{"proxy_connections", c.Connections >= 1 && c.Connections <= 64, "must be from 1 to 64"},
-		{"proxies", len(c.Proxies) > 0, "must list host:port of at least one proxy"},
+		{"proxies", c.Root != nil || len(c.Proxies) > 0, "must list host:port of at least one proxy, or there be a section root"},
 		{"router", (c.Router == "") != (c.Via == ""), "or connect_to_proxy_via is needed, and not both"},
 		{"check_proxy_hashes", c.CheckProxies || c.Test, "can be false in a test network only"},
-		{"proxy_image_hashes", !c.CheckProxies || len(c.ProxyImages) > 0, "must list the images of proxies, or check_proxy_hashes be false"},
+		c.without("proxy_image_hashes", c.ProxyImages, c.CheckProxies, "the images of proxies", "check_proxy_hashes"),
 		{"price_per_token", c.Price >= 0 && c.Price <= maxPrice, "is out of range"},
 		{"multipliers", inRange(m.Prompt) && inRange(m.Cached) && inRange(m.Completion) && inRange(m.Reasoning), "must not be negative or above 2^31-1"},
-	}
-	var found []error
-	for _, r := range rules {
-		if !r.ok {
-			found = append(found, fmt.Errorf("%s %s", r.name, r.rule))
-		}
-	}
+	})
 	_, err := c.images()
-	return errors.Join(append(found, err)...)
+	return errors.Join(append(found, err, rootErr)...)
 }
 
 // images are the proxies' images, written in hex or in base64.

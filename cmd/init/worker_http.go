@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"cocoon/contracts/api/stats"
 	"cocoon/guest/worker"
 )
 
@@ -35,11 +36,7 @@ func (p *workerPages) handler() http.Handler {
 		writePage(w, http.StatusOK, map[string]any{"alive": true})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		s, code := p.w.Status(), http.StatusOK
-		if !s.Ready() {
-			code = http.StatusServiceUnavailable
-		}
-		writePage(w, code, map[string]any{"ready": s.Ready(), "reason": s.Reason})
+		writeReadiness(w, p.w.Readiness())
 	})
 	mux.HandleFunc("GET /jsonstats", func(w http.ResponseWriter, _ *http.Request) { writePage(w, http.StatusOK, workerStats(p.w.Status())) })
 	mux.HandleFunc("POST /request/change_coefficient", p.guarded(p.changeCoefficient))
@@ -82,6 +79,18 @@ func (p *workerPages) changeCoefficient(r *http.Request) error {
 	return p.w.SetCoefficient(c)
 }
 
+// writeReadiness answers /readyz; a role that is not ready says so with its status, too.
+func writeReadiness(w http.ResponseWriter, r stats.Readiness) {
+	code := http.StatusOK
+	if !r.Ready {
+		code = http.StatusServiceUnavailable
+	}
+	if r.Reasons == nil {
+		r.Reasons = []stats.Reason{}
+	}
+	writePage(w, code, r)
+}
+
 func writePage(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -103,7 +112,7 @@ func workerStats(s worker.Status) map[string]any {
 		"status": map[string]any{
 			"state": s.State, "reason": s.Reason, "enabled": s.Enabled, "engine_up": s.Engine, "model": s.Model, "coefficient": s.Coefficient,
 			"active_requests": s.Active, "max_active_requests": s.Limit, "started_at": s.Started.Unix(),
-			"engine_running": s.Load.Running, "engine_waiting": s.Load.Waiting, "engine_kv_use": s.Load.KVUse,
+			"engine_running": s.Load.Running, "engine_waiting": s.Load.Waiting, "engine_kv_use": s.Load.KVUse, "chain": s.Chain,
 		},
 		"stats": map[string]int64{
 			"queries": t.Queries, "success": t.Success, "failed": t.Failed, "cancelled": t.Cancelled, "refused": t.Refused,

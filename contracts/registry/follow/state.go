@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -75,6 +76,29 @@ type State struct {
 	Version, ParamsVersion uint32
 	// Err says why the root cannot be decided by; nil when it can. Last is how the last refresh ended.
 	Err, Last error
+}
+
+// Late is the code of a chain that grows old and still serves; empty while it is green, and when nothing was read.
+func (s *State) Late() string {
+	if !s.Known || s.Light == Green {
+		return ""
+	}
+	return "root_config_" + map[Light]string{Amber: "late", Red: "very_late"}[s.Light]
+}
+
+// MarshalJSON is the state as pages for programs have it.
+func (s State) MarshalJSON() ([]byte, error) {
+	doc := map[string]any{"known": s.Known, "light": s.Light}
+	if s.Known {
+		doc["synced_at"], doc["age_seconds"], doc["block"] = s.Synced.Unix(), int64(s.Age.Seconds()), s.Seqno
+		doc["root_version"], doc["params_version"] = s.Version, s.ParamsVersion
+	}
+	for name, err := range map[string]error{"error": s.Err, "last_refresh": s.Last} {
+		if err != nil {
+			doc[name] = err.Error()
+		}
+	}
+	return json.Marshal(doc)
 }
 
 // String is the state in a line: how old the newest block is, or why there is none.
