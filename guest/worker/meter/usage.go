@@ -52,8 +52,8 @@ func responseNames() names {
 	return names{"input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details"}
 }
 
-// readUsage reads a usage object. It is valid when its numbers are integers in range and the total is their sum; an
-// embedding's usage has no completion.
+// readUsage reads a usage object. It is valid when its numbers are integers in range and the total, where there is one, is
+// their sum; an embedding's usage has no completion.
 func readUsage(v jsonscan.Value, n names) (Usage, bool) {
 	var u Usage
 	var total int64
@@ -92,7 +92,7 @@ func readUsage(v jsonscan.Value, n names) (Usage, bool) {
 			u.Reasoning = max(u.Reasoning, given(m.Value))
 		}
 	}
-	return u, ok && seen == 3 && total == u.Prompt+u.Completion
+	return u, ok && seen&1 != 0 && (seen&2 == 0 || total == u.Prompt+u.Completion)
 }
 
 // readTimings reads llama-server's running counts: cache_n and prompt_n make the prompt, predicted_n the answer.
