@@ -100,6 +100,7 @@ type Server struct {
 	running  sync.WaitGroup // what goes on after an answer: receipts
 	stopping context.Context
 	seen     firstSeen
+	audited  auditor
 }
 
 // New checks a configuration and makes a server.
@@ -140,15 +141,19 @@ func New(cfg Config) (*Server, error) {
 	return s, s.remember()
 }
 
-// remember counts what the store knows of this day against the keys' budgets again.
+// remember counts what the store knows of this day against the keys' budgets again, and goes on with the ledgers of the
+// channels.
 func (s *Server) remember() error {
-	if s.cfg.Store == nil || s.cfg.Keys.Open() {
+	if s.cfg.Store == nil {
 		return nil
 	}
 	const day = 24 * time.Hour
 	for r, err := range s.cfg.Store.All() {
 		if err != nil {
 			return err
+		}
+		if s.cfg.Checker != nil {
+			s.cfg.Checker.Recall(r)
 		}
 		if r.Key != "" && s.cfg.Now().Sub(r.Time) < day {
 			s.cfg.Keys.Spend(r.Key, r.Time, r.Tokens, r.Cost)
@@ -225,6 +230,7 @@ func (s *Server) syncReceipts(ctx context.Context) {
 			if err := s.cfg.Store.Sync(); err != nil {
 				s.cfg.Log.Error("Receipts cannot be kept", slog.Any("err", err))
 			}
+			s.audit()
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cocoon/contracts/api/stats"
+	"cocoon/host/gateway/receipts"
 )
 
 func hexKey(k [32]byte) string { return hex.EncodeToString(k[:]) }
@@ -85,7 +86,12 @@ func (s *Server) verdict() stats.Verdict {
 			text = "proxy " + r.Proxy + ": " + text
 		}
 		v.Reasons = append(v.Reasons, text)
-		v.Health, v.Word = stats.Degraded, "degraded"
+		if v.Word = "degraded"; v.Health != stats.Bad {
+			v.Health = stats.Degraded
+		}
+		if r.Code == string(receipts.Overcharged) {
+			v.Health = stats.Bad
+		}
 	}
 	if !ready {
 		v.Health, v.Word = stats.Bad, "down"

@@ -113,6 +113,11 @@ func (s *Server) judge(ctx context.Context, h hearing) *verdict {
 	defer cancel()
 	paper, transcript, _ := h.call.Paper()
 	v := &verdict{class: classMissing}
+	defer func() {
+		if s.cfg.Checker != nil && !v.ok() {
+			s.cfg.Checker.Unsettled(h.call.Offer.ClientSC, h.call.Offer.ProxySC)
+		}
+	}()
 	if paper == nil {
 		return v
 	}

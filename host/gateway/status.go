@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"io"
+	"slices"
 
 	"cocoon/contracts/api/stats"
 	"cocoon/host/gateway/upstream"
@@ -19,7 +20,7 @@ func (s *Server) ready() (bool, []reason) {
 			reasons = append(reasons, r)
 		}
 	}
-	reasons = append(s.rootReasons(), reasons...)
+	reasons = slices.Concat(s.audited.reasons(), s.rootReasons(), reasons)
 	if !ready {
 		reasons = append([]reason{{Code: "no_proxy_ready", Text: "no proxy takes requests"}}, reasons...)
 	} else if len(s.merged()) == 0 {

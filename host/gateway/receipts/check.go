@@ -16,16 +16,6 @@ import (
 const (
 	// maxSessions and maxKeysets bound what is remembered; what was dropped is asked for again.
 	maxSessions, maxKeysets = 4096, 64
-	// maxNeighbours is how many entries of a channel's ledger are remembered to compare the next with.
-	maxNeighbours = 256
-)
-
-// Classes of this package, beside those of contracts/receipt.
-const (
-	// Overcharged is a ledger whose total rose by more than was billed.
-	Overcharged receipt.Class = "overcharged"
-	// LedgerBroken is a ledger that repeats a number or falls.
-	LedgerBroken receipt.Class = "ledger_inconsistent"
 )
 
 // Evidence judges what documents cannot prove by themselves.
@@ -36,6 +26,11 @@ type Evidence interface {
 	Worker(ctx context.Context, s *receipt.Session) error
 	// Price is the root contract's price of a token at a version of its configuration.
 	Price(config, params int64) (nano uint64, ok bool)
+}
+
+// Late is Evidence that can learn of versions that it has not seen yet: a receipt may be ahead of the view of the root.
+type Late interface {
+	Catch(ctx context.Context, config, params int64) error
 }
 
 // Source is the proxy that a receipt came from.
@@ -62,20 +57,14 @@ type Checker struct {
 	keys   map[string]*receipt.Keyset
 	met    map[string]*receipt.Session
 	raw    map[string][]byte
-	ledger map[string][]entry
-}
-
-// entry is where a channel's ledger stood.
-type entry struct {
-	seq           int64
-	total, billed uint64
+	ledger map[string]*channel
 }
 
 // NewChecker makes a checker.
 func NewChecker(e Evidence, now func() time.Time) *Checker {
 	return &Checker{
 		evidence: e, now: now, keys: make(map[string]*receipt.Keyset), met: make(map[string]*receipt.Session),
-		raw: make(map[string][]byte), ledger: make(map[string][]entry),
+		raw: make(map[string][]byte), ledger: make(map[string]*channel),
 	}
 }
 
@@ -83,6 +72,10 @@ func NewChecker(e Evidence, now func() time.Time) *Checker {
 func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt.Receipt, error) {
 	cites := cited(claim.Receipt)
 	why := c.learn(ctx, from, claim.SPKI, cites)
+	var late error
+	if e, ok := c.evidence.(Late); ok && cites.priced {
+		late = e.Catch(ctx, cites.config, cites.params)
+	}
 	c.mu.Lock()
 	keysets := make(map[string]*receipt.Keyset, 1)
 	if k := c.keys[cites.keyset]; k != nil && bound(k, claim.SPKI) {
@@ -104,14 +97,21 @@ func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt
 	if ok && why != nil && (broken.Class == receipt.KeysetMismatch || broken.Class == receipt.SessionUnknown) {
 		return r, &receipt.BrokenError{Class: broken.Class, Why: broken.Why + "; " + why.Error()}
 	}
+	if ok && late != nil && broken.Class == receipt.PriceMismatch {
+		return r, &receipt.BrokenError{Class: broken.Class, Why: broken.Why + "; " + late.Error()}
+	}
 	if err != nil {
 		return r, err
 	}
 	return r, c.follow(r)
 }
 
-// citation is what a receipt cites.
-type citation struct{ keyset, session string }
+// citation is what a receipt cites: documents, and the versions of the root that its price is from.
+type citation struct {
+	keyset, session string
+	config, params  int64
+	priced          bool
+}
 
 // cited reads the citations of a receipt; what cannot be read cites nothing.
 func cited(raw []byte) citation {
@@ -120,6 +120,8 @@ func cited(raw []byte) citation {
 		Events []struct {
 			Type    string `json:"type"`
 			Session string `json:"session_id"`
+			Config  int64  `json:"config_version"`
+			Params  int64  `json:"params_version"`
 		} `json:"event_log"`
 	}
 	if len(raw) > receipt.MaxDocument || json.Unmarshal(raw, &doc) != nil {
@@ -127,8 +129,11 @@ func cited(raw []byte) citation {
 	}
 	out := citation{keyset: doc.Keyset}
 	for _, e := range doc.Events {
-		if e.Type == "upstream.verified" {
+		switch e.Type {
+		case "upstream.verified":
 			out.session = e.Session
+		case "usage.metered":
+			out.config, out.params, out.priced = e.Config, e.Params, true
 		}
 	}
 	return out
@@ -277,46 +282,4 @@ func (c *Checker) Sessions() []*receipt.Session {
 		return 1
 	})
 	return out
-}
-
-// follow compares a receipt with its neighbours in the channel's ledger: the total rises by what was billed. A proxy that
-// begins with new keys begins anew here; what it then asks to be paid is compared with the chain elsewhere.
-func (c *Checker) follow(r *receipt.Receipt) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	channel := r.Channel.ClientSC + " " + r.Channel.ProxySC + " " + r.KeysetDigest
-	e := entry{r.Channel.LedgerSeq, r.Channel.Total, uint64(max(r.Usage.Total(), 0))}
-	list := c.ledger[channel]
-	at, twice := slices.BinarySearchFunc(list, e.seq, func(e entry, seq int64) int { return int(e.seq - seq) })
-	if twice {
-		return &receipt.BrokenError{Class: LedgerBroken, Why: fmt.Sprintf("entry %d of the channel's ledger was seen before", e.seq)}
-	}
-	if at > 0 {
-		if err := step(list[at-1], e); err != nil {
-			return err
-		}
-	}
-	if at < len(list) {
-		if err := step(e, list[at]); err != nil {
-			return err
-		}
-	}
-	list = slices.Insert(list, at, e)
-	if len(list) > maxNeighbours {
-		list = slices.Delete(list, 0, len(list)-maxNeighbours)
-	}
-	c.ledger[channel] = list
-	return nil
-}
-
-func step(before, after entry) error {
-	switch rise := after.total - before.total; {
-	case after.total < before.total || rise < after.billed:
-		return &receipt.BrokenError{Class: LedgerBroken, Why: fmt.Sprintf(
-			"the ledger's total goes from %d at entry %d to %d at entry %d, which billed %d", before.total, before.seq, after.total, after.seq, after.billed)}
-	case before.seq+1 == after.seq && rise > after.billed:
-		return &receipt.BrokenError{Class: Overcharged, Why: fmt.Sprintf(
-			"the ledger's total rose by %d at entry %d, which billed %d", rise, after.seq, after.billed)}
-	}
-	return nil
 }

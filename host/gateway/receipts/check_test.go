@@ -204,8 +204,10 @@ func TestTheLedgerOfAChannelRisesByWhatIsBilled(t *testing.T) {
 			}
 		}
 		for _, l := range c.ledger {
-			if len(l) != maxNeighbours {
-				t.Errorf("%d entries", len(l))
+			for _, book := range l.books {
+				if len(book) != maxNeighbours {
+					t.Errorf("%d entries", len(book))
+				}
 			}
 		}
 	})

@@ -1,12 +1,15 @@
 package receipts
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -198,4 +201,81 @@ func FuzzScan(f *testing.F) {
 			t.Fatalf("%d of %d bytes, %d records, %d damaged: %v", whole, len(data), n, damaged, err)
 		}
 	})
+}
+
+// childVariable makes the test binary a process that appends and syncs until it is killed.
+const childVariable = "COCOON_RECEIPTS_CHILD"
+
+func TestAChildThatAppends(t *testing.T) {
+	dir := os.Getenv(childVariable)
+	if dir == "" {
+		t.Skip("only runs as the child of TestAKilledProcessLosesNothingThatWasSynced")
+	}
+	s, err := Open(Config{Dir: dir, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := s.Size()
+	for i := first; ; i++ {
+		if err := s.Append(record(i, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		if i%3 == 0 {
+			continue // some are never synced
+		}
+		if err := s.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stdout.WriteString("synced " + strconv.Itoa(i) + "\n"); err != nil {
+			return
+		}
+	}
+}
+
+func TestAKilledProcessLosesNothingThatWasSynced(t *testing.T) {
+	dir := t.TempDir()
+	for kill := 1; kill <= 12; kill++ {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestAChildThatAppends$")
+		cmd.Env = append(os.Environ(), childVariable+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		last, lines := -1, bufio.NewScanner(out)
+		for n := 0; n < kill && lines.Scan(); n++ {
+			if text, ok := strings.CutPrefix(lines.Text(), "synced "); ok {
+				if last, err = strconv.Atoi(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := cmd.Process.Kill(); err != nil { // in the middle of whatever it does
+			t.Fatal(err)
+		}
+		for lines.Scan() { // what it had said before it died counts, too
+			if text, ok := strings.CutPrefix(lines.Text(), "synced "); ok {
+				if n, err := strconv.Atoi(text); err == nil {
+					last = n
+				}
+			}
+		}
+		_ = cmd.Wait() // it was killed
+		s := open(t, dir, time.Now(), 0)
+		for i := 0; i <= last; i++ {
+			want := record(i, time.Now())
+			got, ok, err := s.Find(want.ID)
+			if err != nil || !ok || string(got.Receipt) != string(want.Receipt) {
+				t.Fatalf("after kill %d record %d of %d is gone: %t, %v", kill, i, last, ok, err)
+			}
+		}
+		if _, _, damaged := s.Size(); damaged != 0 {
+			t.Errorf("after kill %d: %d damaged lines", kill, damaged)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
