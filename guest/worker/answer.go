@@ -50,6 +50,7 @@ func (q *query) emit(ctx context.Context, data []byte) error {
 			q.firstByte = q.c.w.deps.Now()
 		}
 		q.hash.Write(data[:n])
+		q.sent += int64(n)
 		if err := q.send(ctx, q.partMessage(data[:n], nil)); err != nil {
 			return err
 		}
@@ -67,6 +68,7 @@ func (q *query) finish(ctx context.Context, out outcome) {
 	switch {
 	case out.whole != nil:
 		q.hash.Write(out.whole.Payload)
+		q.sent += int64(len(out.whole.Payload))
 		last = q.headMessage(out.whole, q.final(out))
 	case out.code == 0:
 		if err := q.emitTail(ctx, out); err != nil {

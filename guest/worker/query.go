@@ -10,6 +10,7 @@ import (
 	"math"
 	"time"
 
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
@@ -33,6 +34,7 @@ type query struct {
 	hash          hash.Hash
 	headSent      bool
 	firstByte     time.Time
+	sent          int64 // bytes of the body
 }
 
 // outcome is how a request ended. Code 0 is an end that is no error message.
@@ -185,6 +187,7 @@ func (q *query) guarded() (out outcome) {
 // count adds a finished query to the totals.
 func (q *query) count(out outcome) {
 	w := q.c.w
+	w.past.over(q, out, pricing.Bill(pricing.Tokens(out.used.Usage), q.coefficient, w.deps.Prices().Multipliers))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := &w.totals

@@ -18,14 +18,22 @@ type Totals struct {
 	UsageRejected, Estimated                                      int64
 }
 
+// The states of a worker, as its owner asks: does it earn, could it, or may it not?
+const (
+	stateEarning     = "earning"
+	stateIdle        = "idle"
+	stateNotEligible = "not eligible"
+)
+
 // ProxyStatus is one connection.
 type ProxyStatus struct {
-	Address, Contract string
-	Image             [32]byte
-	Ready             bool
-	Since             time.Time
-	Version           int32
-	Active            int
+	// Address is where it is, Proxy its contract and Contract ours at it.
+	Address, Contract, Proxy string
+	Image, Key               [32]byte
+	Ready                    bool
+	Since                    time.Time
+	Version                  int32
+	Active                   int
 	// Owed is the proxy's own count of what it owes, in tokens.
 	Owed int64
 }
@@ -76,13 +84,13 @@ func (w *Worker) Status() Status {
 	if w.deps.Sync != nil {
 		s.Chain = new(w.deps.Sync())
 	}
-	s.State = "idle"
+	s.State = stateIdle
 	if s.Active > 0 {
-		s.State = "earning"
+		s.State = stateEarning
 	}
 	switch err := w.eligible(); {
 	case err != nil:
-		s.State, s.Reason, s.Code = "not eligible", err.Error(), obstacleOf(err)
+		s.State, s.Reason, s.Code = stateNotEligible, err.Error(), obstacleOf(err)
 	case !s.Enabled:
 		s.Reason, s.Code = "stopped by the operator", "disabled"
 	case !s.Engine:
@@ -109,7 +117,7 @@ func (c *connection) status() ProxyStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := ProxyStatus{
-		Address: c.address, Contract: c.worker, Image: c.peer.Image, Ready: c.ready, Since: c.since, Version: c.version,
+		Address: c.address, Contract: c.worker, Proxy: c.proxy, Image: c.peer.Image, Key: c.peer.Key, Ready: c.ready, Since: c.since, Version: c.version,
 		Active: len(c.queries),
 	}
 	p.Owed = c.w.proofs.Get(c.proxy).DB

@@ -65,6 +65,7 @@ type Worker struct {
 	taken       map[string]bool // addresses that are connected to, or tried
 	conns       map[*connection]struct{}
 	totals      Totals
+	past        *past
 	started     time.Time
 }
 
@@ -85,7 +86,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{MaxN: eng.Limits.MaxN, AllowDebug: true}),
 		proofs: NewProofs(), poke: make(chan struct{}, 1), changed: make(chan struct{}), coefficient: cfg.Coefficient,
 		load: engine.Load{Running: -1, Waiting: -1, KVUse: -1}, engineError: "the engine has not answered yet",
-		taken: make(map[string]bool), conns: make(map[*connection]struct{}), started: deps.Now(),
+		taken: make(map[string]bool), conns: make(map[*connection]struct{}), started: deps.Now(), past: newPast(deps.Now),
 		buffers: sync.Pool{New: func() any { return new([readSize]byte) }},
 	}
 	w.base, _, _ = strings.Cut(cfg.Model, "@")
@@ -105,6 +106,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 func (w *Worker) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.watchEngine(ctx) })
+	group.Go(func() error { return w.watch(ctx) })
 	for range w.cfg.ProxyCount {
 		group.Go(func() error { return w.slot(ctx) })
 	}
