@@ -1,6 +1,7 @@
 package receipt
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -28,20 +29,19 @@ type member struct {
 	value
 }
 
-// value is a JSON value of the kinds that documents have: no fractions.
+// value is a JSON value of the kinds that documents have: no fractions. The elements of an array have empty keys.
 type value struct {
 	kind   jsonscan.Kind
 	number int64
 	text   string
-	list   []value
-	object object
+	parts  object
 }
 
 // Members for documents of ours.
 func text(key, s string) member         { return member{key, value{kind: jsonscan.String, text: s}} }
 func number(key string, n int64) member { return member{key, value{kind: jsonscan.Number, number: n}} }
 func null(key string) member            { return member{key, value{kind: jsonscan.Null}} }
-func list(key string, l []value) member { return member{key, value{kind: jsonscan.Array, list: l}} }
+func list(key string, l object) member  { return member{key, value{kind: jsonscan.Array, parts: l}} }
 
 func flag(key string, b bool) member {
 	if b {
@@ -58,7 +58,8 @@ func nullable(key, s string) member {
 	return text(key, s)
 }
 
-func (o object) value() value { return value{kind: jsonscan.Object, object: o} }
+// element is an object as an array has it.
+func (o object) element() member { return member{"", value{kind: jsonscan.Object, parts: o}} }
 
 // get finds a member.
 func (o object) get(key string) (v value, there bool) {
@@ -84,28 +85,53 @@ func parse(raw []byte) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := tree(doc)
-	return v.object, err
+	b := builder{string(raw)}
+	v, err := b.value(doc)
+	return v.parts, err
 }
 
-// tree reads a checked value.
-func tree(v jsonscan.Value) (value, error) {
+// builder makes trees whose texts share one string.
+type builder struct{ document string }
+
+// shared is decoded as a part of the document where that says the same, which is where nothing is escaped.
+func (b builder) shared(at int, decoded []byte) string {
+	if s := b.document[at : at+len(decoded)]; s == string(decoded) {
+		return s
+	}
+	return string(decoded)
+}
+
+// value reads a checked value.
+func (b builder) value(v jsonscan.Value) (value, error) {
+	const usual = 12 // members
 	out := value{kind: v.Kind()}
-	var err error
 	switch out.kind {
 	case jsonscan.Object:
-		out.object, err = treeOfObject(v)
-	case jsonscan.Array:
-		out.list = []value{}
-		for e := range v.Each() {
-			child, err := tree(e)
+		out.parts = make(object, 0, usual)
+		for m := range v.All() {
+			if !ascii(m.Key) {
+				return value{}, errors.New("a key that is not plain ASCII")
+			}
+			child, err := b.value(m.Value)
 			if err != nil {
 				return value{}, err
 			}
-			out.list = append(out.list, child)
+			out.parts = append(out.parts, member{b.shared(m.KeyAt()+1, m.Key), child})
+		}
+	case jsonscan.Array:
+		for e := range v.Each() {
+			child, err := b.value(e)
+			if err != nil {
+				return value{}, err
+			}
+			out.parts = append(out.parts, member{"", child})
 		}
 	case jsonscan.String:
-		out.text, _ = v.Text()
+		if raw := v.Raw(); bytes.IndexByte(raw, '\\') < 0 {
+			out.text = b.document[v.At()+1 : v.At()+len(raw)-1]
+		} else {
+			out.text, _ = v.Text()
+		}
 	case jsonscan.Number:
 		n, ok := v.Int()
 		if !ok || n > maxInteger || n < -maxInteger {
@@ -113,22 +139,6 @@ func tree(v jsonscan.Value) (value, error) {
 		}
 		out.number = n
 	default: // true, false and null have no more to say
-	}
-	return out, err
-}
-
-func treeOfObject(v jsonscan.Value) (object, error) {
-	const usual = 12 // members
-	out := make(object, 0, usual)
-	for m := range v.All() {
-		if !ascii(m.Key) {
-			return nil, errors.New("a key that is not plain ASCII")
-		}
-		child, err := tree(m.Value)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, member{string(m.Key), child})
 	}
 	return out, nil
 }
@@ -161,14 +171,14 @@ func appendObject(dst []byte, o object) []byte {
 func appendValue(dst []byte, v *value) []byte {
 	switch v.kind {
 	case jsonscan.Object:
-		return appendObject(dst, v.object)
+		return appendObject(dst, v.parts)
 	case jsonscan.Array:
 		dst = append(dst, '[')
-		for i := range v.list {
+		for i := range v.parts {
 			if i > 0 {
 				dst = append(dst, ',')
 			}
-			dst = appendValue(dst, &v.list[i])
+			dst = appendValue(dst, &v.parts[i].value)
 		}
 		return append(dst, ']')
 	case jsonscan.String:

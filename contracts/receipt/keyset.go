@@ -60,13 +60,13 @@ func (k *Keyset) Digest() string { return k.digest }
 
 // NewKeyset writes a proxy's keyset in canonical form, for one receipt key and its RA-TLS keys.
 func NewKeyset(subject string, notAfter time.Time, keyID string, key ed25519.PublicKey, spki []string) []byte {
-	tls := make([]value, 0, len(spki))
+	tls := make(object, 0, len(spki))
 	for _, s := range spki {
-		tls = append(tls, object{text("spki_sha256", s)}.value())
+		tls = append(tls, object{text("spki_sha256", s)}.element())
 	}
 	signing := object{text("algo", "ed25519"), text("key_id", keyID), text("public_key", hex.EncodeToString(key))}
 	return canonical(object{
-		list("e2ee_public_keys", nil), number("not_after", notAfter.Unix()), list("receipt_signing_keys", []value{signing.value()}),
+		list("e2ee_public_keys", nil), number("not_after", notAfter.Unix()), list("receipt_signing_keys", object{signing.element()}),
 		text("subject", subject), list("tls_public_keys", tls),
 	})
 }

@@ -92,7 +92,7 @@ func (r *reader) object(key string) *reader {
 	if v.kind != jsonscan.Object {
 		r.fail(key, "is not an object")
 	}
-	return &reader{doc: v.object}
+	return &reader{doc: v.parts}
 }
 
 func (r *reader) objects(key string) []*reader {
@@ -100,12 +100,12 @@ func (r *reader) objects(key string) []*reader {
 	if v.kind != jsonscan.Array {
 		r.fail(key, "is not an array")
 	}
-	out := make([]*reader, 0, len(v.list))
-	for _, e := range v.list {
+	out := make([]*reader, 0, len(v.parts))
+	for _, e := range v.parts {
 		if e.kind != jsonscan.Object {
 			r.fail(key, "holds something else than objects")
 		}
-		out = append(out, &reader{doc: e.object})
+		out = append(out, &reader{doc: e.parts})
 	}
 	return out
 }

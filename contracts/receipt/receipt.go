@@ -137,10 +137,10 @@ func (r *Receipt) document(keyID string) object {
 	}
 }
 
-func (r *Receipt) events() []value {
+func (r *Receipt) events() object {
 	const most = 9
-	body := func(kind, hash string) value { return object{text("body_hash", hash), text("type", kind)}.value() }
-	out := append(make([]value, 0, most), body(eventReceived, r.RequestHash))
+	body := func(kind, hash string) member { return object{text("body_hash", hash), text("type", kind)}.element() }
+	out := append(make(object, 0, most), body(eventReceived, r.RequestHash))
 	if r.ForwardedHash != "" {
 		out = append(out, body(eventForwarded, r.ForwardedHash))
 	}
@@ -148,31 +148,31 @@ func (r *Receipt) events() []value {
 	if w := r.Worker; w != nil {
 		out = append(out, object{
 			text("engine", w.Engine), text("image_hash", w.Image), text("tls_spki_sha256", w.SPKI), text("type", eventWorker), text("worker_sc", w.SC),
-		}.value())
+		}.element())
 	}
 	out = append(out, body(eventReturned, r.ResponseHash), r.Usage.event())
 	if s := r.Statement; s != nil {
 		out = append(out, object{
 			text("key_id", s.KeyID), number("proxy_pings", s.ProxyPings), text("response_hash", s.ResponseHash), number("served_at", s.Served),
 			text("signature", hex.EncodeToString(s.Signature)), text("status", string(s.Status)), text("type", eventStatement),
-		}.value())
+		}.element())
 	}
 	return append(out, r.Channel.event(), r.Outcome.event())
 }
 
-func (v Verified) event() value {
+func (v Verified) event() member {
 	if v.OK {
 		return object{
 			text("model_id", v.Model), flag("required", v.Required), text("result", "verified"), text("session_id", v.SessionID),
 			text("type", eventVerified),
-		}.value()
+		}.element()
 	}
 	return object{
 		text("model_id", v.Model), text("reason", v.Reason), flag("required", v.Required), text("result", "failed"), text("type", eventVerified),
-	}.value()
+	}.element()
 }
 
-func (u Usage) event() value {
+func (u Usage) event() member {
 	o := object{
 		number("billed_cached", u.Billed.Cached), number("billed_completion", u.Billed.Completion), number("billed_prompt", u.Billed.Prompt),
 		number("billed_reasoning", u.Billed.Reasoning), number("billed_total", u.Total()), number("cached_tokens", u.Tokens.Cached),
@@ -187,18 +187,18 @@ func (u Usage) event() value {
 	if u.Cut > 0 {
 		o = append(o, number("cut", u.Cut))
 	}
-	return o.value()
+	return o.element()
 }
 
-func (c Channel) event() value {
+func (c Channel) event() member {
 	return object{
 		text("client_sc", c.ClientSC), flag("is_test", c.Test), number("ledger_seq", c.LedgerSeq), text("proxy_key", hex.EncodeToString(c.ProxyKey)),
 		text("proxy_sc", c.ProxySC), text("tokens_committed", strconv.FormatUint(c.Committed, 10)),
 		text("tokens_total", strconv.FormatUint(c.Total, 10)), text("type", eventChannel),
-	}.value()
+	}.element()
 }
 
-func (o Outcome) event() value {
+func (o Outcome) event() member {
 	first := null("ttft_ms")
 	if o.TTFT >= 0 {
 		first = number("ttft_ms", o.TTFT)
@@ -207,7 +207,7 @@ func (o Outcome) event() value {
 		number("bytes", o.Bytes), number("duration_ms", o.Duration), nullable("error_code", o.ErrorCode), number("events", o.Events),
 		nullable("finish_reason", o.FinishReason), number("http_status", o.HTTPStatus), number("retries", o.Retries),
 		text("status", string(o.Status)), first, text("type", eventOutcome),
-	}.value()
+	}.element()
 }
 
 // WorkerStatement is what a worker signs: its counts for one request, bound to what it was sent and what it answered.

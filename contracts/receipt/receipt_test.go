@@ -345,8 +345,8 @@ func TestDocumentsAreWrittenInOrder(t *testing.T) {
 		doc := r.document("k")
 		events, _ := doc.get("event_log")
 		parts := []object{doc}
-		for _, e := range events.list {
-			parts = append(parts, e.object)
+		for _, e := range events.parts {
+			parts = append(parts, e.parts)
 		}
 		for i, o := range parts {
 			if !slices.IsSortedFunc(o, byKey) {

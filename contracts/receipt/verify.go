@@ -75,9 +75,37 @@ type Context struct {
 	Now               time.Time
 }
 
-// Verify checks a receipt and returns it. The error is a *BrokenError of the first class that applies.
-func Verify(raw []byte, ctx Context) (*Receipt, error) {
+// Document is a receipt that was read and not yet verified.
+type Document struct {
+	doc object
+	err error
+}
+
+// Read reads a receipt. What is wrong with it is Verify's first finding.
+func Read(raw []byte) *Document {
 	doc, err := parse(raw)
+	return &Document{doc, err}
+}
+
+// Cites says what a receipt refers to: its keyset and the session of its worker. What cannot be read cites nothing.
+func (d *Document) Cites() (keyset, session string) {
+	v, _ := d.doc.get("workload_keyset_digest")
+	events, _ := d.doc.get("event_log")
+	for _, e := range events.parts {
+		if kind, _ := e.parts.get("type"); kind.text == eventVerified {
+			id, _ := e.parts.get("session_id")
+			session = id.text
+		}
+	}
+	return v.text, session
+}
+
+// Verify checks a receipt and returns it. The error is a *BrokenError of the first class that applies.
+func Verify(raw []byte, ctx Context) (*Receipt, error) { return Read(raw).Verify(ctx) }
+
+// Verify checks the receipt and returns it. The error is a *BrokenError of the first class that applies.
+func (d *Document) Verify(ctx Context) (*Receipt, error) {
+	doc, err := d.doc, d.err
 	if err != nil {
 		return nil, broken(Malformed, "%v", err)
 	}

@@ -23,6 +23,12 @@ func (v Value) Kind() Kind {
 // Raw is the value's bytes inside the document.
 func (v Value) Raw() []byte { return v.doc[v.start:v.end:v.end] }
 
+// At is the offset of the value in the document.
+func (v Value) At() int { return v.start }
+
+// KeyAt is the offset of the key's opening quote in the document.
+func (m Member) KeyAt() int { return m.keyAt }
+
 // Text decodes a string; anything else is not ok.
 func (v Value) Text() (string, bool) {
 	if v.Kind() != String {
