@@ -151,7 +151,7 @@ func (s *Server) keep(h hearing, v *verdict, paper []byte) {
 		Time: s.cfg.Now().UTC().Truncate(time.Millisecond), ID: h.id, Model: h.model, Key: h.key, Proxy: h.call.Link.Address(),
 		Class: v.class, Why: v.why[:min(len(v.why), longest)],
 	}
-	if len(paper) <= receipt.MaxDocument && json.Valid(paper) && !bytes.ContainsAny(paper, "\r\n") {
+	if isJSON := v.receipt != nil || json.Valid(paper); len(paper) <= receipt.MaxDocument && isJSON && oneLine(paper) {
 		r.Receipt = paper
 	}
 	if v.receipt != nil {
@@ -163,6 +163,8 @@ func (s *Server) keep(h hearing, v *verdict, paper []byte) {
 		s.cfg.Log.Error("Receipt cannot be kept", slog.String("req", h.id), slog.Any("err", err))
 	}
 }
+
+func oneLine(doc []byte) bool { return bytes.IndexByte(doc, '\n') < 0 && bytes.IndexByte(doc, '\r') < 0 }
 
 // tally counts what a request used, once it is known: by its receipt, or by the proxy's word alone.
 func (s *Server) tally(h hearing, v *verdict) {

@@ -56,7 +56,7 @@ type Record struct {
 	Tokens int64  `json:"tokens"`
 	// Cost is in nanoTON.
 	Cost uint64 `json:"cost_nano,string"`
-	// Receipt is the document as it came; absent when it was no JSON.
+	// Receipt is the document as it came, JSON in one line; absent when it was none.
 	Receipt json.RawMessage `json:"receipt,omitempty"`
 }
 
@@ -226,18 +226,29 @@ func skip(r *bufio.Reader) (n int64, err error) {
 
 // encode writes a record as a line: its CRC-32C, a space, the document.
 func encode(r Record) ([]byte, error) {
-	var doc bytes.Buffer
-	enc := json.NewEncoder(&doc)
+	const around = 1 << 10
+	paper := r.Receipt
+	r.Receipt = nil
+	doc := bytes.NewBuffer(make([]byte, checksum, checksum+around+len(paper)))
+	enc := json.NewEncoder(doc)
 	enc.SetEscapeHTML(false) // a receipt's bytes stay as they are
 	if err := enc.Encode(r); err != nil {
 		return nil, fmt.Errorf("writing receipt: %w", err)
 	}
-	if doc.Len() > maxLine-checksum {
-		return nil, fmt.Errorf("writing receipt: %d bytes, at most %d", doc.Len(), maxLine-checksum)
+	line := bytes.TrimSuffix(doc.Bytes(), []byte("\n"))
+	if bytes.IndexByte(paper, '\n') >= 0 {
+		return nil, errors.New("writing receipt: it is not in one line")
 	}
-	body := doc.Bytes()[:doc.Len()-1]
-	line := fmt.Appendf(nil, "%08x ", crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-	return append(append(line, body...), '\n'), nil
+	if len(paper) > 0 { // the document is spliced in as it came: it is JSON in one line (Record)
+		line = append(line[:len(line)-1], `,"receipt":`...)
+		line = append(append(line, paper...), '}')
+	}
+	if len(line) > maxLine {
+		return nil, fmt.Errorf("writing receipt: %d bytes, at most %d", len(line)-checksum, maxLine-checksum)
+	}
+	sum := crc32.Checksum(line[checksum:], crc32.MakeTable(crc32.Castagnoli))
+	copy(line, fmt.Sprintf("%08x ", sum))
+	return append(line, '\n'), nil
 }
 
 func decode(line []byte) (r Record, err error) {
