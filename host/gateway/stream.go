@@ -52,7 +52,7 @@ type relayed struct {
 	x      *exchange
 	split  sse.Splitter
 	out    []byte
-	held   []byte // the last event, until its receipt was judged
+	held   []byte // the last event, until the answer is known to be whole
 	last   kind
 	silent time.Time // when the last byte came
 }
@@ -131,13 +131,16 @@ func (x *exchange) stream() error {
 		if piece.End {
 			return s.finish()
 		}
+		if err := s.pass(); err != nil {
+			return err
+		}
 	}
 }
 
-// take passes on every event that is whole; all of them in one write.
+// take sorts the events that are whole: those that may be passed on, and the last one, which is held until the proxy has
+// called the answer whole. Behind it a link may still break.
 func (s *relayed) take(data []byte) error {
 	s.split.Write(data)
-	s.out = s.out[:0]
 	for {
 		e, ok, err := s.split.Next()
 		if err != nil {
@@ -153,16 +156,23 @@ func (s *relayed) take(data []byte) error {
 			}
 			s.last = k
 		}
-		if k == terminal && s.x.s.cfg.Receipts == Require {
+		if k == terminal {
 			s.held = append(s.held, e.Raw...)
 			continue
 		}
 		s.out = append(s.out, e.Raw...)
 	}
+	return nil
+}
+
+// pass writes what may be passed on, in one write.
+func (s *relayed) pass() error {
 	if len(s.out) == 0 {
 		return nil
 	}
-	return s.x.write(s.out)
+	out := s.out
+	s.out = s.out[:0]
+	return s.x.write(out)
 }
 
 // broken ends a stream that the proxy broke off: unless its last event says so already, the app is told.
@@ -181,17 +191,24 @@ func (s *relayed) finish() error {
 	switch {
 	case s.last == failure:
 		x.outcome.status, x.outcome.code = statusFailed, api.EngineError
-		return nil
+		return s.pass()
 	case s.split.Rest() || s.last != terminal:
+		if err := s.pass(); err != nil {
+			return err
+		}
 		return &api.Error{Code: api.EngineTruncated, Message: "the stream ended before the answer was complete; try again"}
 	}
 	if x.s.cfg.Receipts == Require {
+		if err := s.pass(); err != nil {
+			return err
+		}
 		if err := x.required(); err != nil {
 			return err
 		}
-		if err := x.write(s.held); err != nil {
-			return err
-		}
+	}
+	s.out = append(s.out, s.held...)
+	if err := s.pass(); err != nil {
+		return err
 	}
 	x.outcome.status = statusComplete
 	return nil
