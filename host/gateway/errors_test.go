@@ -169,8 +169,18 @@ func TestAStreamThatBreaksNeverEndsWhole(t *testing.T) {
 			<-w.began
 			w.cut("p1")
 		}, "worker_lost"},
-		"silence":              {func(_ *world, _ *scripted, q *query) { q.part(begin, false) }, "worker_lost"},
-		"timeout of the proxy": {func(_ *world, _ *scripted, q *query) { q.part(begin, false); q.fail(652, "timeout") }, "timeout"},
+		"silence": {func(_ *world, _ *scripted, q *query) { q.part(begin, false) }, "worker_lost"},
+		"lost behind the last event": {func(w *world, _ *scripted, q *query) {
+			q.part(begin+"data: [DONE]\n\n", false)
+			<-w.began
+			w.cut("p1")
+		}, "worker_lost"},
+		"error behind the last event": {func(_ *world, _ *scripted, q *query) {
+			q.part(begin+"data: [DONE]\n\n", false)
+			q.fail(602, "connection is dead")
+		}, "worker_lost"},
+		"silence behind the last event": {func(_ *world, _ *scripted, q *query) { q.part(begin+"data: [DONE]\n\n", false) }, "worker_lost"},
+		"timeout of the proxy":          {func(_ *world, _ *scripted, q *query) { q.part(begin, false); q.fail(652, "timeout") }, "timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w *world
