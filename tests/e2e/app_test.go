@@ -94,7 +94,13 @@ type stream struct {
 // open asks for a stream and returns with its head.
 func (c *caller) open(ctx context.Context, fault string) *stream {
 	c.t.Helper()
-	resp, err := c.client.Do(c.request(ctx, http.MethodPost, chatPath, chatBody(fault, `,"stream":true,"stream_options":{"include_usage":true}`)))
+	return c.openBody(ctx, chatBody(fault, `,"stream":true,"stream_options":{"include_usage":true}`))
+}
+
+// openBody is open for a request of the caller's own.
+func (c *caller) openBody(ctx context.Context, body string) *stream {
+	c.t.Helper()
+	resp, err := c.client.Do(c.request(ctx, http.MethodPost, chatPath, body))
 	if err != nil {
 		c.t.Fatalf("asking for a stream: %v\n%s", err, c.log)
 	}

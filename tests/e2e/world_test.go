@@ -113,6 +113,7 @@ type world struct {
 	// proxy and ledger are the first proxy's.
 	proxy  *proxy.Proxy
 	ledger *book
+	asked  int // numbers the requests of tests that tell them apart
 }
 
 // options say how a network departs from an honest one with one worker.
