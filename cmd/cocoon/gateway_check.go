@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"sync"
@@ -19,9 +20,25 @@ const defaultCheck = 30 * time.Second
 
 // gatewayCheckResult says how each proxy was met.
 type gatewayCheckResult struct {
-	Schema  string         `json:"schema"`
-	Ready   bool           `json:"ready"`
+	Schema string `json:"schema"`
+	Ready  bool   `json:"ready"`
+	// Form is how proxies are reached.
+	Form    string         `json:"form"`
+	Root    *rootChecked   `json:"root,omitempty"`
 	Proxies []proxyChecked `json:"proxies"`
+}
+
+// rootChecked is how the root contract was read.
+type rootChecked struct {
+	Contract string `json:"contract"`
+	Light    string `json:"light"`
+	Age      int64  `json:"age_seconds"`
+	Block    uint32 `json:"block"`
+	Version  uint32 `json:"version"`
+	Params   uint32 `json:"params_version"`
+	Proxies  int    `json:"registered_proxies"`
+	Images   int    `json:"proxy_images"`
+	Reason   string `json:"reason,omitempty"`
 }
 
 type proxyChecked struct {
@@ -37,6 +54,15 @@ type proxyChecked struct {
 
 // Text implements cli.Document.
 func (r gatewayCheckResult) Text(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "form: %s\n", r.Form); err != nil {
+		return err
+	}
+	if c := r.Root; c != nil {
+		if _, err := fmt.Fprintf(w, "root: %s, version %d, %s: block %d, %d s old; %d proxies, %d images %s\n",
+			c.Contract, c.Version, c.Light, c.Block, c.Age, c.Proxies, c.Images, c.Reason); err != nil {
+			return err
+		}
+	}
 	rows := append(make([][]string, 0, 1+len(r.Proxies)), []string{"PROXY", "STATE", "VERSION", "MODELS", "REASON"})
 	for _, p := range r.Proxies {
 		rows = append(rows, []string{p.Address, p.State, strconv.Itoa(p.Version), strconv.Itoa(len(p.Models)), strconv.Quote(p.Reason)})
@@ -52,9 +78,14 @@ func newGatewayCheckCmd(a *app) *cobra.Command {
 		Short: "Connect to the proxies, judge them and shake hands; exit 3 if none would serve",
 		Long: "Does what the gateway does before it serves, and sends no request. For each proxy it says\n" +
 			"whether its evidence was accepted, whether the payment channel opened, and what it offers.",
-		Example: "  cocoon gateway check --proxy proxy.example:11001 --wallet UQ... --secret-file s --image 650008eb...",
+		Example: "  cocoon gateway check --proxy proxy.example:11002 --wallet UQ... --image 650008eb...",
 		Args:    args(0, 0, ""),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return a.checkGateway(cmd.Context(), &g, patience) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := g.load(cmd.Flags()); err != nil {
+				return err
+			}
+			return a.checkGateway(cmd.Context(), &g, patience)
+		},
 	}
 	g.add(cmd.Flags())
 	cmd.Flags().DurationVar(&patience, "wait", defaultCheck, "how long proxies get to become ready")
@@ -62,6 +93,9 @@ func newGatewayCheckCmd(a *app) *cobra.Command {
 }
 
 func (a *app) checkGateway(ctx context.Context, g *gatewayFlags, patience time.Duration) error {
+	if err := g.validate(); err != nil {
+		return err
+	}
 	n, err := g.network(ctx, a)
 	if err != nil {
 		return err
@@ -71,8 +105,9 @@ func (a *app) checkGateway(ctx context.Context, g *gatewayFlags, patience time.D
 	defer stop()
 	var all sync.WaitGroup
 	all.Go(func() { n.pool.Run(running) })
-	settle(running, n.pool)
-	result := gatewayCheckResult{Schema: "cocoon.gateway.check/1", Proxies: []proxyChecked{}}
+	all.Go(func() { _ = n.run(running) }) // what it meets is in the result
+	settle(running, n)
+	result := gatewayCheckResult{Schema: "cocoon.gateway.check/1", Form: n.form(), Root: n.checkedRoot(), Proxies: []proxyChecked{}}
 	for _, p := range n.pool.Status() {
 		row := proxyChecked{
 			Address: p.Address, State: string(p.State), Verified: p.Offer.Peer.Verified, Reason: p.Reason, Image: p.Offer.Peer.Image,
@@ -92,14 +127,34 @@ func (a *app) checkGateway(ctx context.Context, g *gatewayFlags, patience time.D
 	return cli.Shown(cli.KindDifference, errors.New("no proxy would serve"), "see the reason of each proxy above")
 }
 
-// settle waits until every proxy was met once, or time is up.
-func settle(ctx context.Context, pool *upstream.Pool) {
+// checkedRoot is how the root contract stands; nil without one.
+func (n *gatewayNet) checkedRoot() *rootChecked {
+	if n.view == nil {
+		return nil
+	}
+	st := n.view.State()
+	out := &rootChecked{
+		Contract: n.view.Address(), Light: string(st.Light), Age: int64(st.Age.Seconds()), Block: st.Seqno, Version: st.Version,
+		Params: st.ParamsVersion, Proxies: len(n.view.Proxies()),
+	}
+	if s := n.view.Newest(); s != nil {
+		out.Images = len(s.ProxyHashes)
+	}
+	if err := errors.Join(st.Err, st.Last); err != nil {
+		out.Reason = err.Error()
+	}
+	return out
+}
+
+// settle waits until the root was read and every proxy met once, or time is up.
+func settle(ctx context.Context, n *gatewayNet) {
 	const every = 50 * time.Millisecond
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		waiting := false
-		for _, p := range pool.Status() {
+		waiting := n.view != nil && n.view.State().Err != nil && n.view.State().Last == nil
+		all := n.pool.Status()
+		for _, p := range all {
 			waiting = waiting || p.State == upstream.Connecting && p.Reason == ""
 		}
 		if !waiting {

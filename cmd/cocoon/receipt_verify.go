@@ -8,14 +8,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/contracts/receipt"
+	"cocoon/contracts/registry"
 	"cocoon/host/gateway/attest"
 	"cocoon/host/gateway/receipts"
+	"cocoon/host/gateway/rootview"
 	"cocoon/host/gateway/upstream"
+	"cocoon/host/publish"
+	"cocoon/measure/tdx"
 )
 
 // receiptVerifyResult is the verdict on one receipt.
@@ -55,10 +60,15 @@ func newReceiptVerifyCmd(a *app) *cobra.Command {
 		Short: "Verify a receipt against evidence, without asking anybody; exit 3 if it is not good",
 		Long: "Checks everything that a receipt claims: that the proxy's attested key signed it, that it is\n" +
 			"about these bytes, that its sums and its price are right, and that an attested worker counted.\n" +
-			"The documents come from /v1/aci/attestation and /v1/aci/sessions/ID.",
+			"The documents come from /v1/aci/attestation and /v1/aci/sessions/ID.\n\n" +
+			"With --global-config, --network and --root-contract, images are the root contract's, and the\n" +
+			"price is the one at the versions that the receipt names; otherwise --image and --price-per-token\n" +
+			"say them, and nobody is asked.",
 		Example: "  cocoon receipt verify receipt.json --attestation report.json --session session.json \\\n" +
 			"    --request request.json --response answer.json --price-per-token 20 \\\n" +
-			"    --client-contract 0:ab... --proxy-contract 0:cd... --image 650008eb... --no-intel --collateral bundle.json",
+			"    --client-contract 0:ab... --proxy-contract 0:cd... --image 650008eb... \\\n" +
+			"    --no-intel --collateral bundle.json\n" +
+			"  cocoon receipt verify receipt.json ... --global-config ton.json --root-contract EQCn...",
 		Args: args(1, 1, "FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.verifyReceipt(cmd.Context(), &v, args[0]) },
 	}
@@ -72,6 +82,8 @@ func newReceiptVerifyCmd(a *app) *cobra.Command {
 	f.StringVar(&v.proxy, "proxy-contract", "", "proxy's contract of the channel")
 	f.StringVar(&v.trust.policy, "policy", "", "policy (JSON) that the proxy must meet")
 	f.StringSliceVar(&v.trust.images, "image", nil, "image hash of proxies to accept; may be repeated; not with --policy")
+	f.StringVar(&v.workers, "worker-policy", "", "policy (JSON) that the worker must meet")
+	v.chain.addRoot(f)
 	v.trust.sources.add(f, "collateral")
 	return cmd
 }
@@ -125,11 +137,17 @@ func (a *app) verifyReceipt(ctx context.Context, v *receiptFlags, file string) e
 	if err != nil {
 		return err
 	}
-	cfg, cache, err := v.trusted(ctx, a)
+	n := &gatewayNet{g: &v.gatewayFlags}
+	cfg, err := n.trusted(ctx, a)
 	if err != nil {
 		return err
 	}
-	defer cache.Close()
+	defer n.close()
+	if v.rooted() {
+		if err := v.asOf(ctx, a, &cfg, claim.Receipt); err != nil {
+			return err
+		}
+	}
 	r, err := receipts.NewChecker(attest.New(cfg), a.now).Check(ctx, from, claim)
 	out := receiptVerifyResult{Schema: "cocoon.receipt.verify/1", OK: err == nil, Class: receipts.ClassOK}
 	if broken, ok := errors.AsType[*receipt.BrokenError](err); ok {
@@ -146,4 +164,67 @@ func (a *app) verifyReceipt(ctx context.Context, v *receiptFlags, file string) e
 	}
 	sum := sha256.Sum256(claim.Receipt)
 	return cli.Shown(cli.KindDifference, fmt.Errorf("the receipt (sha256 %s) is not good: %s", hex.EncodeToString(sum[:8]), out.Class))
+}
+
+// fixedTerms are what a root's history says of one version.
+type fixedTerms struct {
+	registry.Terms
+	err error
+}
+
+// Price implements attest.Prices.
+func (t fixedTerms) Price(config, params int64) (nano uint64, ok bool) {
+	return t.Terms.Price, t.err == nil && config == int64(t.ConfigVersion) && params == int64(t.ParamsVersion)
+}
+
+// Catch implements attest.Prices: why there is no price.
+func (t fixedTerms) Catch(context.Context, int64, int64) error { return t.err }
+
+// listedAt are a root's images as of a block.
+type listedAt struct {
+	hashes []tdx.Hash
+	at     time.Time
+}
+
+// Allowed implements policy.Images.
+func (l listedAt) Allowed() ([]tdx.Hash, time.Time, error) { return l.hashes, l.at, nil }
+
+func newListedAt(s *registry.Snapshot, list registry.List) listedAt {
+	out := listedAt{at: s.Block.Time}
+	for _, h := range s.Hashes(list) {
+		out.hashes = append(out.hashes, tdx.Hash(h))
+	}
+	return out
+}
+
+// asOf gives the verdict the root contract's lists of now and its price at the versions that the receipt names.
+func (v *receiptFlags) asOf(ctx context.Context, a *app, cfg *attest.Config, doc []byte) error {
+	net, err := v.chain.open(ctx, a, true)
+	if err != nil {
+		return err
+	}
+	defer net.Close()
+	site, err := publish.View(ctx, net, a.now)
+	if err == nil {
+		err = site.Expect(net.expect)
+	}
+	var root *registry.Snapshot
+	if err == nil {
+		root, err = site.Root(ctx, net.root)
+	}
+	if err != nil {
+		return explained(err)
+	}
+	cfg.ProxyImages, cfg.WorkerImages = newListedAt(root, registry.Proxies), newListedAt(root, registry.Workers)
+	config, params, ok := receipts.Versions(doc)
+	if !ok {
+		cfg.Prices = fixedTerms{err: errors.New("the receipt names no version of the root contract")}
+		return nil
+	}
+	terms, err := rootview.TermsAt(ctx, net, net.root, config, params)
+	if err != nil && !errors.Is(err, rootview.ErrVersion) {
+		return explained(err)
+	}
+	cfg.Prices = fixedTerms{terms, err}
+	return nil
 }

@@ -283,3 +283,9 @@ func (c *Checker) Sessions() []*receipt.Session {
 	})
 	return out
 }
+
+// Versions are those of the root contract that a receipt's price is from, as it says itself.
+func Versions(raw []byte) (config, params int64, ok bool) {
+	c := cited(raw)
+	return c.config, c.params, c.priced
+}
