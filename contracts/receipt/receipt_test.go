@@ -338,6 +338,27 @@ func FuzzDocuments(f *testing.F) {
 	})
 }
 
+// TestCitations: what a receipt refers to is what its verified form says; what is no receipt cites nothing.
+func TestCitations(t *testing.T) {
+	v, ctx := load(t)
+	for _, one := range v.Receipts {
+		ctx.Request, ctx.Response = []byte(one.Request), []byte(one.Response)
+		r, err := Verify([]byte(one.Document), ctx)
+		if err != nil {
+			continue
+		}
+		got := Read([]byte(one.Document)).Cites()
+		if want := (Citations{r.KeysetDigest, r.Verified.SessionID, r.Usage.ConfigVersion, r.Usage.ParamsVersion, true}); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+	}
+	for _, doc := range []string{"", "{", "[]", `{}`, `{"event_log":3,"workload_keyset_digest":[]}`, `{"event_log":[1,{"type":"upstream.verified"}]}`} {
+		if got := Read([]byte(doc)).Cites(); got != (Citations{}) {
+			t.Errorf("%s cites %+v", doc, got)
+		}
+	}
+}
+
 // TestDocumentsAreWrittenInOrder: what this package writes stands in the canonical order already.
 func TestDocumentsAreWrittenInOrder(t *testing.T) {
 	full := Receipt{Worker: &Worker{}, ForwardedHash: "x", Statement: &Statement{}, Verified: Verified{OK: true}}

@@ -87,17 +87,31 @@ func Read(raw []byte) *Document {
 	return &Document{doc, err}
 }
 
-// Cites says what a receipt refers to: its keyset and the session of its worker. What cannot be read cites nothing.
-func (d *Document) Cites() (keyset, session string) {
+// Citations are what a receipt refers to: the proxy's keyset, the worker's session, and the versions of the root contract
+// that its price is from. Priced says that it has a price.
+type Citations struct {
+	Keyset, Session string
+	Config, Params  int64
+	Priced          bool
+}
+
+// Cites says what the receipt refers to. What cannot be read cites nothing.
+func (d *Document) Cites() (c Citations) {
 	v, _ := d.doc.get("workload_keyset_digest")
+	c.Keyset = v.text
 	events, _ := d.doc.get("event_log")
 	for _, e := range events.parts {
-		if kind, _ := e.parts.get("type"); kind.text == eventVerified {
+		switch kind, _ := e.parts.get("type"); kind.text {
+		case eventVerified:
 			id, _ := e.parts.get("session_id")
-			session = id.text
+			c.Session = id.text
+		case eventUsage:
+			config, _ := e.parts.get("config_version")
+			params, _ := e.parts.get("params_version")
+			c.Config, c.Params, c.Priced = config.number, params.number, true
 		}
 	}
-	return v.text, session
+	return c
 }
 
 // Verify checks a receipt and returns it. The error is a *BrokenError of the first class that applies.
