@@ -106,8 +106,9 @@ func engineLayers(st *boot.State) []string {
 
 // layerRoots are the root hashes of the engine layers.
 func layerRoots(st *boot.State) []string {
-	var roots []string
-	for _, l := range st.LayersOf(bootfiles.RoleEngine) {
+	layers := st.LayersOf(bootfiles.RoleEngine)
+	roots := make([]string, 0, len(layers))
+	for _, l := range layers {
 		roots = append(roots, l.RootHash)
 	}
 	return roots

@@ -184,20 +184,18 @@ func (r Report) read(dir string) error {
 		}
 		r.Millis[way.name] = millis(began)
 	}
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	files := os.DirFS(dir)
+	return fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		f, err := os.Open(path)
+		f, err := files.Open(name)
 		if err != nil {
 			return err
 		}
 		defer f.Close() //nolint:errcheck // read side
 		h := sha256.New()
-		if _, err := io.Copy(h, f); err != nil {
-			return err
-		}
-		name, err := filepath.Rel(dir, path)
+		_, err = io.Copy(h, f)
 		r.Files[name] = hex.EncodeToString(h.Sum(nil))
 		return err
 	})
