@@ -41,6 +41,8 @@ type client struct {
 	version int32
 	owner   Address
 	account Account
+	params  int32 // version of the root's parameters that the contracts follow from
+	retired bool  // they have changed: the session ends when nothing runs
 	short   bool
 	nonce   int64
 	waiting bool // an authorisation is under way
@@ -161,11 +163,11 @@ func (c *client) connect(ctx context.Context, q *tl.ClientConnectToProxy) (tl.Ob
 	case account.Closing || account.Closed:
 		return nil, refusal("client is closing")
 	}
-	return c.offer(ctx, owner, account, version)
+	return c.offer(ctx, root, owner, account, version)
 }
 
 // offer keeps what was agreed on and says how the client may prove who it is.
-func (c *client) offer(ctx context.Context, owner Address, account Account, version int32) (tl.Object, error) {
+func (c *client) offer(ctx context.Context, root Root, owner Address, account Account, version int32) (tl.Object, error) {
 	nonce := account.Nonce
 	if !account.Known {
 		nonce = rand.Int64() //nolint:gosec // a name for a message, no secret
@@ -176,6 +178,7 @@ func (c *client) offer(ctx context.Context, owner Address, account Account, vers
 		return nil, refusal("duplicate connect message")
 	}
 	c.stage, c.version, c.owner, c.account, c.nonce, c.short = authorising, version, owner, account, nonce, account.Known
+	c.params = root.ParamsVersion
 	c.mu.Unlock()
 	var auth tl.AnyClientProxyConnectionAuth = &tl.ClientProxyConnectionAuthLong{Nonce: nonce}
 	if account.Known {
@@ -186,14 +189,14 @@ func (c *client) offer(ctx context.Context, owner Address, account Account, vers
 		return nil, notReady("payment cannot be signed")
 	}
 	return &tl.ClientConnectedToProxy{
-		Params: c.p.params(version), ClientSCAddress: account.Contract.Friendly(c.p.cfg.Testnet), Auth: auth, SignedPayment: signed(pay),
+		Params: c.p.params(root, version), ClientSCAddress: account.Contract.Friendly(c.p.cfg.Testnet), Auth: auth, SignedPayment: signed(pay),
 	}, nil
 }
 
 // params is what the proxy says about itself.
-func (p *Proxy) params(version int32) tl.ProxyParams {
+func (p *Proxy) params(root Root, version int32) tl.ProxyParams {
 	out := tl.ProxyParams{
-		ProxyOwnerAddress: p.cfg.Owner.Friendly(p.cfg.Testnet), ProxySCAddress: p.cfg.Contract.Friendly(p.cfg.Testnet),
+		ProxyOwnerAddress: p.cfg.Owner.Friendly(p.cfg.Testnet), ProxySCAddress: p.contractBy(root).Friendly(p.cfg.Testnet),
 		IsTest: new(p.cfg.Test), ProtoVersion: new(version),
 	}
 	copy(out.ProxyPublicKey[:], p.deps.PaymentKey)
@@ -356,6 +359,26 @@ func (c *client) forget(id [32]byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.running, id)
+	if c.retired && len(c.running) == 0 {
+		c.end(errParameters)
+	}
+}
+
+// retire ends the session when nothing of it runs any more: its contracts are not those of the root's parameters.
+func (c *client) retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retired = true
+	if len(c.running) == 0 {
+		c.end(errParameters)
+	}
+}
+
+// since is the version of the parameters that the session began with.
+func (c *client) since() int32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.params
 }
 
 // refuse answers a request that does not become one. The answer is small; a peer that reads nothing loses it.

@@ -77,7 +77,7 @@ func (t *Times) fill() {
 
 // Config is what a proxy is.
 type Config struct {
-	// Owner is the operator, Contract the proxy's own contract.
+	// Owner is the operator, Contract the proxy's own contract where the root gives none.
 	Owner, Contract Address
 	// Test is the network's is_test, Testnet makes addresses look like a test network's.
 	Test, Testnet bool
@@ -140,6 +140,8 @@ type Root struct {
 	Multipliers      pricing.Multipliers
 	// WorkerImages and Models are the lists of hashes.
 	WorkerImages, Models map[[32]byte]bool
+	// Contract is this proxy's own under these parameters; zero where it is the configured one whatever they are.
+	Contract Address
 }
 
 // Account is a client's contract.

@@ -25,7 +25,7 @@ func (p *Proxy) Page() stats.Page {
 		Identity: []stats.Fact{
 			{Name: "Software", Value: p.cfg.Software},
 			{Name: "Commit", Value: stats.Hash(p.cfg.Commit), Mono: true},
-			{Name: "Contract", Value: stats.Hash(p.cfg.Contract.Friendly(p.cfg.Testnet)), Mono: true},
+			{Name: "Contract", Value: stats.Hash(p.contractBy(s.Root).Friendly(p.cfg.Testnet)), Mono: true},
 			{Name: "Owner", Value: stats.Hash(p.cfg.Owner.Friendly(p.cfg.Testnet)), Mono: true},
 			{Name: "Root version", Value: strconv.Itoa(int(s.Root.Version))},
 			{Name: "Price of a token", Value: fmt.Sprintf("%d nanoTON, %d to the worker", s.Root.Price, s.Root.WorkerFee)},
@@ -144,7 +144,9 @@ func (p *Proxy) workerTable(s Status) stats.Table {
 			success = stats.Cell{Text: stats.Percent(share) + " %", Right: true, Health: stats.Share(share)}
 		}
 		t.Rows = append(t.Rows, []stats.Cell{
-			short(w.Owner.Friendly(p.cfg.Testnet)), {Text: name, Full: w.Spec.Model}, w.state(),
+			short(w.Owner.Friendly(p.cfg.Testnet)),
+			{Text: name, Full: w.Spec.Model},
+			w.state(),
 			right(fmt.Sprintf("%d of %d", w.Running, w.Spec.Slots)), right(strconv.FormatFloat(float64(w.Spec.Coefficient)/1000, 'f', 2, 64) + " ×"),
 			measured(stats.Short(w.TokensPerSecond)+" tokens/s", w.TokensPerSecond > 0), measured(stats.Milliseconds(w.FirstToken), w.FirstToken > 0),
 			success, image, right(stats.Short(float64(w.Tokens.Max)) + " tokens"),

@@ -33,6 +33,7 @@ type papers struct {
 
 	mu       sync.Mutex
 	keyset   []byte
+	of       Address // the contract that it names
 	digest   string
 	until    time.Time
 	spki     []string
@@ -65,20 +66,20 @@ func (d *papers) current() (keyset []byte, digest string, err error) {
 	for _, k := range inUse {
 		keys = append(keys, spki(k))
 	}
-	now := d.p.deps.Now()
+	now, contract := d.p.deps.Now(), d.p.contract()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.keyset != nil && now.Before(d.until.Add(-overlap)) && slices.Equal(keys, d.spki) {
+	if d.keyset != nil && d.of == contract && now.Before(d.until.Add(-overlap)) && slices.Equal(keys, d.spki) {
 		return d.keyset, d.digest, nil
 	}
 	public, _ := d.p.deps.ReceiptKey.Public().(ed25519.PublicKey)
 	until := now.Add(d.p.cfg.Times.Keyset)
-	raw := receipt.NewKeyset("cocoon:proxy:"+d.p.cfg.Contract.String(), until, d.keyID, public, keys)
+	raw := receipt.NewKeyset("cocoon:proxy:"+contract.String(), until, d.keyID, public, keys)
 	set, err := receipt.ParseKeyset(raw)
 	if err != nil {
 		return nil, "", err
 	}
-	d.keyset, d.digest, d.until, d.spki = raw, set.Digest(), until, keys
+	d.keyset, d.digest, d.until, d.spki, d.of = raw, set.Digest(), until, keys, contract
 	return d.keyset, d.digest, nil
 }
 
@@ -214,7 +215,7 @@ func (d *papers) report(keyset []byte, digest string, data [32]byte, ev Evidence
 			},
 			"evidence": map[string]any{
 				"quote": hex.EncodeToString(ev.Quote), "event_log": base64.StdEncoding.EncodeToString(ev.EventLog),
-				"image_hash": ev.ImageHash, "manifest_digest": ev.ManifestDigest, "proxy_sc": cfg.Contract.String(),
+				"image_hash": ev.ImageHash, "manifest_digest": ev.ManifestDigest, "proxy_sc": d.p.contract().String(),
 				"root_contract": cfg.RootContract,
 			},
 		},

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,7 @@ type Proxy struct {
 	papers  *papers
 	routing [32]byte // keys route digests; leaves this process never
 
+	own      atomic.Pointer[Address] // the contract by the last root
 	mu       sync.Mutex
 	refusing string
 	clients  map[*client]struct{}
@@ -175,7 +177,8 @@ func (p *Proxy) knows(model string) bool {
 }
 
 // RootChanged judges the workers by what the root contract says now: those whose image or model was taken off its lists
-// are let go, those whose model was put on are given requests.
+// are let go, those whose model was put on are given requests. When the parameters have changed, and with them every
+// contract, all sessions end as soon as nothing of theirs runs: what runs goes on under the terms that it began with.
 func (p *Proxy) RootChanged() {
 	root, err := p.deps.Chain.Root()
 	if err != nil {
@@ -188,6 +191,37 @@ func (p *Proxy) RootChanged() {
 		}
 		w.judge(root)
 	}
+	p.mu.Lock()
+	clients := slices.Collect(maps.Keys(p.clients))
+	p.mu.Unlock()
+	for _, c := range clients {
+		if at, _ := c.at(); at != fresh && c.since() != root.ParamsVersion {
+			c.retire()
+		}
+	}
+}
+
+// errParameters ends sessions whose contracts are not those of the root's parameters any more (protocol.md section 6.6).
+var errParameters = errors.New("the root's parameters changed")
+
+// contractBy is the proxy's own contract by a root's parameters.
+func (p *Proxy) contractBy(root Root) Address {
+	if root.Contract == (Address{}) {
+		return p.contract()
+	}
+	p.own.Store(&root.Contract)
+	return root.Contract
+}
+
+// contract is the proxy's own: by the root, by the last one that could be read, or as configured.
+func (p *Proxy) contract() Address {
+	if root, err := p.deps.Chain.Root(); err == nil && root.Contract != (Address{}) {
+		p.own.Store(&root.Contract)
+	}
+	if own := p.own.Load(); own != nil {
+		return *own
+	}
+	return p.cfg.Contract
 }
 
 // negotiate picks the version of a session (protocol.md section 1.1).

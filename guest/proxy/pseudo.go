@@ -25,6 +25,9 @@ type Pseudo struct {
 	WorkerImages, Models map[[32]byte]bool
 	// Follow is the root contract of a network that has one, and no accounts yet; nil is the root that is made up here.
 	Follow func() (Root, error)
+	// Derive gives the contracts that owners have at this proxy by the root's parameters, for the roles "client" and
+	// "worker"; nil makes addresses up.
+	Derive func(role string, owner Address) (Address, error)
 }
 
 var _ Chain = (*Pseudo)(nil)
@@ -48,14 +51,22 @@ func (p *Pseudo) Contract(kind string, owner Address) Address {
 
 // Client is always known and proves itself with the empty string.
 func (p *Pseudo) Client(_ context.Context, owner Address) (Account, error) {
-	return Account{Contract: p.Contract("client", owner), Known: true, SecretHash: sha256.Sum256(nil)}, nil
+	at, err := p.derive("client", owner)
+	return Account{Contract: at, Known: true, SecretHash: sha256.Sum256(nil)}, err
+}
+
+func (p *Pseudo) derive(role string, owner Address) (Address, error) {
+	if p.Derive == nil {
+		return p.Contract(role, owner), nil
+	}
+	return p.Derive(role, owner)
 }
 
 // Registered is true at once: nobody has to register.
 func (p *Pseudo) Registered(context.Context, Address, int64) error { return nil }
 
-// Worker is the address that stands for a worker's contract.
-func (p *Pseudo) Worker(owner Address) (Address, error) { return p.Contract("worker", owner), nil }
+// Worker is the address of, or that stands for, a worker's contract.
+func (p *Pseudo) Worker(owner Address) (Address, error) { return p.derive("worker", owner) }
 
 // Refund is refused: there is nothing to give back.
 func (p *Pseudo) Refund(context.Context, Address) ([]byte, error) {

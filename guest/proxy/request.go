@@ -105,6 +105,9 @@ func (r *request) admit(ctx context.Context) error {
 		return notReady("client contract cannot be read")
 	case r.account.Closing || r.account.Closed:
 		return notReady("client is closing")
+	case r.root.ParamsVersion != r.c.since() || r.account.Contract != r.c.account.Contract:
+		r.c.retire()
+		return notReady("%v to version %d: connect again", errParameters, r.root.ParamsVersion)
 	}
 	if r.job, err = r.p.read(ctx, &r.ask); err != nil {
 		return err

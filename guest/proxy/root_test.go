@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -131,6 +132,17 @@ func TestARunningRequestKeepsThePriceThatItBeganWith(t *testing.T) {
 		if price, config, params := metered(t, hear[*tl.ClientQueryReceipt](c.party).Receipt); price != "1" || config != 1 || params != 1 {
 			t.Errorf("the running request: price %s at %d, %d", price, config, params)
 		}
+		c.send(run(9, chat))
+		if r := c.collect(9); r.code != 651 || !strings.Contains(r.text, "connect again") {
+			t.Errorf("the old session under new parameters: %+v", r)
+		}
+		for range 2 { // its worker's and its own
+			if err := <-b.ends; !errors.Is(err, errParameters) {
+				t.Errorf("a session ended with %v", err)
+			}
+		}
+		b.worker(5, serveWhole)
+		c = b.client(5)
 		c.send(run(2, chat))
 		c.collect(2)
 		if price, config, params := metered(t, hear[*tl.ClientQueryReceipt](c.party).Receipt); price != "50" || config != 8 || params != 3 {

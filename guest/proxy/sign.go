@@ -38,7 +38,7 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 		Verified: receipt.Verified{Required: true, Model: r.ask.model},
 		Usage:    r.metered(e),
 		Channel: receipt.Channel{
-			ProxySC: r.p.cfg.Contract.String(), ClientSC: r.account.Contract.String(), ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
+			ProxySC: r.p.contractBy(r.root).String(), ClientSC: r.account.Contract.String(), ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
 			LedgerSeq: e.Seq, Total: uint64(max(e.Total, 0)), Committed: uint64(max(e.Committed, 0)),
 		},
 		Outcome: r.outcome(out, now.Sub(r.began).Milliseconds()),

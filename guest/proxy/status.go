@@ -174,7 +174,7 @@ func (p *Proxy) JSONStats() map[string]any {
 			"reasoning_tokens_price_multiplier":  s.Root.Multipliers.Reasoning,
 		},
 		"smartcontract": object{
-			"address": p.cfg.Contract.Friendly(p.cfg.Testnet), "params_version": s.Root.ParamsVersion, "balance": nil, "ready_for_withdraw": nil,
+			"address": p.contractBy(s.Root).Friendly(p.cfg.Testnet), "params_version": s.Root.ParamsVersion, "balance": nil, "ready_for_withdraw": nil,
 			"old_instances": []object{},
 		},
 		"wallet": object{

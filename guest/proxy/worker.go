@@ -34,6 +34,7 @@ type worker struct {
 	model    string
 	says     description
 	sched    uint64
+	params   int32 // version of the root's parameters that the contract follows from
 
 	mu       sync.Mutex
 	session  string // id of its document
@@ -42,6 +43,7 @@ type worker struct {
 	attempts map[[32]byte]*attempt
 	enabled  bool  // by its own word
 	held     error // why it gets no requests all the same
+	retired  bool  // the parameters have changed: the session ends when nothing runs
 }
 
 // description is what workers of ours say about themselves in machine_description_json.
@@ -130,6 +132,9 @@ func (w *worker) leave(a *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.attempts, a.id)
+	if w.retired && len(w.attempts) == 0 {
+		w.end(errParameters)
+	}
 }
 
 // party is the worker in the ledger.
@@ -208,14 +213,14 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 	w.stage = comparing
 	w.version, w.owner, w.contract, w.model, w.says = version, owner, contract, params.Model, describe(params.MachineDescriptionJSON)
 	slots := (int64(*params.MaxActiveRequests) + int64(*params.ProxyCnt) - 1) / int64(*params.ProxyCnt)
-	w.held = w.p.offered(root, w.model)
+	w.params, w.held = root.ParamsVersion, w.p.offered(root, w.model)
 	w.session = w.p.papers.meet(w, root)
 	w.sched = w.p.sched.Add(sched.Spec{
 		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version), Session: w.session,
 		Success: 1, New: true,
 	})
 	w.p.meet(w, w.held)
-	return &tl.WorkerConnectedToProxy{Params: w.p.params(version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil
+	return &tl.WorkerConnectedToProxy{Params: w.p.params(root, version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil
 }
 
 func (w *worker) checkParams(root Root, p *tl.WorkerParams) (Address, error) {
@@ -282,6 +287,11 @@ func (w *worker) enable(on bool) {
 func (w *worker) judge(root Root) {
 	held := w.p.offered(root, w.model)
 	w.mu.Lock()
+	if root.ParamsVersion != w.params {
+		w.retire()
+		w.mu.Unlock()
+		return
+	}
 	was := w.held
 	w.held = held
 	if held == nil && was != nil {
@@ -297,6 +307,16 @@ func (w *worker) judge(root Root) {
 	case held == nil && was != nil:
 		w.p.meet(w, nil)
 		w.p.log.Info("Worker eligible", slog.String("contract", w.contract.String()), slog.String("model", w.model))
+	}
+}
+
+// retire gives the worker no more requests, and ends its session when none runs. The caller holds the lock.
+func (w *worker) retire() {
+	w.retired = true
+	w.held = errParameters
+	w.p.sched.Enable(w.sched, false)
+	if len(w.attempts) == 0 {
+		w.end(errParameters)
 	}
 }
 

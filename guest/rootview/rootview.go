@@ -1,5 +1,5 @@
 // Package rootview says what the root contract means for the role that this machine has: its prices, the images and models
-// that it may serve or be served by, the proxies to connect to, and whether it may serve at all.
+// that it may serve or be served by, the proxies to connect to, the contracts at it, and whether it may serve at all.
 //
 // It owns the step from the root's own terms to those of guest/proxy and guest/worker, and the comparison of the machine's
 // image with the root. It trusts contracts/registry/follow for what the root says and how old that may be. A View may be
@@ -10,8 +10,12 @@ package rootview
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
+	"github.com/xssnick/tonutils-go/address"
+
+	"cocoon/contracts/bind"
 	"cocoon/contracts/registry"
 	"cocoon/contracts/registry/follow"
 	"cocoon/guest/proxy"
@@ -27,6 +31,10 @@ type Config struct {
 	Own registry.List
 	// Model is the full name of the model that the machine serves; empty for none.
 	Model string
+	// Owner is a proxy's operator and Key the key that it signs payments with: its contract and those at it follow from
+	// them. A zero key derives none.
+	Owner proxy.Address
+	Key   [32]byte
 }
 
 // View is a root as one machine's role sees it.
@@ -41,7 +49,19 @@ type terms struct {
 	of    *registry.Snapshot
 	proxy proxy.Root
 	price worker.Prices
+
+	mu      sync.Mutex
+	derived map[party]proxy.Address
 }
+
+// party is somebody with a contract at a proxy.
+type party struct {
+	role  string
+	owner proxy.Address
+}
+
+// maxDerived bounds the addresses that are remembered; deriving one again takes microseconds.
+const maxDerived = 4096
 
 // ErrTest is wrapped when the root's test mark is not the machine's.
 var ErrTest = errors.New("is_test mismatch")
@@ -77,8 +97,52 @@ func (v *View) current() (*terms, error) {
 		Version: t.ConfigVersion, ParamsVersion: t.ParamsVersion, Price: t.Price, WorkerFee: t.WorkerFee, Multipliers: t.Multipliers,
 		WorkerImages: set(s, registry.Workers), Models: set(s, registry.Models),
 	}}
+	if v.cfg.Key != [32]byte{} {
+		own, err := bind.NewProxy(s.Params, s.Root, cellAddress(v.cfg.Owner), v.cfg.Key)
+		if err != nil {
+			return nil, fmt.Errorf("root %s: %w", s.Root, err)
+		}
+		made.proxy.Contract, made.derived = roleAddress(own.Address), make(map[party]proxy.Address)
+	}
 	v.terms.Store(made)
 	return made, nil
+}
+
+// Derive gives the contract that an owner has at this proxy, by the root's parameters of now. The roles are client, whose
+// owner is a wallet, and worker.
+func (v *View) Derive(role string, owner proxy.Address) (proxy.Address, error) {
+	t, err := v.current()
+	if err != nil {
+		return proxy.Address{}, err
+	}
+	derive := map[string]func(bind.Params, *address.Address, *address.Address, bind.Hash) (bind.Instance, error){
+		"client": bind.NewClient, "worker": bind.NewWorker,
+	}[role]
+	if derive == nil || v.cfg.Key == [32]byte{} {
+		return proxy.Address{}, fmt.Errorf("deriving contract: there is none for the role %q", role)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if known, ok := t.derived[party{role, owner}]; ok {
+		return known, nil
+	}
+	made, err := derive(t.of.Params, cellAddress(t.proxy.Contract), cellAddress(owner), v.cfg.Key)
+	if err != nil {
+		return proxy.Address{}, fmt.Errorf("root %s: %w", t.of.Root, err)
+	}
+	if len(t.derived) >= maxDerived {
+		clear(t.derived)
+	}
+	t.derived[party{role, owner}] = roleAddress(made.Address)
+	return t.derived[party{role, owner}], nil
+}
+
+func cellAddress(a proxy.Address) *address.Address {
+	return address.NewAddress(0, byte(a.Workchain), a.Hash[:]) //nolint:gosec // a signed byte
+}
+
+func roleAddress(a *address.Address) proxy.Address {
+	return proxy.Address{Workchain: int8(a.Workchain()), Hash: [32]byte(a.Data())} //nolint:gosec // of a standard address
 }
 
 func set(s *registry.Snapshot, l registry.List) map[[32]byte]bool {

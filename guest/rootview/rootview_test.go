@@ -14,6 +14,7 @@ import (
 
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
+	"cocoon/contracts/code"
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/registry"
 	"cocoon/contracts/registry/follow"
@@ -221,5 +222,57 @@ func TestTheTestMarksMustAgree(t *testing.T) {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// TestContractsFollowFromTheParameters: what a gateway derives for itself is what its proxy names.
+func TestContractsFollowFromTheParameters(t *testing.T) {
+	r := newRoot()
+	r.says.Params.Proxy, r.says.Params.Worker, r.says.Params.Client = code.Proxy(), code.Worker(), code.Client()
+	f := r.follow(t)
+	owner, wallet, key := proxy.Address{Hash: [32]byte{1}}, proxy.Address{Workchain: -1, Hash: [32]byte{2}}, [32]byte{3}
+	v := view(t, Config{Root: f, Test: true, Own: registry.Proxies, Owner: owner, Key: key})
+	for range 2 {
+		root, err := v.Proxy()
+		if err != nil {
+			t.Fatal(err)
+		}
+		own, err := bind.NewProxy(r.says.Params, r.at, cellAddress(owner), key)
+		if err != nil || own.Address.StringRaw() != root.Contract.String() {
+			t.Errorf("own %s, want %s, %v", root.Contract, own.Address, err)
+		}
+		for role, derive := range map[string]func(bind.Params, *address.Address, *address.Address, bind.Hash) (bind.Instance, error){
+			"client": bind.NewClient, "worker": bind.NewWorker,
+		} {
+			want, err := derive(r.says.Params, own.Address, cellAddress(wallet), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second comes from memory
+				if got, err := v.Derive(role, wallet); err != nil || got.String() != want.Address.StringRaw() {
+					t.Errorf("%s: %s, %v, want %s", role, got, err, want.Address.StringRaw())
+				}
+			}
+		}
+		r.says.Params.PricePerToken, r.says.Params.ParamsVersion = 25, 3 // new parameters, new contracts
+		r.refresh(t, f)
+	}
+	if _, err := v.Derive("root", wallet); err == nil {
+		t.Error("a root's contract is derived")
+	}
+	for range maxDerived + 10 {
+		wallet.Hash[1]++
+		wallet.Hash[2] += wallet.Hash[1]
+		if _, err := v.Derive("worker", wallet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(v.terms.Load().derived); n > maxDerived {
+		t.Errorf("%d addresses are remembered", n)
+	}
+	r.says.Params.Client, r.says.Params.Proxy = nil, nil
+	r.refresh(t, f)
+	if _, err := v.Proxy(); err == nil {
+		t.Error("parameters without codes derive contracts")
 	}
 }
