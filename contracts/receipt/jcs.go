@@ -38,7 +38,8 @@ type value struct {
 }
 
 // Members for documents of ours.
-func text(key, s string) member         { return member{key, value{kind: jsonscan.String, text: s}} }
+func text(key, s string) member { return member{key, value{kind: jsonscan.String, text: s}} }
+
 func number(key string, n int64) member { return member{key, value{kind: jsonscan.Number, number: n}} }
 func null(key string) member            { return member{key, value{kind: jsonscan.Null}} }
 func list(key string, l object) member  { return member{key, value{kind: jsonscan.Array, parts: l}} }

@@ -70,20 +70,21 @@ func NewChecker(e Evidence, now func() time.Time) *Checker {
 
 // Check judges a receipt. The error is a *receipt.BrokenError; the receipt is nil when it could not be read that far.
 func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt.Receipt, error) {
-	cites := cited(claim.Receipt)
+	doc := receipt.Read(claim.Receipt)
+	cites := doc.Cites()
 	why := c.learn(ctx, from, claim.SPKI, cites)
 	var late error
-	if e, ok := c.evidence.(Late); ok && cites.priced {
-		late = e.Catch(ctx, cites.config, cites.params)
+	if e, ok := c.evidence.(Late); ok && cites.Priced {
+		late = e.Catch(ctx, cites.Config, cites.Params)
 	}
 	c.mu.Lock()
 	keysets := make(map[string]*receipt.Keyset, 1)
-	if k := c.keys[cites.keyset]; k != nil && bound(k, claim.SPKI) {
-		keysets[cites.keyset] = k
+	if k := c.keys[cites.Keyset]; k != nil && bound(k, claim.SPKI) {
+		keysets[cites.Keyset] = k
 	}
-	session := c.met[cites.session]
+	session := c.met[cites.Session]
 	c.mu.Unlock()
-	r, err := receipt.Verify(claim.Receipt, receipt.Context{
+	r, err := doc.Verify(receipt.Context{
 		Request: claim.Request, Response: claim.Response, Keysets: keysets, Price: c.evidence.Price,
 		ClientSC: claim.ClientSC, ProxySC: claim.ProxySC, Now: c.now(),
 		Session: func(id string) *receipt.Session {
@@ -106,46 +107,13 @@ func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt
 	return r, c.follow(r)
 }
 
-// citation is what a receipt cites: documents, and the versions of the root that its price is from.
-type citation struct {
-	keyset, session string
-	config, params  int64
-	priced          bool
-}
-
-// cited reads the citations of a receipt; what cannot be read cites nothing.
-func cited(raw []byte) citation {
-	var doc struct {
-		Keyset string `json:"workload_keyset_digest"`
-		Events []struct {
-			Type    string `json:"type"`
-			Session string `json:"session_id"`
-			Config  int64  `json:"config_version"`
-			Params  int64  `json:"params_version"`
-		} `json:"event_log"`
-	}
-	if len(raw) > receipt.MaxDocument || json.Unmarshal(raw, &doc) != nil {
-		return citation{}
-	}
-	out := citation{keyset: doc.Keyset}
-	for _, e := range doc.Events {
-		switch e.Type {
-		case "upstream.verified":
-			out.session = e.Session
-		case "usage.metered":
-			out.config, out.params, out.priced = e.Config, e.Params, true
-		}
-	}
-	return out
-}
-
 // bound says that a keyset names the key of the connection.
 func bound(k *receipt.Keyset, spki string) bool {
 	return spki == "" || slices.Contains(k.TLS, spki)
 }
 
 // learn asks the proxy for the documents that are missing.
-func (c *Checker) learn(ctx context.Context, from Source, spki string, want citation) error {
+func (c *Checker) learn(ctx context.Context, from Source, spki string, want receipt.Citations) error {
 	if c.knows(want) {
 		return nil
 	}
@@ -155,19 +123,19 @@ func (c *Checker) learn(ctx context.Context, from Source, spki string, want cita
 		return nil
 	}
 	var problems []error
-	if want.keyset != "" && !c.knows(citation{keyset: want.keyset}) {
+	if want.Keyset != "" && !c.knows(receipt.Citations{Keyset: want.Keyset}) {
 		problems = append(problems, c.learnKeyset(ctx, from, spki))
 	}
-	if want.session != "" && !c.knows(citation{session: want.session}) {
-		problems = append(problems, c.learnSession(ctx, from, want.session))
+	if want.Session != "" && !c.knows(receipt.Citations{Session: want.Session}) {
+		problems = append(problems, c.learnSession(ctx, from, want.Session))
 	}
 	return errors.Join(problems...)
 }
 
-func (c *Checker) knows(want citation) bool {
+func (c *Checker) knows(want receipt.Citations) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return (want.keyset == "" || c.keys[want.keyset] != nil) && (want.session == "" || c.met[want.session] != nil)
+	return (want.Keyset == "" || c.keys[want.Keyset] != nil) && (want.Session == "" || c.met[want.Session] != nil)
 }
 
 // Report is what this package reads of an attestation report (inference.md section 10.2).
@@ -286,6 +254,6 @@ func (c *Checker) Sessions() []*receipt.Session {
 
 // Versions are those of the root contract that a receipt's price is from, as it says itself.
 func Versions(raw []byte) (config, params int64, ok bool) {
-	c := cited(raw)
-	return c.config, c.params, c.priced
+	c := receipt.Read(raw).Cites()
+	return c.Config, c.Params, c.Priced
 }
