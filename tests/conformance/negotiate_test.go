@@ -270,8 +270,7 @@ func TestAWorkerThatIsDroppedLeavesItsDescriptionOut(t *testing.T) {
 
 // TestErrorsOfTheFirstGenerationAreUnderstood: it sends them in the old form to everybody (protocol.md section 4.2).
 func TestErrorsOfTheFirstGenerationAreUnderstood(t *testing.T) {
-	id := make([]byte, 32)
-	id[0] = 1
+	id := named(1)
 	for form, m := range map[string]msg{
 		"old":          boxed(clientError).i32(651).str("no workers for model").raw(id...).tokens(tokens{}),
 		"old, a part":  boxed(clientPartErr).i32(651).str("no workers for model").raw(id...).tokens(tokens{}),

@@ -48,14 +48,12 @@ func (n *network) proxyForWorker(p *peer, v int32) {
 }
 
 // runOnWorker is the proxy's request in the form of a version.
-func runOnWorker(v int32, id byte, body string) msg {
-	name := make([]byte, 32)
-	name[0] = id
+func runOnWorker(v int32, id int, body string) msg {
 	m := boxed(proxyRunQueryEx)
 	if v == 0 {
 		m = boxed(proxyRunQuery)
 	}
-	m = m.bin(post("/v1/chat/completions", body)).raw(boxed(paymentEmpty)...).i64(1000).f64(108.3).raw(name...)
+	m = m.bin(post("/v1/chat/completions", body)).raw(boxed(paymentEmpty)...).i64(1000).f64(108.3).raw(named(id)...)
 	if v > 0 {
 		m = m.i32(1).yes(true)
 	}
@@ -63,7 +61,7 @@ func runOnWorker(v int32, id byte, body string) msg {
 }
 
 // answered reads a worker's messages about one request until the last.
-func (p *peer) answered(v int32, id byte) (m reply) {
+func (p *peer) answered(v int32, id int) (m reply) {
 	p.t.Helper()
 	for !m.final {
 		kind, r := p.hearing(proxyAnswer, proxyPart, proxyError, proxyPartErr, proxyAnswerEx, proxyPartEx, proxyErrorEx)
@@ -85,8 +83,8 @@ func (p *peer) answered(v int32, id byte) (m reply) {
 			at, m.used, m.final = r.int256(), r.tokens(), true
 		}
 		r.end()
-		if at[0] != id {
-			p.t.Fatalf("an answer to request %d, asked was %d", at[0], id)
+		if at != [32]byte(named(id)) {
+			p.t.Fatalf("an answer to request %x, asked was %d", at, id)
 		}
 		m.message = names()[kind]
 	}
@@ -132,10 +130,10 @@ func (n *network) proxyForClient(p *peer, v int32) {
 }
 
 // call hands the gateway's client a request.
-func (n *network) call(link *upstream.Link, id byte) *upstream.Call {
+func (n *network) call(link *upstream.Link, id int) *upstream.Call {
 	n.Helper()
 	c, err := link.Start(n.ctx, upstream.Ask{
-		ID: [32]byte{id}, Path: "/v1/chat/completions", ContentType: "application/json", Model: base, Body: []byte(chat), MaxCoefficient: 4000,
+		ID: [32]byte(named(id)), Path: "/v1/chat/completions", ContentType: "application/json", Model: base, Body: []byte(chat), MaxCoefficient: 4000,
 		MaxTokens: 100, Timeout: time.Minute, Debug: true,
 	})
 	n.check(err)
@@ -143,7 +141,7 @@ func (n *network) call(link *upstream.Link, id byte) *upstream.Call {
 }
 
 // reads takes a client's request.
-func (p *peer) reads(v int32, id byte) {
+func (p *peer) reads(v int32, id int) {
 	p.t.Helper()
 	_, r := p.hearing(clientRunQueryEx)
 	if got := r.str(); got != base {
@@ -160,16 +158,14 @@ func (p *peer) reads(v int32, id byte) {
 	if v >= 5 {
 		want = 60
 	}
-	if coefficient != 4000 || most != 100 || timeout != want || at[0] != id {
-		p.t.Errorf("coefficient %d, max_tokens %d, timeout %v, id %d", coefficient, most, timeout, at[0])
+	if coefficient != 4000 || most != 100 || timeout != want || at != [32]byte(named(id)) {
+		p.t.Errorf("coefficient %d, max_tokens %d, timeout %v, id %x", coefficient, most, timeout, at)
 	}
 }
 
 // says is a whole answer to a client in one message.
-func (p *peer) says(v int32, id byte, head msg) {
-	name := make([]byte, 32)
-	name[0] = id
-	m := boxed(clientAnswerEx).raw(name...).bin(head).i32(1)
+func (p *peer) says(v int32, id int, head msg) {
+	m := boxed(clientAnswerEx).raw(named(id)...).bin(head).i32(1)
 	if v >= 2 {
 		p.tell(m.i32(2).tokens(*usage(v)).f64(1).f64(4).f64(2).f64(3))
 		return

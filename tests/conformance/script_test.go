@@ -29,6 +29,10 @@ func connectClient(o *offer, config int32) msg {
 
 // connectWorker is worker.connectToProxy; field order as in the table: is_test, proxy_cnt, max_active_requests, versions.
 func connectWorker(o *offer, n byte, coefficient, slots int32) msg {
+	return connectModel(model, o, n, coefficient, slots)
+}
+
+func connectModel(model string, o *offer, n byte, coefficient, slots int32) msg {
 	flags := int32(1)
 	if o != nil {
 		flags = 3
@@ -79,9 +83,9 @@ func (p *peer) shaken(o *offer) (version int32) {
 }
 
 // enlisted makes the worker's handshake.
-func (p *peer) enlisted(o *offer, n byte, slots int32) (version int32) {
+func (p *peer) enlisted(connect msg) (version int32) {
 	p.t.Helper()
-	r := p.must(connectWorker(o, n, 1000, slots), workerConnected)
+	r := p.must(connect, workerConnected)
 	version = proxyParams(r)
 	r.str()
 	r.end()
@@ -107,7 +111,7 @@ func (n *network) client(o *offer, notes *transcript) (*peer, int32) {
 func (n *network) worker(o *offer, id byte, slots int32, notes *transcript) (*peer, int32) {
 	n.Helper()
 	p := n.join(n.proxy.ServeWorker, proxy.Peer{Key: [32]byte{id}, Attested: true, Image: [32]byte{0xe5}}, notes)
-	return p, p.enlisted(o, id, slots)
+	return p, p.enlisted(connectWorker(o, id, 1000, slots))
 }
 
 // post is an http.request.
@@ -117,7 +121,7 @@ func post(path, body string) msg {
 
 // ask is what a client asks for; a zero field has an ordinary value.
 type question struct {
-	id                     byte
+	id                     int
 	body, model            string
 	coefficient, maxTokens int32
 	timeout                float64
@@ -139,13 +143,11 @@ func (q question) run(version int32) msg {
 	if q.timeout == 0 {
 		q.timeout = 114
 	}
-	id := make([]byte, 32)
-	id[0] = q.id
 	m := boxed(clientRunQueryEx)
 	if version == 0 {
 		m = boxed(clientRunQuery)
 	}
-	m = m.str(q.model).bin(q.query).i32(q.coefficient).i32(q.maxTokens).f64(q.timeout).raw(id...).i32(1)
+	m = m.str(q.model).bin(q.query).i32(q.coefficient).i32(q.maxTokens).f64(q.timeout).raw(named(q.id)...).i32(1)
 	switch {
 	case version == 0:
 		return m
@@ -155,8 +157,11 @@ func (q question) run(version int32) msg {
 	return m.i32(1).yes(true)
 }
 
+// named is the id of a request, by its number.
+func named(id int) []byte { return msg(nil).i32(int32(id)).raw(make([]byte, 28)...) }
+
 // good is an ordinary question.
-func good(id byte, body string) question {
+func good(id int, body string) question {
 	return question{id: id, body: body, coefficient: 4000, maxTokens: 100}
 }
 
@@ -270,7 +275,8 @@ type reply struct {
 }
 
 // collect reads the messages of one request until its last.
-func (p *peer) collect(id byte) (out reply) {
+func (p *peer) collect(id int) (out reply) {
+	want := [32]byte(named(id))
 	p.t.Helper()
 	for {
 		kind, r := p.hearing(clientAnswer, clientPart, clientError, clientPartErr, clientAnswerEx, clientPartEx, clientErrorEx)
@@ -285,19 +291,19 @@ func (p *peer) collect(id byte) (out reply) {
 				m.take(kind == clientAnswerEx, r)
 			}
 			m.info(r)
-			if at[0] != id {
+			if at != want {
 				continue
 			}
 		case clientAnswer, clientPart:
 			m.take(kind == clientAnswer, r)
 			m.final = r.yes()
-			if at := r.int256(); at[0] != id {
+			if at := r.int256(); at != want {
 				continue
 			}
 			m.used = r.tokens()
 		default:
 			m.code, m.text = r.i32(), r.str()
-			if at := r.int256(); at[0] != id {
+			if at := r.int256(); at != want {
 				continue
 			}
 			m.used, m.final = r.tokens(), true

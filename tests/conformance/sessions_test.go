@@ -102,9 +102,7 @@ func (n *network) scene(c, w *peer, v int32) {
 	synctest.Wait()
 	c.tell(good(6, stream).run(v))
 	o = w.order()
-	id := make([]byte, 32)
-	id[0] = 6
-	c.tell(boxed(clientCancel).raw(id...))
+	c.tell(boxed(clientCancel).raw(named(6)...))
 	synctest.Wait()
 	w.tell(boxed(proxyErrorEx).raw(o.id[:]...).i32(653).str("cancelled").i32(1).finalInfo(v, tokens{34, 0, 1, 0, 35}))
 	n.sign(w, o, v)

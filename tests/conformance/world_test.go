@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,7 @@ import (
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
+	"cocoon/host/gateway"
 	"cocoon/host/gateway/upstream"
 )
 
@@ -183,6 +186,8 @@ type script struct {
 	mu   sync.Mutex
 	seen [][]byte
 	play func(body []byte) (contentType, answer string)
+	// body replaces the reader of an answer.
+	body func(answer string) io.ReadCloser
 }
 
 func (*script) Config() *engine.Config {
@@ -208,7 +213,11 @@ func (s *script) Do(_ context.Context, r engine.Request) (*engine.Response, erro
 	if s.play != nil {
 		kind, text = s.play(r.Body)
 	}
-	return &engine.Response{Status: 200, ContentType: kind, Body: io.NopCloser(strings.NewReader(text))}, nil
+	body := io.NopCloser(strings.NewReader(text))
+	if s.body != nil {
+		body = s.body(text)
+	}
+	return &engine.Response{Status: 200, ContentType: kind, Body: body}, nil
 }
 
 func (s *script) asked() [][]byte {
@@ -259,6 +268,11 @@ func (owner) Register(context.Context, upstream.Offer, int64) error { return nil
 // gateway runs the client of ours, which dials the given ends.
 func (n *network) gateway(dial func() net.Conn) *upstream.Link {
 	n.Helper()
+	return n.pool(dial).Links()[0]
+}
+
+func (n *network) pool(dial func() net.Conn) *upstream.Pool {
+	n.Helper()
 	pool, err := upstream.New(upstream.Config{
 		Proxies: []string{"proxy:1"}, Account: owner{}, Test: true, ConfigVersion: func() int32 { return 1 }, Now: time.Now, Log: n.logger("gateway"),
 		Dial: func(context.Context, string) (net.Conn, upstream.Peer, error) {
@@ -270,5 +284,47 @@ func (n *network) gateway(dial func() net.Conn) *upstream.Link {
 	})
 	n.check(err)
 	n.running.Go(func() { pool.Run(n.ctx) })
-	return pool.Links()[0]
+	return pool
+}
+
+// app is the gateway's HTTP surface, over a pool.
+func (n *network) app(pool *upstream.Pool) func(path, body string) *httptest.ResponseRecorder {
+	n.Helper()
+	s, err := gateway.New(gateway.Config{Pool: pool, Test: true, Now: time.Now, Log: n.logger("gateway")})
+	n.check(err)
+	handler := s.Handler()
+	return func(path, body string) *httptest.ResponseRecorder {
+		method := http.MethodGet
+		if body != "" {
+			method = http.MethodPost
+		}
+		r := httptest.NewRequestWithContext(n.ctx, method, path, strings.NewReader(body))
+		r.Host = "127.0.0.1:10000"
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w
+	}
+}
+
+// own dials this network's proxy as a client.
+func (n *network) own() net.Conn {
+	near, far := net.Pipe()
+	n.running.Go(func() { n.served <- n.proxy.ServeClient(n.ctx, far, proxy.Peer{}) })
+	return near
+}
+
+// lives is the proof that the proxy still serves: somebody else's completion.
+func (n *network) lives() {
+	n.Helper()
+	w := n.join(n.proxy.ServeWorker, proxy.Peer{Key: [32]byte{0x33}, Attested: true, Image: [32]byte{0xe5}}, nil)
+	wv := w.enlisted(connectModel("alive@c:r", &offer{1, 5}, 0x33, 1000, 1))
+	c, cv := n.client(&offer{1, 5}, nil)
+	q := good(0x77, strings.Replace(chat, base, "alive", 1))
+	q.model = "alive"
+	c.tell(q.run(cv))
+	w.begin(wv, w.order(), response(200, "application/json", whole), usage(wv))
+	if r := c.collect(0x77); r.status != 200 || r.body != whole {
+		n.Errorf("the proxy does not serve any more: %+v", r)
+	}
 }
