@@ -321,29 +321,3 @@ func TestStartService(t *testing.T) {
 		t.Fatalf("start without a model: %v", err)
 	}
 }
-
-// TestRealEngine: llama-server answers inside the sandbox. COCOON_TEST_ENGINE names a folder with the engine's root
-// in root/ and a model in model/.
-func TestRealEngine(t *testing.T) {
-	dir := os.Getenv("COCOON_TEST_ENGINE")
-	if dir == "" || os.Geteuid() != 0 {
-		t.Skip("skipped: needs root and COCOON_TEST_ENGINE, a folder with root/ and model/scripted.gguf")
-	}
-	sup := supervise.New(supervise.Config{
-		Logger: slog.New(slog.DiscardHandler), Processes: supervise.Plain{}, Now: time.Now,
-	})
-	defer sup.Stop()
-	report, err := Start(t.Context(), Config{
-		Self: "/proc/self/exe", Supervisor: sup, Layers: []string{filepath.Join(dir, "root")},
-		ModelDir: filepath.Join(dir, "model"), ModelFile: "scripted.gguf", Settings: builtin(t, settings.LlamaCPP),
-		SocketDir: filepath.Join(t.TempDir(), "sock"), Verbose: true,
-	}, time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "Hello from a scripted model running inside llama-server."
-	if report.Answer.Content != want || report.Answer.FinishReason != "stop" {
-		t.Fatalf("answer %+v", report.Answer)
-	}
-	t.Logf("first answer after %s", report.Start)
-}
