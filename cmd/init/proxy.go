@@ -136,7 +136,11 @@ func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 		return nil, err
 	}
 	if p.cfg.HTTPPort != 0 {
-		pages := &proxyPages{p: server, access: p.cfg.Access, log: p.log}
+		machine, err := selfOf(ctx, way.inner, deps.Eligible)
+		if err != nil {
+			return nil, err
+		}
+		pages := proxyPages(server, machine, p.cfg.Access, p.log)
 		p.background = append(p.background, func(ctx context.Context) error { return pages.serve(ctx, p.cfg.HTTPPort) })
 	}
 	if p.root == nil {

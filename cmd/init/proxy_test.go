@@ -189,10 +189,7 @@ func TestProxyPages(t *testing.T) {
 			end()
 		}
 	}()
-	handler, err := (&proxyPages{p: server, access: "token", log: process.log}).handler()
-	if err != nil {
-		t.Fatal(err)
-	}
+	handler := both(t, proxyPages(server, new(self), "token", process.log))
 	ask := func(method, path, token string) (int, string) {
 		r := httptest.NewRequestWithContext(t.Context(), method, path, http.NoBody)
 		if token != "" {
@@ -208,9 +205,9 @@ func TestProxyPages(t *testing.T) {
 		code                int
 		want                string
 	}{
-		{"GET", "/healthz", "", 200, "alive"},
+		{"GET", "/healthz", "", 200, "ok"},
 		{"GET", "/readyz", "", 200, "true"},
-		{"GET", "/stats", "", 200, "no worker is ready"},
+		{"GET", "/stats", "", 200, "no worker is connected"},
 		{"GET", "/metrics", "", 200, "cocoon_proxy_workers_ready 0"},
 		{"GET", "/request/disable", "token", 405, ""},
 		{"POST", "/request/disable", "", 401, "bearer"},

@@ -37,6 +37,8 @@ type workerProcess struct {
 	root *roleRoot
 	// dial replaces the router; nil means it.
 	dial func(ctx context.Context, address string) (net.Conn, worker.Peer, error)
+	// inner is the router within; nil where there is another way.
+	inner *routerProcess
 
 	background []func(ctx context.Context) error
 	closers    []func()
@@ -75,7 +77,11 @@ func (p *workerProcess) run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return w.Run(ctx) })
 	if p.cfg.HTTPPort != 0 {
-		pages := &workerPages{w: w, access: p.cfg.Access, stateDir: p.cfg.StateDir, log: p.log}
+		machine, err := p.self(ctx)
+		if err != nil {
+			return err
+		}
+		pages := workerPages(w, machine, p.cfg, p.log)
 		group.Go(func() error { return pages.serve(ctx, p.cfg.HTTPPort) })
 	}
 	for _, background := range p.background {
@@ -154,6 +160,15 @@ func (p *workerProcess) networkOf(d *worker.Deps) error {
 		d.Proxies = view.Addresses
 	}
 	return nil
+}
+
+// self is what the worker's page says of this machine.
+func (p *workerProcess) self(ctx context.Context) (*self, error) {
+	var eligible func() error
+	if p.root != nil {
+		eligible = p.root.view.Eligible
+	}
+	return selfOf(ctx, p.inner, eligible)
 }
 
 // checkProxy says whether a peer runs a listed image. Only a test network may do without.
@@ -244,6 +259,7 @@ func (p *workerProcess) connectBy(ctx context.Context) error {
 	if p.root != nil {
 		inner.root, inner.lists = p.root.follower, []registry.List{registry.Proxies}
 	}
+	p.inner = inner
 	r, err := inner.build(ctx)
 	if err != nil {
 		return err

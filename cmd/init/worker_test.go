@@ -352,7 +352,7 @@ func TestWorkerProcess(t *testing.T) {
 	peer := smallProxy{make(chan tl.Object, 64)}
 	sess := session.New(<-proxyEnd, session.Options{}, peer)
 	go func() { done <- sess.Run(ctx) }()
-	pages := httptest.NewServer((&workerPages{w: w, access: cfg.Access, stateDir: dir, log: p.log}).handler())
+	pages := httptest.NewServer(both(t, workerPages(w, new(self), cfg, p.log)))
 	defer pages.Close()
 	deadline := time.Now().Add(routerWait)
 	for askPage(t, pages.URL+"/readyz", "", http.MethodGet).code != http.StatusOK && time.Now().Before(deadline) {
@@ -374,15 +374,15 @@ func TestWorkerProcess(t *testing.T) {
 		"no token": {"", "2.5", http.StatusUnauthorized}, "another": {"x", "2.5", http.StatusUnauthorized},
 		"no number": {"secret", "much", http.StatusBadRequest}, "a price": {"secret", "2.5", http.StatusOK},
 	} {
-		if got := askPage(t, pages.URL+"/request/change_coefficient?coefficient="+tc.query, tc.token, http.MethodPost); got.code != tc.code {
+		if got := askPage(t, pages.URL+"/request/change_coefficient", tc.token, http.MethodPost, "coefficient="+tc.query); got.code != tc.code {
 			t.Errorf("%s: %d %s", name, got.code, got.body)
 		}
 	}
 	var stats struct {
-		Status struct{ Coefficient int }
-		Stats  struct{ Success int }
+		Local  struct{ Coefficient int } `json:"localconfig"`
+		Totals struct{ Success int }
 	}
-	if err := json.Unmarshal(askPage(t, pages.URL+"/jsonstats", "", http.MethodGet).body, &stats); err != nil || stats.Status.Coefficient != 2500 || stats.Stats.Success != 1 {
+	if err := json.Unmarshal(askPage(t, pages.URL+"/jsonstats", "", http.MethodGet).body, &stats); err != nil || stats.Local.Coefficient != 2500 || stats.Totals.Success != 1 {
 		t.Errorf("%+v, %v", stats, err)
 	}
 	if askPage(t, pages.URL+"/request/disable", "secret", http.MethodPost); askPage(t, pages.URL+"/readyz", "", http.MethodGet).code != http.StatusServiceUnavailable {
@@ -407,12 +407,13 @@ type page struct {
 	body []byte
 }
 
-func askPage(t *testing.T, url, token, method string) page {
+func askPage(t *testing.T, url, token, method string, form ...string) page {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(strings.Join(form, "&")))
 	if err != nil {
 		t.Fatal(err)
 	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
