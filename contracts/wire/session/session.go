@@ -21,6 +21,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,7 +98,7 @@ type Session struct {
 	cause     error
 
 	out     outbox
-	scratch sync.Pool // of *[]byte: messages on their way into the outbox
+	scratch sync.Pool // of *[]byte: messages on their way
 	pending pending
 	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
 	unknown sync.Map     // ids of unknown packets that were logged
@@ -191,19 +192,23 @@ func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
 	in := bufio.NewReaderSize(s.conn, 64<<10)
 	slots := make(chan struct{}, s.opt.MaxQueries)
 	for seqno := int32(0); ; seqno++ {
-		payload, buffered, err := readFrame(in, seqno)
+		size, err := readHead(in, seqno)
 		if err != nil {
 			return s.readError(err)
 		}
-		s.touch()
-		if err := s.frame(ctx, payload, slots, group); err != nil {
-			if errors.Is(err, wire.ErrTL) {
-				err = fmt.Errorf("%w: packet %d: %w", ErrProtocol, seqno, err)
-			}
-			return err
-		}
-		if _, err := in.Discard(buffered); err != nil {
-			return err // what was peeked at can be discarded
+		var refused error
+		err = s.payload(in, size, func(payload []byte) error {
+			s.touch()
+			refused = s.frame(ctx, payload, slots, group)
+			return refused
+		})
+		switch {
+		case errors.Is(refused, wire.ErrTL):
+			return fmt.Errorf("%w: packet %d: %w", ErrProtocol, seqno, refused)
+		case refused != nil:
+			return refused
+		case err != nil:
+			return s.readError(err)
 		}
 	}
 }
@@ -251,41 +256,69 @@ func (s *Session) readError(err error) error {
 	return err
 }
 
-// readFrame reads one frame; its number must be seqno. A payload that fits into the reader's buffer stays there: it is
-// valid until the reader is used again, and buffered bytes are to be discarded first.
-func readFrame(in *bufio.Reader, seqno int32) (payload []byte, buffered int, err error) {
+// readHead reads the head of a frame, whose number must be seqno, and returns the size of its payload.
+func readHead(in *bufio.Reader, seqno int32) (size int, err error) {
 	head, err := in.Peek(headerSize)
 	if err != nil {
 		if errors.Is(err, io.EOF) && len(head) > 0 {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, 0, err // io.EOF between two frames is an orderly end
+		return 0, err // io.EOF between two frames is an orderly end
 	}
-	size := binary.LittleEndian.Uint32(head)
+	n := binary.LittleEndian.Uint32(head)
 	got := int32(binary.LittleEndian.Uint32(head[4:])) //nolint:gosec // the same four bytes, signed or not
 	switch {
-	case size < minPayload || size > MaxFrame:
-		return nil, 0, fmt.Errorf("%w: frame of %d bytes, allowed are %d to %d", ErrProtocol, size, minPayload, MaxFrame)
+	case n < minPayload || n > MaxFrame:
+		return 0, fmt.Errorf("%w: frame of %d bytes, allowed are %d to %d", ErrProtocol, n, minPayload, MaxFrame)
 	case got != seqno:
-		return nil, 0, fmt.Errorf("%w: frame number %d, expected %d", ErrProtocol, got, seqno)
+		return 0, fmt.Errorf("%w: frame number %d, expected %d", ErrProtocol, got, seqno)
 	}
-	if _, err := in.Discard(headerSize); err != nil {
-		return nil, 0, err // what was peeked at can be discarded
+	_, err = in.Discard(headerSize)
+	return int(n), err
+}
+
+// payload reads what a head announced and has it taken. It is valid until take returns: one that fits into the reader's
+// buffer stays there, another lies in memory that is used again.
+func (s *Session) payload(in *bufio.Reader, size int, take func([]byte) error) error {
+	if size <= in.Size() {
+		payload, err := in.Peek(size)
+		if err != nil {
+			return cutOff(size, err)
+		}
+		if err := take(payload); err != nil {
+			return err
+		}
+		_, err = in.Discard(size)
+		return err
 	}
-	if int(size) <= in.Size() {
-		payload, err = in.Peek(int(size))
-		buffered = int(size)
-	} else {
-		payload = make([]byte, size)
-		_, err = io.ReadFull(in, payload)
+	buf := s.borrow()
+	defer s.giveBack(buf)
+	*buf = slices.Grow((*buf)[:0], size)[:size]
+	if _, err := io.ReadFull(in, *buf); err != nil {
+		return cutOff(size, err)
 	}
+	return take(*buf)
+}
+
+func cutOff(size int, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading frame of %d bytes: %w", size, err)
+	return fmt.Errorf("reading frame of %d bytes: %w", size, err)
+}
+
+// borrow is memory for one message; giveBack keeps it for the next unless it is large.
+func (s *Session) borrow() *[]byte {
+	if buf, ok := s.scratch.Get().(*[]byte); ok {
+		return buf
 	}
-	return payload, buffered, nil
+	return new([]byte)
+}
+
+func (s *Session) giveBack(buf *[]byte) {
+	if cap(*buf) <= keep {
+		s.scratch.Put(buf)
+	}
 }
 
 // packet acts on one packet.
@@ -457,15 +490,8 @@ func (s *Session) SendWithin(ctx context.Context, p tl.Object, patience time.Dur
 	if err := s.mayTalk(); err != nil {
 		return fmt.Errorf("sending %s: %w", p.TLName(), err)
 	}
-	buf, ok := s.scratch.Get().(*[]byte)
-	if !ok { // nothing else is in there
-		buf = new([]byte)
-	}
-	defer func() {
-		if cap(*buf) <= keep {
-			s.scratch.Put(buf)
-		}
-	}()
+	buf := s.borrow()
+	defer s.giveBack(buf)
 	*buf = p.Append((*buf)[:0])
 	var head [word]byte
 	binary.LittleEndian.PutUint32(head[:], (*tl.TCPPacket)(nil).TLID())
