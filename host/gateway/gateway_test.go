@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -295,6 +296,7 @@ type setup struct {
 	unverified bool
 	allow      bool
 	down       map[string]bool
+	refused    map[string]bool // not attested
 	ping, gap  time.Duration
 	origins    []string
 	dir        string
@@ -318,6 +320,9 @@ func start(t *testing.T, c setup, proxies ...*scripted) *world {
 		Dial: func(dialing context.Context, address string) (net.Conn, upstream.Peer, error) {
 			if c.down[address] {
 				return nil, upstream.Peer{}, errors.New("connection refused")
+			}
+			if c.refused[address] {
+				return nil, upstream.Peer{}, fmt.Errorf("%w: image: it has ab12, wanted is an image of the root contract", upstream.ErrRefused)
 			}
 			near, far, err := pipe(dialing)
 			if err != nil {
