@@ -86,7 +86,11 @@ func endingOf(err error) ending {
 func endingOfWorker(e *workerError) ending {
 	switch session.Code(e.code) {
 	case session.CodeCancelled:
-		return ending{session.CodeCancelled, api.Cancelled, receipt.Cancelled, sched.Neutral}
+		inside := api.Cancelled
+		if e.text == errSlowReader.Error() { // its patience was the shorter one
+			inside = api.SlowReader
+		}
+		return ending{session.CodeCancelled, inside, receipt.Cancelled, sched.Neutral}
 	case session.CodeTimeout:
 		return ending{session.CodeTimeout, api.Timeout, receipt.Deadline, sched.Neutral}
 	case session.CodeProtocol:

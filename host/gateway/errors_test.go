@@ -39,6 +39,7 @@ func TestErrorsOfPeersBecomeTheOnesOfTheTable(t *testing.T) {
 		"price, odd":         {651, "can run this query with coefficient=<b>", 400, api.PriceLimit, elsewhere, "max_coefficient"},
 		"dead":               {602, "connection is dead", 502, api.WorkerLost, anywhere, ""},
 		"key":                {602, "unknown public key", 503, api.EncryptionKeyUnknown, anywhere, ""},
+		"slow reader":        {653, "cancelled: slow reader", 503, api.SlowReader, never, ""},
 		"cancelled":          {653, "cancelled", 499, api.Cancelled, never, ""},
 		"timeout":            {652, "timeout", 504, api.Timeout, never, ""},
 		"unknown option":     {621, `unknown option "tools"`, 400, api.UnsupportedParameter, never, "tools"},

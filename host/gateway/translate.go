@@ -74,13 +74,25 @@ func translate(err error) (*api.Error, translation) {
 	case errors.Is(err, upstream.ErrLost):
 		return fixed(api.WorkerLost, "the connection to the proxy was lost before the answer was complete; try again", anywhere)
 	case errors.Is(err, upstream.ErrSlow):
-		return fixed(api.SlowReader, "the answer was read too slowly; read events as they come", never)
+		return slow()
 	default:
 		return fixed(api.WorkerProtocol, "the proxy's answer broke the protocol; try again", never)
 	}
 }
 
+// slowText is how our proxies say that an answer was not read.
+const slowText = "cancelled: slow reader"
+
+func slow() (*api.Error, translation) {
+	return &api.Error{Code: api.SlowReader, Message: "the answer was read too slowly; read events as they come"}, translation{}
+}
+
 func translateTL(failure *session.QueryError) (*api.Error, translation) {
+	if failure.Code == session.CodeCancelled && failure.Message == slowText {
+		e, t := slow()
+		e.TL = int(failure.Code)
+		return e, t
+	}
 	if code, message, ok := ownCode(failure.Message); ok {
 		return &api.Error{Code: code, Message: message, TL: int(failure.Code), RetryAfter: pauseOf(code)}, translation{}
 	}
