@@ -168,8 +168,9 @@ type record struct {
 	Receipt json.RawMessage `json:"receipt"`
 	// Outcome, Usage and Said are the receipt's events; Said is nil without a worker's statement.
 	Outcome struct {
-		Status  string `json:"status"`
-		Retries int64  `json:"retries"`
+		Status  string  `json:"status"`
+		Retries int64   `json:"retries"`
+		Code    *string `json:"error_code"`
 	} `json:"-"`
 	Usage struct {
 		usage

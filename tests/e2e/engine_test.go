@@ -150,10 +150,16 @@ func TestEveryBehaviourOfAnEngineHasItsFate(t *testing.T) {
 	n.secret()
 }
 
-// meets asks and compares all three views of the end with the fate.
+// meets asks and checks that it ends as it is to.
 func (n *world) meets(what, body string, f fate) {
 	n.t.Helper()
 	s := n.try(n.t.Context(), body)
+	n.agrees(what, body, &s, f)
+}
+
+// agrees compares what was seen, what was billed and what the receipt says with the fate.
+func (n *world) agrees(what, body string, s *seen, f fate) {
+	n.t.Helper()
 	if s.status != f.status || s.code != f.code || s.err != nil || s.whole() == s.failed() || s.whole() != (f.code == "") {
 		n.t.Errorf("%s: status %d, want %d; code %q, want %q; whole %v, failed %v; %v\n%.2000s", what, s.status, f.status, s.code, f.code, s.whole(), s.failed(), s.err, s.body)
 	}
