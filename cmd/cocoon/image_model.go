@@ -45,6 +45,7 @@ func (r modelResult) Text(w io.Writer) error {
 type modelFlags struct {
 	from, commit, source, format string
 	exclude                      []string
+	joined                       bool
 }
 
 func newImageModelCmd(a *app) *cobra.Command {
@@ -53,7 +54,8 @@ func newImageModelCmd(a *app) *cobra.Command {
 		Use:   "model NAME --from DIR|TAR --commit HEX",
 		Short: "Make a model volume whose root hash is its identity",
 		Long: "NAME is the model's name at its hub. The volume and its description go to --out/models. The form\n" +
-			"erofs is one file; tar is the form of models that are listed already: an archive and a hash file.",
+			"erofs is one file; tar is the form of models that are listed already: an archive and a hash file, or with\n" +
+			"--joined one file for the one disk that our guest opens. Both tar forms have the same root hash.",
 		Example: "  cocoon image model Acme/tiny --from files --commit 0123456789abcdef0123456789abcdef01234567\n" +
 			"  cocoon image model Acme/tiny --from model.tar --commit 0123456789abcdef0123456789abcdef01234567",
 		Args: args(1, 1, "NAME"),
@@ -73,6 +75,7 @@ func newImageModelCmd(a *app) *cobra.Command {
 	fl.StringVar(&f.commit, "commit", "", "commit of the hub's repository, 40 hex digits")
 	fl.StringVar(&f.source, "source", "", "where the files came from, for people")
 	fl.StringVar(&f.format, "format", "erofs", "erofs or tar")
+	fl.BoolVar(&f.joined, "joined", false, "with --format tar: put the hash area behind the archive instead of beside it")
 	fl.StringSliceVar(&f.exclude, "exclude", nil, "top-level names to leave out")
 	return cmd
 }
@@ -115,6 +118,8 @@ func (a *app) buildModel(ctx context.Context, name string, f modelFlags) (*model
 func volumeFrom(ctx context.Context, name, volume string, f modelFlags) (d *model.Description, archive string, err error) {
 	o := model.Options{Name: name, Commit: f.commit, Source: f.source, Excluded: f.exclude}
 	switch {
+	case f.joined && f.format != "tar":
+		err = cli.Usagef("--joined goes with --format tar")
 	case f.format == "erofs" && isDir(f.from):
 		d, err = model.Build(ctx, f.from, volume, o)
 	case f.format == "erofs":
@@ -123,7 +128,11 @@ func volumeFrom(ctx context.Context, name, volume string, f modelFlags) (d *mode
 			archive = tar.Identity
 		}
 	case f.format == "tar" && isDir(f.from):
-		d, err = model.BuildTar(ctx, f.from, volume, volume+".verity", o)
+		hashes := volume + ".verity"
+		if f.joined {
+			hashes = ""
+		}
+		d, err = model.BuildTar(ctx, f.from, volume, hashes, o)
 	case f.format == "tar":
 		err = cli.Usagef("--format tar reads a folder; %s is none", f.from)
 	default:

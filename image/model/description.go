@@ -32,7 +32,7 @@ const (
 	// EROFS is the primary form: image, superblock and tree in one file, disk serial `model`.
 	EROFS Format = "erofs"
 	// Tar is the reference's form: padded archive and hash area in two files, serials `model-tar` and
-	// `model-tar-verity`.
+	// `model-tar-verity`, or one behind the other in one, serial `model`.
 	Tar Format = "tar"
 )
 
@@ -55,8 +55,8 @@ type Description struct {
 	Format Format `json:"format"`
 	// Writer is EROFSWriter for the primary form, empty for the other, whose bytes another program defines.
 	Writer string `json:"writer,omitempty"`
-	// DataBlocks, HashStartBlock and HashBlocks are as in verity.Volume; for the tar form the last two count on the
-	// device with the hash area.
+	// DataBlocks, HashStartBlock and HashBlocks are as in verity.Volume; for a tar form of two files the last two count on
+	// the device with the hash area.
 	DataBlocks     uint64 `json:"dataBlocks"`
 	HashStartBlock uint64 `json:"hashStartBlock"`
 	HashBlocks     uint64 `json:"hashBlocks"`
@@ -74,6 +74,9 @@ var (
 	commitRule = regexp.MustCompile(`^[0-9a-f]{40}$`)
 	hexRule    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
+
+// joined says that the hash area lies behind the data, in the same file.
+func (d *Description) joined() bool { return d.Format != Tar || d.HashStartBlock > d.DataBlocks }
 
 // Volume is what opening the model needs.
 func (d *Description) Volume() (verity.Volume, error) {

@@ -50,7 +50,8 @@ func tarParams() verity.Params {
 	}
 }
 
-// BuildTar writes the reference's form of the files in a folder: the padded archive to out, the hash area to hashOut.
+// BuildTar writes the reference's form of the files in a folder: the padded archive to out, the hash area to hashOut or,
+// when that is empty, behind the archive, which makes the one disk that our guest opens. The root is the same.
 func BuildTar(ctx context.Context, dir, out, hashOut string, o Options) (*Description, error) {
 	if err := o.validate(); err != nil {
 		return nil, fmt.Errorf("building model archive: %w", err)
@@ -67,6 +68,13 @@ func BuildTar(ctx context.Context, dir, out, hashOut string, o Options) (*Descri
 		}
 		padded := size + padding(size)
 		if err := f.Truncate(padded); err != nil {
+			return err
+		}
+		if hashOut == "" {
+			if d, _, err = o.describeTar(ctx, f, padded, io.NewOffsetWriter(f, padded)); err == nil {
+				d.HashStartBlock += d.DataBlocks
+				err = d.Validate()
+			}
 			return err
 		}
 		return writeFile(hashOut, func(hashes *os.File) error {

@@ -11,7 +11,7 @@ import (
 )
 
 // Verify reads a volume and compares it with the description's root hash: for a copy that somebody else made or that
-// has lain on a disk. hashes names the hash area of the tar form; it is empty for the primary form.
+// has lain on a disk. hashes names the hash area of a tar form of two files; it is empty for all others.
 func (d *Description) Verify(ctx context.Context, volume, hashes string) error {
 	v, err := d.Volume()
 	if err != nil {
@@ -19,11 +19,11 @@ func (d *Description) Verify(ctx context.Context, volume, hashes string) error {
 	}
 	size := v.Size()
 	switch {
-	case d.Format == Tar && hashes == "":
-		return errors.New("verifying model volume: the tar form has a hash file of its own: name it too")
-	case d.Format != Tar && hashes != "":
-		return errors.New("verifying model volume: the erofs form has its tree in the volume: name no hash file")
-	case d.Format == Tar:
+	case !d.joined() && hashes == "":
+		return errors.New("verifying model volume: this tar form has a hash file of its own: name it too")
+	case d.joined() && hashes != "":
+		return errors.New("verifying model volume: this volume has its tree behind its data: name no hash file")
+	case !d.joined():
 		size = int64(v.DataBlocks) * verity.BlockSize //nolint:gosec // Volume bounds it
 	}
 	data, err := openSized(volume, size)

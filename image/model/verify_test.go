@@ -1,10 +1,12 @@
 package model_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +19,17 @@ func TestVerifyComparesFilesWithTheDescription(t *testing.T) {
 	dir := folder(t, plainFiles())
 	erofs, erofsDescription := volume(t, dir, options())
 	tarDescription, tar, hashes := archive(t, dir)
+	both := filepath.Join(t.TempDir(), "both.img")
+	bothDescription, err := model.BuildTar(context.Background(), dir, both, "", options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := slices.Concat(readFile(t, tar), readFile(t, hashes)); !bytes.Equal(want, readFile(t, both)) {
+		t.Error("the one file is not the two, one behind the other")
+	}
+	if bothDescription.Identity != tarDescription.Identity || bothDescription.HashStartBlock != bothDescription.DataBlocks+1 {
+		t.Errorf("%+v", bothDescription)
+	}
 	flipped := func(name string, at int64) string {
 		data := readFile(t, name)
 		data[at] ^= 1
@@ -33,6 +46,9 @@ func TestVerifyComparesFilesWithTheDescription(t *testing.T) {
 	}{
 		"erofs":               {erofsDescription, erofs, "", ""},
 		"tar":                 {tarDescription, tar, hashes, ""},
+		"joined tar":          {bothDescription, both, "", ""},
+		"flipped joined tree": {bothDescription, flipped(both, int64(len(readFile(t, both)))-1), "", "block 0 of hash tree level 0"},
+		"hashes of a joined":  {bothDescription, both, hashes, "name no hash file"},
 		"flipped data":        {erofsDescription, flipped(erofs, 5000), "", "data block 1 does not match"},
 		"flipped tree":        {erofsDescription, flipped(erofs, int64(len(readFile(t, erofs)))-1), "", "block 0 of hash tree level 0"},
 		"flipped archive":     {tarDescription, flipped(tar, 20000), hashes, "data block 4 does not match"},

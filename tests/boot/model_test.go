@@ -16,6 +16,7 @@ import (
 	"cocoon/guest/boot"
 	"cocoon/guest/config"
 	"cocoon/guest/storage/archive"
+	"cocoon/guest/worker/engine"
 	"cocoon/image/model"
 	"cocoon/image/verity"
 	"cocoon/measure/bootfiles"
@@ -48,21 +49,9 @@ func (s *subject) withArchive() *model.Description {
 // joined builds an archive with its hash area behind it, as one disk carries it.
 func joined(tb testing.TB, dir, folder string) (string, *model.Description) {
 	tb.Helper()
-	out, hashes := filepath.Join(dir, "model-tar.img"), filepath.Join(dir, "model-tar.verity")
-	d, err := model.BuildTar(tb.Context(), folder, out, hashes, testModel())
+	out := filepath.Join(dir, "model-tar.img")
+	d, err := model.BuildTar(tb.Context(), folder, out, "", testModel())
 	if err != nil {
-		tb.Fatal(err)
-	}
-	area, err := os.ReadFile(hashes)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	f, err := os.OpenFile(out, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	_, err = f.Write(area)
-	if err := errors.Join(err, f.Close()); err != nil {
 		tb.Fatal(err)
 	}
 	return out, d
@@ -77,8 +66,9 @@ func (s *subject) measureModel(m config.Model) {
 // measuredModel is the model that the spec names.
 func (s *subject) measuredModel() config.Model {
 	s.t.Helper()
+	i := slices.IndexFunc(s.files, func(f spec.File) bool { return f.Path == config.RoleFile })
 	var m config.Measured
-	if err := json.Unmarshal(s.files[0].Data, &m); err != nil {
+	if err := json.Unmarshal(s.files[i].Data, &m); err != nil {
 		s.t.Fatal(err)
 	}
 	return *m.Model
@@ -90,11 +80,15 @@ func TestTheEngineServesAModelFromAnArchive(t *testing.T) {
 	t.Parallel()
 	s := newSubject(t, workerImage, bootfiles.Test, launch.BootUKI)
 	d := s.withArchive()
+	s.withEngine(func(file string) string { return file })
 	s.machine.Until = boot.StageReady
 	run := s.start()
 	s.checkReady(run)
 	if got := detail(t, run, boot.StageModel, "model"); got != d.Identity {
 		t.Errorf("the machine's model is %v, the volume is %s", got, d.Identity)
+	}
+	if got := detail(t, run, boot.StageEngine, "settings"); got != config.EngineFile {
+		t.Errorf("the engine's settings come from %v", got)
 	}
 	m := s.measuredModel()
 	hash := m.Hash()
@@ -107,6 +101,54 @@ func TestTheEngineServesAModelFromAnArchive(t *testing.T) {
 	}
 	if fields, _ := volumes[0].(map[string]any); fields["members"] != 2.0 { // the folder and the file
 		t.Errorf("volume %v", volumes[0])
+	}
+}
+
+// withEngine puts an engine.toml into the spec: the image's own for its engine, changed.
+func (s *subject) withEngine(change func(file string) string) {
+	s.t.Helper()
+	data, err := engine.BuiltinFile(engine.LlamaCPP)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.files = append(s.files, spec.File{Path: config.EngineFile, Data: []byte(change(string(data)))})
+}
+
+// TestEngineSettingsAreRefusedBeforeTheEngineRuns: what engine.toml must not say, a layer that the image does not have,
+// and a wish of the host's beyond the measured bounds end the boot at the engine's stage.
+func TestEngineSettingsAreRefusedBeforeTheEngineRuns(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		change func(s *subject)
+		words  string
+	}{
+		"code from the model": {func(s *subject) {
+			s.withEngine(func(file string) string {
+				return strings.Replace(file, `"--jinja"`, `"--jinja", "--trust_remote_code"`, 1)
+			})
+		}, "never allowed"},
+		"another layer": {func(s *subject) {
+			s.withEngine(func(file string) string {
+				return "layer = { image = \"engine-vllm\", root = \"" + strings.Repeat("5a", 32) + "\" }\n" + file
+			})
+		}, "engine.toml is for the layer engine-vllm"},
+		"a wish beyond the bounds": {func(s *subject) { s.runtime.Engine.MaxRequests = 9 }, "max_requests 9 is outside of the measured bounds"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSubject(t, workerImage, bootfiles.Test, launch.BootUKI)
+			s.withModel()
+			tc.change(s)
+			run := s.start()
+			if run.Failed() != boot.StageEngine || run.End == nil {
+				t.Fatalf("the stages are %v, end %+v; console:\n%s", names(run), run.End, run.Tail())
+			}
+			last := run.Stages[len(run.Stages)-1]
+			if !strings.Contains(last.Error, tc.words) {
+				t.Errorf("the error is %q, want one with %q", last.Error, tc.words)
+			}
+			t.Logf("%s: %s", last.Stage, last.Error)
+		})
 	}
 }
 
