@@ -51,6 +51,7 @@ const (
 	SlowReader           Code = "slow_reader"
 	Timeout              Code = "timeout"
 	Cancelled            Code = "cancelled"
+	NotOffered           Code = "not_offered"
 )
 
 // class is what a code means over HTTP.
@@ -108,6 +109,7 @@ func classOf(c Code) class {
 		Timeout:              {status: 504, typ: serverSide},
 		SlowReader:           {status: 503, typ: serverSide},
 		Cancelled:            {status: 499, typ: badRequest},
+		NotOffered:           {status: 501, typ: badRequest, final: true},
 	}
 	if k, ok := classes[c]; ok {
 		return k

@@ -21,7 +21,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		VerificationFailed: {503, "false"}, EncryptionKeyUnknown: {503, ""}, WorkerLost: {502, ""}, EngineError: {502, ""},
 		EngineAbort: {502, ""}, EngineTruncated: {502, ""}, MalformedEvent: {502, ""}, EventTooLarge: {502, ""},
 		WorkerProtocol: {502, ""}, ReceiptInvalid: {502, "false"}, Timeout: {504, ""}, SlowReader: {503, ""},
-		Cancelled: {499, ""}, "something else": {500, ""},
+		Cancelled: {499, ""}, NotOffered: {501, "false"}, "something else": {500, ""},
 	} {
 		w := httptest.NewRecorder()
 		(&Error{Code: code, Message: "m", RequestID: "req_0", RetryAfter: 1500 * time.Millisecond}).Write(w)

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cocoon/contracts/api"
@@ -101,6 +102,7 @@ type Server struct {
 	stopping context.Context
 	seen     firstSeen
 	audited  auditor
+	draining atomic.Bool // by order of the operator
 }
 
 // New checks a configuration and makes a server.

@@ -78,6 +78,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.errDraining(); err != nil {
+		return nil, nil, err
+	}
 	limits, err := s.cfg.Keys.Admit(key, s.cfg.Now())
 	limitHeaders(w.Header(), limits)
 	if err != nil {

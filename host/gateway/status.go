@@ -21,6 +21,9 @@ func (s *Server) ready() (bool, []reason) {
 		}
 	}
 	reasons = slices.Concat(s.audited.reasons(), s.rootReasons(), reasons)
+	if s.draining.Load() {
+		return false, append([]reason{{Code: "disabled", Text: "the operator drains this gateway; /admin/enable ends that"}}, reasons...)
+	}
 	if !ready {
 		reasons = append([]reason{{Code: "no_proxy_ready", Text: "no proxy takes requests"}}, reasons...)
 	} else if len(s.merged()) == 0 {
