@@ -94,21 +94,21 @@ func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 		return nil, errors.New("this image refuses a test network: its balances are counted in memory, payments on a chain are not in this build")
 	}
 	p.log.Warn("TEST NETWORK: payments are counted in memory and worth nothing")
-	chain, err := p.chain(ctx)
-	if err != nil {
-		return nil, err
-	}
 	payment, receipts, err := p.keys()
-	if err != nil {
-		return nil, err
-	}
-	books, err := ledger.NewMemory(ledger.Config{Funds: chain.Funds, Signer: ledger.Keyed{Key: payment}})
 	if err != nil {
 		return nil, err
 	}
 	public, ok := payment.Public().(ed25519.PublicKey)
 	if !ok {
 		return nil, errors.New("payment key is no ed25519 key")
+	}
+	chain, err := p.chain(ctx, public)
+	if err != nil {
+		return nil, err
+	}
+	books, err := ledger.NewMemory(ledger.Config{Funds: chain.Funds, Signer: ledger.Keyed{Key: payment}})
+	if err != nil {
+		return nil, err
 	}
 	ring, err := p.keyRing()
 	if err != nil {
@@ -150,8 +150,9 @@ func (p *proxyProcess) build(ctx context.Context) (*proxy.Proxy, error) {
 	return server, p.root.learnImage(ctx, way.inner, p.log)
 }
 
-// chain is what the proxy knows of contracts: the root where the configuration names one, and made-up accounts.
-func (p *proxyProcess) chain(ctx context.Context) (*proxy.Pseudo, error) {
+// chain is what the proxy knows of contracts: the root where the configuration names one, with the addresses that follow
+// from it, and made-up accounts.
+func (p *proxyProcess) chain(ctx context.Context, key ed25519.PublicKey) (*proxy.Pseudo, error) {
 	owner, err := proxy.ParseAddress(p.cfg.Owner)
 	if err != nil {
 		return nil, err
@@ -165,13 +166,13 @@ func (p *proxyProcess) chain(ctx context.Context) (*proxy.Pseudo, error) {
 		models[sha256.Sum256([]byte(m))] = true
 	}
 	out := &proxy.Pseudo{Owner: owner, WorkerImages: images, Models: models}
-	p.root, err = p.cfg.follow(ctx, rootview.Config{Test: p.cfg.Test, Own: registry.Proxies}, p.now, p.log)
+	p.root, err = p.cfg.follow(ctx, rootview.Config{Test: p.cfg.Test, Own: registry.Proxies, Owner: owner, Key: [32]byte(key)}, p.now, p.log)
 	if err != nil || p.root == nil {
 		return out, err
 	}
 	p.closers = append(p.closers, p.root.follower.Close)
 	p.background = append(p.background, p.root.follower.Run)
-	out.Follow, p.cfg.RootContract = p.root.view.Proxy, p.cfg.section.Address.String()
+	out.Follow, out.Derive, p.cfg.RootContract = p.root.view.Proxy, p.root.view.Derive, p.cfg.section.Address.String()
 	return out, nil
 }
 
