@@ -61,8 +61,8 @@ func commands() []command {
 	missing := func(context.Context, []string) (int, error) { return exitError, errNotInBuild }
 	return []command{
 		{"router", "accept RA-TLS connections and pipe them to a service", runRouter},
-		{"proxy", "serve clients and schedule workers", runProxy},
-		{"worker", "run queries on the engine", runWorker},
+		{"proxy", "serve clients and schedule workers", roomy(runProxy)},
+		{"worker", "run queries on the engine", roomy(runWorker)},
 		{"seal", "derive sealed keys", missing},
 		{"health", "report status, logs and measurements", missing},
 		{sandbox.EnterVerb, "step of starting the engine: compose its root", enterSandbox},
