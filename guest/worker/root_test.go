@@ -109,3 +109,24 @@ func TestReasonsHaveNames(t *testing.T) {
 		k.stop()
 	}
 }
+
+// TestAPublicationIsActedOnAtOnce: a worker that waits to be listed does not wait for its next look.
+func TestAPublicationIsActedOnAtOnce(t *testing.T) {
+	var listed atomic.Bool
+	k := newKit(t, func(_ *Config, d *Deps) {
+		d.Eligible = func() error {
+			if !listed.Load() {
+				return &registry.NotListedError{List: registry.Workers}
+			}
+			return nil
+		}
+	})
+	k.until("waits", func() bool { return k.w.Status().State == "not eligible" && k.w.Status().Engine })
+	began := time.Now()
+	listed.Store(true)
+	k.w.RootChanged()
+	k.connect(5)
+	if took := time.Since(began); took > recheck/2 {
+		t.Errorf("connected %s after the publication", took)
+	}
+}

@@ -258,10 +258,11 @@ func (w *Worker) lookNow() {
 func (w *Worker) slot(ctx context.Context) error {
 	plain := make(map[string]bool) // proxies that did not like the machine description
 	for failures := 0; ctx.Err() == nil; {
+		_, changed := w.announced()
 		address, why := w.draw()
 		if address == "" {
 			w.log.Debug("No proxy to connect to", slog.String("err", why))
-			w.pause(ctx, recheck)
+			w.await(ctx, changed)
 			continue
 		}
 		c := &connection{w: w, address: address, plain: plain[address], queries: make(map[[32]byte]*query)}
@@ -282,6 +283,17 @@ func (w *Worker) slot(ctx context.Context) error {
 func backoff(first time.Duration, failures int) time.Duration {
 	d := min(first<<min(max(failures-1, 0), 6), lastRetry)
 	return d/2 + rand.N(d) //nolint:gosec // spreads reconnects, decides nothing
+}
+
+// await waits until it is time to look for a proxy again: something has changed, or a while has passed.
+func (w *Worker) await(ctx context.Context, changed <-chan struct{}) {
+	t := time.NewTimer(recheck)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-changed:
+	case <-t.C:
+	}
 }
 
 func (w *Worker) pause(ctx context.Context, d time.Duration) {
