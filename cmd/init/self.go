@@ -62,7 +62,7 @@ func selfOf(ctx context.Context, inner *routerProcess, eligible func() error) (*
 
 // page adds the machine to a role's page.
 func (s *self) page(p stats.Page) stats.Page {
-	image := stats.Fact{Name: "Image", Value: stats.Hash(s.image), Mono: true}
+	image := stats.Fact{Name: "Image", Value: stats.Hash(s.image), Full: s.image, Mono: true}
 	switch {
 	case s.image == "":
 		image = stats.Fact{Name: "Image", Value: "no evidence in this process", Health: stats.Degraded}

@@ -20,13 +20,14 @@ const maxRows = 30
 // Page is /stats (inference.md section 19).
 func (p *Proxy) Page() stats.Page {
 	s, now := p.Status(), p.deps.Now()
+	contract, owner := p.contractBy(s.Root).Friendly(p.cfg.Testnet), p.cfg.Owner.Friendly(p.cfg.Testnet)
 	page := stats.Page{
 		Role: "proxy", Title: "cocoon proxy", Made: now, Verdict: p.verdict(&s),
 		Identity: []stats.Fact{
 			{Name: "Software", Value: p.cfg.Software},
-			{Name: "Commit", Value: stats.Hash(p.cfg.Commit), Mono: true},
-			{Name: "Contract", Value: stats.Hash(p.contractBy(s.Root).Friendly(p.cfg.Testnet)), Mono: true},
-			{Name: "Owner", Value: stats.Hash(p.cfg.Owner.Friendly(p.cfg.Testnet)), Mono: true},
+			{Name: "Commit", Value: stats.Hash(p.cfg.Commit), Full: p.cfg.Commit, Mono: true},
+			{Name: "Contract", Value: stats.Hash(contract), Full: contract, Mono: true},
+			{Name: "Owner", Value: stats.Hash(owner), Full: owner, Mono: true},
 			{Name: "Root version", Value: strconv.Itoa(int(s.Root.Version))},
 			{Name: "Price of a token", Value: fmt.Sprintf("%d nanoTON, %d to the worker", s.Root.Price, s.Root.WorkerFee)},
 			{Name: "Up for", Value: stats.Span(now.Sub(s.Started))},
@@ -180,7 +181,7 @@ func (w *WorkerStatus) state() stats.Cell {
 func (p *Proxy) clientTable(s Status) stats.Table {
 	t := stats.Table{
 		Title: firstOf("Clients", len(s.Clients)), Empty: "No client is connected.",
-		Columns: []string{"Owner", "State", "Connections", "Running", "Available", "Reserved", "Used", "Not yet on chain"},
+		Columns: []string{"Owner", "State", "Connections", "Running", "Tokens available", "Reserved", "Used", "Not yet on chain"},
 	}
 	for _, c := range s.Clients[:min(len(s.Clients), maxRows)] {
 		state := stats.Cell{Text: "open", Health: stats.Good}

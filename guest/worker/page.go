@@ -23,10 +23,10 @@ func (w *Worker) Page() stats.Page {
 		Role: "worker", Title: "cocoon worker", Made: now, Verdict: w.verdict(&s),
 		Identity: []stats.Fact{
 			{Name: "Model", Value: name},
-			{Name: "Model commit", Value: stats.Hash(commit), Mono: true},
-			{Name: "Model root", Value: stats.Hash(root), Mono: true},
+			{Name: "Model commit", Value: stats.Hash(commit), Full: commit, Mono: true},
+			{Name: "Model root", Value: stats.Hash(root), Full: root, Mono: true},
 			{Name: "Engine", Value: w.deps.Engine.Config().Kind},
-			{Name: "Owner", Value: stats.Hash(w.cfg.Owner), Mono: true},
+			{Name: "Owner", Value: stats.Hash(w.cfg.Owner), Full: w.cfg.Owner, Mono: true},
 			{Name: "Coefficient", Value: strconv.FormatFloat(float64(s.Coefficient)/1000, 'f', 2, 64) + " ×"},
 			{Name: "Receipt key", Value: w.deps.KeyID, Mono: true},
 			{Name: "Up for", Value: stats.Span(now.Sub(s.Started))},
@@ -161,9 +161,11 @@ func mishapTable(list []mishap, now time.Time) stats.Table {
 		if m.status == outcomeRefused {
 			health = stats.Degraded
 		}
-		t.Rows = append(t.Rows, []stats.Cell{
-			{Text: stats.Ago(now.Sub(m.at))}, {Text: strings.ReplaceAll(m.status, "_", " "), Health: health}, {Text: strings.ReplaceAll(m.code, "_", " ")},
-		})
+		what, why := strings.ReplaceAll(m.status, "_", " "), strings.ReplaceAll(m.code, "_", " ")
+		if why == what {
+			why = ""
+		}
+		t.Rows = append(t.Rows, []stats.Cell{{Text: stats.Ago(now.Sub(m.at))}, {Text: what, Health: health}, {Text: why}})
 	}
 	return t
 }

@@ -28,9 +28,9 @@ func (s *Server) page() stats.Page {
 	}
 	p.Identity = []stats.Fact{
 		{Name: "Version", Value: s.cfg.Build.Version},
-		{Name: "Commit", Value: stats.Hash(s.cfg.Build.Commit), Mono: true},
-		{Name: "Wallet contract", Value: s.cfg.Owner, Mono: true},
-		{Name: "Root contract", Value: s.cfg.Root, Mono: true},
+		{Name: "Commit", Value: stats.Hash(s.cfg.Build.Commit), Full: s.cfg.Build.Commit, Mono: true},
+		{Name: "Wallet contract", Value: stats.Hash(s.cfg.Owner), Full: s.cfg.Owner, Mono: true},
+		{Name: "Root contract", Value: stats.Hash(s.cfg.Root), Full: s.cfg.Root, Mono: true},
 		{Name: "Up for", Value: stats.Span(now.Sub(s.started))},
 		{Name: "Bad receipts", Value: map[Mode]string{Record: "are recorded", Require: "refuse the answer"}[s.cfg.Receipts]},
 	}
@@ -122,6 +122,7 @@ func (s *Server) numbers(now time.Time) []stats.Number {
 		share,
 		quantile("First byte, P50", r.ttft, 0.5, "from the request's arrival; about ten minutes"),
 		quantile("First byte, P95", r.ttft, 0.95, "from the request's arrival; about ten minutes"),
+		{Name: "Speed", Value: stats.Short(r.completion.Read(now)[minute]), Unit: "tokens/s", Definition: "of answers, mean of about a minute"},
 		{Name: "Spend", Value: spend, Unit: unit, Definition: "charged by receipts in about a day"},
 		{Name: "Under way", Value: strconv.FormatInt(r.active.Load(), 10), Definition: "requests at this moment"},
 		{Name: "Receipts", Value: stats.Short(r.receiptOK.Read(now)[0]), Unit: "good", Definition: fmt.Sprintf("%s bad, %s missing, since the start",

@@ -6,6 +6,22 @@ import (
 	"strings"
 )
 
+// span is how much of the past is shown.
+type span struct {
+	Query, Name   string
+	From, Between string // how long ago the left end and the middle of a chart are
+	of            func(Line) Points
+}
+
+func spans() []span {
+	const tenMinutes = 60 // slots of an hour's history
+	return []span{
+		{"10m", "10 min", "10 min ago", "5 min", func(l Line) Points { return l.Hour[max(len(l.Hour)-tenMinutes, 0):] }},
+		{"1h", "1 hour", "1 h ago", "30 min", func(l Line) Points { return l.Hour }},
+		{"24h", "24 hours", "24 h ago", "12 h", func(l Line) Points { return l.Day }},
+	}
+}
+
 // Chart is lines over the last hour and the last day. Unit is "ms", "%", a name, or empty.
 type Chart struct {
 	Title, Unit string
@@ -26,7 +42,7 @@ const chartWidth, chartHeight, chartPoints = 240, 200, 120
 type drawing struct {
 	Chart
 	Top, Middle   string
-	From, Between string // how long ago the left end and the middle are
+	Label         string // the unit, where it is the same for all values
 	Width, Height int
 	Paths         []path
 	Flat          bool
@@ -39,26 +55,27 @@ type path struct {
 }
 
 // draw scales the lines of a chart.
-func draw(c Chart, day bool) drawing {
-	d := drawing{Chart: c, Width: chartWidth, Height: chartHeight, From: "1 h ago", Between: "30 min"}
-	if day {
-		d.From, d.Between = "24 h ago", "12 h"
+func draw(c Chart, s *span) drawing {
+	d := drawing{Chart: c, Width: chartWidth, Height: chartHeight}
+	unit := c.Unit
+	if unit != "ms" { // whose values have units of their own
+		d.Label, unit = unit, ""
 	}
 	most := 0.0
 	all := make([]Points, len(c.Lines))
 	for i, l := range c.Lines {
-		all[i] = thin(l.Hour)
-		if day {
-			all[i] = thin(l.Day)
-		}
+		all[i] = thin(s.of(l))
 		most = max(most, highest(all[i]))
 	}
 	top := round(most)
 	d.Flat = most == 0
-	d.Top, d.Middle = amount(top, c.Unit), amount(top/2, c.Unit)
+	d.Top, d.Middle = amount(top, unit), amount(top/2, unit)
 	colour := 0
 	for i, l := range c.Lines {
-		p := path{Name: l.Name, Class: "alarm", Last: amount(last(l.Hour), c.Unit), Most: amount(highest(all[i]), c.Unit)}
+		p := path{Name: l.Name, Class: "alarm", Last: amount(last(l.Hour), unit)}
+		if m := highest(all[i]); m > 0 {
+			p.Most = amount(m, unit)
+		}
 		if !l.Alarm {
 			p.Class, colour = "l"+strconv.Itoa(colour%4), colour+1
 		}

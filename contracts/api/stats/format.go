@@ -64,7 +64,12 @@ func Span(d time.Duration) string {
 }
 
 // Ago writes an age for a person.
-func Ago(d time.Duration) string { return Span(d) + " ago" }
+func Ago(d time.Duration) string {
+	if d < time.Second {
+		return "just now"
+	}
+	return Span(d) + " ago"
+}
 
 // Bytes writes a size for a person.
 func Bytes(n float64) string {
@@ -125,10 +130,7 @@ func amount(v float64, unit string) string {
 		return "-"
 	case unit == "ms":
 		return Milliseconds(time.Duration(v * float64(time.Millisecond)))
-	case unit == "%":
-		return digits(v) + " %"
-	case unit == "":
+	default:
 		return Short(v)
 	}
-	return Short(v) + " " + unit
 }

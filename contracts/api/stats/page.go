@@ -49,11 +49,12 @@ type Verdict struct {
 	Since   time.Time
 }
 
-// Fact is a name and a value. Mono is for hashes and addresses.
+// Fact is a name and a value. Mono is for hashes and addresses, Full the whole of a Value that was shortened. A fact
+// without a value is not shown.
 type Fact struct {
-	Name, Value string
-	Health      Health
-	Mono        bool
+	Name, Value, Full string
+	Health            Health
+	Mono              bool
 }
 
 // Number is one figure with its definition and window.
@@ -132,13 +133,21 @@ func NewRenderer() (*Renderer, error) {
 // view is a page with what the reader asked of it.
 type view struct {
 	Page
-	Day bool
+	Span  *span
+	Spans []span
 }
 
-// Serve answers with a page. The query span=24h shows the day in place of the hour.
+// Serve answers with a page. The query's span says how much of the past the charts show: 10m, 1h or 24h.
 func (r *Renderer) Serve(w http.ResponseWriter, req *http.Request, p Page) error {
 	var out bytes.Buffer
-	if err := r.tmpl.Execute(&out, view{p, req.URL.Query().Get("span") == "24h"}); err != nil {
+	v := view{Page: p, Spans: spans()}
+	v.Span = &v.Spans[1]
+	for i, s := range v.Spans {
+		if s.Query == req.URL.Query().Get("span") {
+			v.Span = &v.Spans[i]
+		}
+	}
+	if err := r.tmpl.Execute(&out, v); err != nil {
 		return fmt.Errorf("rendering the page: %w", err)
 	}
 	h := w.Header()

@@ -23,7 +23,7 @@ func page() Page {
 		Identity: []Fact{{Name: "n", Value: hostile, Mono: true}},
 		Numbers:  []Number{{Name: hostile, Value: hostile, Unit: hostile, Definition: hostile}},
 		Charts: []Chart{
-			{Title: hostile, Unit: hostile, Lines: []Line{{Name: hostile, Hour: Points{0, 1, 5, 2}, Day: Points{9}}, {Name: "none"}}},
+			{Title: hostile, Unit: hostile, Lines: []Line{{Name: hostile, Hour: Points{0, 1, 5, 2}, Day: Points{9, 9}}, {Name: "none"}}},
 			{Title: "flat"},
 		},
 		Tables: []Table{
@@ -99,9 +99,11 @@ func TestAPageIsSmallAtItsFullest(t *testing.T) {
 }
 
 func TestTheSpanIsChosenWithoutScripts(t *testing.T) {
-	hour, day := render(t, page(), "/stats").Body.String(), render(t, page(), "/stats?span=24h").Body.String()
-	if !strings.Contains(hour, `href="?span=24h"`) || !strings.Contains(hour, "1 h ago") || !strings.Contains(day, `href="?span=1h"`) || !strings.Contains(day, "24 h ago") {
-		t.Error("there is no way from one span to the other")
+	for url, says := range map[string]string{"/stats": "1 h ago", "/stats?span=10m": "10 min ago", "/stats?span=1h": "1 h ago", "/stats?span=24h": "24 h ago", "/stats?span=%22": "1 h ago"} {
+		body := render(t, page(), url).Body.String()
+		if strings.Count(body, `href="?span=`) != len(spans())-1 || !strings.Contains(body, says) {
+			t.Errorf("%s does not say %s, or shows no way to the others", url, says)
+		}
 	}
 }
 
