@@ -67,6 +67,7 @@ func commands() []command {
 		{"health", "report status, logs and measurements", missing},
 		{sandbox.EnterVerb, "step of starting the engine: compose its root", enterSandbox},
 		{sandbox.ExecVerb, "step of starting the engine: give up every privilege", execSandboxed},
+		{sandbox.ForwardVerb, "beside an engine that listens on TCP: join its socket to it", forwardSandboxed},
 	}
 }
 

@@ -155,3 +155,12 @@ func enterSandbox(context.Context, []string) (int, error) {
 func execSandboxed(context.Context, []string) (int, error) {
 	return exitError, errors.Join(errors.New("engine not started"), sandbox.Exec())
 }
+
+// forwardSandboxed is `init sandbox-forward SOCKET ADDRESS`, in the engine's sandbox.
+func forwardSandboxed(ctx context.Context, args []string) (int, error) {
+	const operands = 2
+	if len(args) != operands {
+		return exitUsage, errors.New("write the socket and the address")
+	}
+	return exitError, sandbox.RunForward(ctx, args[0], args[1])
+}

@@ -212,6 +212,9 @@ func engineSettings(name, measured string) (*engine.Config, error) {
 		if err == nil && name != "" && name != cfg.Kind {
 			return nil, fmt.Errorf("engine: this machine's is %s, by its measured %s; leave %q out", cfg.Kind, config.EngineFile, name)
 		}
+		if err == nil && !strings.HasPrefix(cfg.Listen, "unix:") { // its loopback is the sandbox's own
+			cfg.Listen = "unix:" + filepath.Join(engineSocketDir, engine.ForwardedSocket)
+		}
 		return cfg, err
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("reading %s: %w", measured, err)

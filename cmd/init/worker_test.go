@@ -154,6 +154,13 @@ func TestEngineSettings(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, cfg, err)
 		}
 	}
+	sglang, err := engine.BuiltinFile(engine.SGLang)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cfg, err := engineSettings("", write("sglang.toml", string(sglang))); err != nil || cfg.Listen != "unix:/run/engine/engine.sock" {
+		t.Errorf("an engine on the sandbox's loopback: %+v, %v", cfg, err)
+	}
 	if cfg, err := engineSettings("", measured); err != nil || cfg.Limits.Context != 4096 {
 		t.Errorf("not the measured file's: %+v, %v", cfg, err)
 	}

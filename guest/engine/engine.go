@@ -86,14 +86,13 @@ func Start(ctx context.Context, cfg Config, now func() time.Time) (Report, error
 		return Report{}, errors.New("starting engine: the measured configuration names no model")
 	}
 	out := &ring{}
-	svc, err := cfg.service(out)
+	svc, socket, err := cfg.service(out)
 	if err != nil {
 		return Report{}, err
 	}
 	if err := prepareSocketDir(cfg.SocketDir); err != nil {
 		return Report{}, err
 	}
-	socket := filepath.Join(cfg.SocketDir, filepath.Base(cfg.Settings.Listen))
 	talk := newClient(socket, cfg.Settings.Config)
 	svc.Ready = talk.ready
 	began := now()
@@ -112,32 +111,33 @@ func Start(ctx context.Context, cfg Config, now func() time.Time) (Report, error
 	return report, nil
 }
 
-// service is the engine as the supervisor sees it. What is wrong with the settings is found before anything runs.
-func (c Config) service(out *ring) (supervise.Service, error) {
-	var svc supervise.Service
-	name, err := c.Settings.socketName()
+// service is the engine as the supervisor sees it, and its socket outside. What is wrong with the settings is found
+// before anything runs.
+func (c Config) service(out *ring) (svc supervise.Service, socket string, err error) {
+	name, forward, err := c.Settings.socketName()
 	if err == nil {
 		err = c.Settings.inLayer(c.Roots)
 	}
 	if err != nil {
-		return svc, err
+		return svc, "", err
 	}
 	argv, err := c.Settings.Command(settings.Values{
 		Model: c.ModelFile, Socket: sandbox.SocketDir + "/" + name,
 		MaxRequests: c.Wishes.MaxRequests, GPUFraction: float64(c.Wishes.GPUPercent) / 100, TP: c.Wishes.TensorParallel,
 	})
 	if err != nil {
-		return svc, fmt.Errorf("starting engine: %w", err)
+		return svc, "", fmt.Errorf("starting engine: %w", err)
 	}
+	socket = filepath.Join(c.SocketDir, name)
+	spec := c.sandbox(argv)
+	spec.Forward = forward
 	svc = supervise.Service{
 		Name: serviceName, Required: true, Restart: restart(), StopTimeout: 10 * time.Second,
-		Limits: supervise.Limits{Pids: maxPids, OOMScoreAdj: oomScore},
-		Command: func(context.Context) (*exec.Cmd, error) {
-			return c.command(argv, filepath.Join(c.SocketDir, name), out)
-		},
+		Limits:  supervise.Limits{Pids: maxPids, OOMScoreAdj: oomScore},
+		Command: func(context.Context) (*exec.Cmd, error) { return c.command(spec, socket, out) },
 	}
 	svc.ReadyTimeout, svc.Progress = c.patience(out)
-	return svc, nil
+	return svc, socket, nil
 }
 
 // patience is how long the engine may take to be ready: as engine.toml says or, with a timeout of 0, for as long as it
@@ -159,13 +159,9 @@ func (c Config) patience(out *ring) (time.Duration, func() uint64) {
 	}
 }
 
-// command builds one start. The socket of an earlier start is removed first: llama-server does not do it and fails to
-// bind (inference.md section 12).
-func (c Config) command(argv []string, socket string, out *ring) (*exec.Cmd, error) {
-	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("removing stale socket: %w", err)
-	}
-	cmd, err := sandbox.Command(c.Self, sandbox.Spec{
+// sandbox describes the engine's confinement.
+func (c Config) sandbox(argv []string) sandbox.Spec {
+	return sandbox.Spec{
 		Name:         serviceName,
 		Lower:        c.Layers,
 		ScratchBytes: scratchBytes,
@@ -179,7 +175,16 @@ func (c Config) command(argv []string, socket string, out *ring) (*exec.Cmd, err
 		Argv:     argv,
 		Env:      c.Settings.environment(),
 		MaxFiles: maxFiles,
-	})
+	}
+}
+
+// command builds one start. The socket of an earlier start is removed first: llama-server does not do it and fails to
+// bind (inference.md section 12).
+func (c Config) command(spec sandbox.Spec, socket string, out *ring) (*exec.Cmd, error) {
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing stale socket: %w", err)
+	}
+	cmd, err := sandbox.Command(c.Self, spec)
 	if err != nil {
 		return nil, err
 	}

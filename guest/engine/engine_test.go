@@ -38,6 +38,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, sandbox.Exec())
 		os.Exit(1)
 	}
+	if len(os.Args) == 4 && os.Args[1] == sandbox.ForwardVerb {
+		fmt.Fprintln(os.Stderr, sandbox.RunForward(context.Background(), os.Args[2], os.Args[3]))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 
@@ -58,7 +62,7 @@ func builtin(t *testing.T, kind string) Settings {
 // started is the description of one start, as the sandbox gets it.
 func started(t *testing.T, cfg Config) sandbox.Spec {
 	t.Helper()
-	svc, err := cfg.service(&ring{})
+	svc, _, err := cfg.service(&ring{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +111,10 @@ func TestCommandComesFromTheFile(t *testing.T) {
 			t.Errorf("%s: %+v", name, spec)
 		}
 	}
+	cfg.Settings, cfg.Wishes = builtin(t, settings.SGLang), config.Engine{}
+	if got := started(t, cfg).Forward; got == nil || *got != (sandbox.Forward{Socket: "/run/engine/engine.sock", Address: "127.0.0.1:8000"}) {
+		t.Errorf("an engine on TCP: %+v", got)
+	}
 	if _, err := os.Lstat(stale); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the stale socket: %v", err)
 	}
@@ -137,15 +145,14 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		model    string
 		want     string
 	}{
-		"a TCP listener":   {builtin(t, settings.SGLang), config.Engine{}, "m", "the sandbox reaches"},
-		"a socket outside": {file(t, settings.LlamaCPP, "unix:/run/engine/", "unix:/run/other/"), config.Engine{}, "m", "the sandbox reaches"},
+		"a socket outside": {file(t, settings.LlamaCPP, "unix:/run/engine/", "unix:/run/other/"), config.Engine{}, "m", "the sandbox shares"},
 		"another layer":    {file(t, settings.LlamaCPP, "listen ", "layer = { image = \"e\", root = \""+root+"\" }\nlisten "), config.Engine{}, "m", "this image's have 00"},
 		"a wish too large": {builtin(t, settings.VLLM), config.Engine{GPUPercent: 99}, "", "gpu_fraction 0.99 is outside"},
 		"a wish not asked": {builtin(t, settings.LlamaCPP), config.Engine{TensorParallel: 2}, "m", "tp 2 is outside"},
 		"no file to load":  {builtin(t, settings.LlamaCPP), config.Engine{}, "", "model.file"},
 	} {
 		cfg := Config{Settings: tc.settings, Wishes: tc.wishes, ModelFile: tc.model, Roots: []string{"00"}, SocketDir: t.TempDir()}
-		if _, err := cfg.service(&ring{}); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, _, err := cfg.service(&ring{}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

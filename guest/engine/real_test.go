@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -22,15 +23,34 @@ const patience = 2 * time.Minute
 // words are the scripted model's answer.
 const words = "Hello from a scripted model running inside llama-server."
 
-// TestRealEngine: the pinned llama-server answers inside the sandbox; killed, it is seen to be gone within a second, is
-// started again over its stale socket, and answers again. The crash is counted.
+// TestRealEngine: the pinned llama-server answers inside the sandbox, through its own socket and through a forwarder in
+// front of TCP; killed, it is seen to be gone within a second, is started again over its stale socket, and answers again.
+// The crash is counted.
 func TestRealEngine(t *testing.T) {
 	root, modelDir := engineRoot(t)
+	for name, change := range map[string]func(*settings.Config){
+		"unix": func(*settings.Config) {},
+		"TCP": func(c *settings.Config) {
+			c.Listen = "127.0.0.1:8000"
+			i := slices.Index(c.Argv, "{socket}")
+			c.Argv = slices.Concat(c.Argv[:i], []string{"127.0.0.1", "--port", "8000"}, c.Argv[i+1:])
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := builtin(t, settings.LlamaCPP)
+			change(s.Config)
+			crash(t, root, modelDir, s)
+		})
+	}
+}
+
+// crash starts an engine, kills it and waits for its return.
+func crash(t *testing.T, root, modelDir string, s Settings) {
+	t.Helper()
 	sup := supervise.New(supervise.Config{Logger: slog.New(slog.DiscardHandler), Processes: supervise.Plain{}, Now: time.Now})
 	defer sup.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s := builtin(t, settings.LlamaCPP)
 	report, err := Start(ctx, Config{
 		Self: "/proc/self/exe", Supervisor: sup, Layers: []string{root}, ModelDir: modelDir, ModelFile: "scripted.gguf",
 		Settings: s, SocketDir: filepath.Join(t.TempDir(), "sock"), Verbose: true,
@@ -41,11 +61,6 @@ func TestRealEngine(t *testing.T) {
 	if report.Answer.Content != words || report.Answer.FinishReason != "stop" || report.Kind != settings.LlamaCPP {
 		t.Fatalf("report %+v", report)
 	}
-	first := sup.Status()[0]
-	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	killed := time.Now()
 	own := *s.Config
 	own.Listen = "unix:" + report.Socket
 	adapter, err := settings.New(&own)
@@ -53,6 +68,11 @@ func TestRealEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer adapter.Close()
+	first := sup.Status()[0]
+	if err := syscall.Kill(first.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	killed := time.Now()
 	await(ctx, t, func() bool {
 		err := adapter.Health(ctx)
 		return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)

@@ -68,13 +68,17 @@ func load(data []byte, origin string) (Settings, error) {
 	return Settings{Config: c, File: data, Origin: origin}, nil
 }
 
-// socketName is the socket's name in the folder that sandbox and worker share.
-func (s Settings) socketName() (string, error) {
+// socketName is the socket's name in the folder that sandbox and worker share. An engine that listens on TCP gets a
+// forwarder from there to its own loopback.
+func (s Settings) socketName() (string, *sandbox.Forward, error) {
 	socket, ok := strings.CutPrefix(s.Listen, "unix:")
-	if !ok || filepath.Dir(socket) != sandbox.SocketDir {
-		return "", fmt.Errorf("starting engine: listen is %q; the sandbox reaches unix:%s/NAME alone", s.Listen, sandbox.SocketDir)
+	switch {
+	case !ok:
+		return settings.ForwardedSocket, &sandbox.Forward{Socket: sandbox.SocketDir + "/" + settings.ForwardedSocket, Address: s.Listen}, nil
+	case filepath.Dir(socket) != sandbox.SocketDir:
+		return "", nil, fmt.Errorf("starting engine: listen is %q; the sandbox shares unix:%s/NAME alone", s.Listen, sandbox.SocketDir)
 	}
-	return filepath.Base(socket), nil
+	return filepath.Base(socket), nil, nil
 }
 
 // environment is what every engine gets, and what engine.toml adds or changes, sorted.

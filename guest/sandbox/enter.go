@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -37,14 +38,22 @@ func Enter(log *slog.Logger) (int, error) {
 	if err := composeRoot(spec); err != nil {
 		return 1, err
 	}
-	// The binary is outside the new root: it is reached through a descriptor and the new namespace's /proc.
-	cmd, err := step(fmt.Sprintf("/proc/self/fd/%d", specFD+1), ExecVerb, spec)
-	if err != nil {
-		return 1, err
+	specs := []Spec{spec}
+	if spec.Forward != nil {
+		specs = append(specs, spec.relay())
 	}
-	cmd.ExtraFiles = append(cmd.ExtraFiles, self)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
-	return superviseOne(log, cmd)
+	cmds := make([]*exec.Cmd, len(specs))
+	for i, one := range specs {
+		// The binary is outside the new root: it is reached through a descriptor and the new namespace's /proc.
+		cmd, err := step(fmt.Sprintf("/proc/self/fd/%d", specFD+1), ExecVerb, one)
+		if err != nil {
+			return 1, err
+		}
+		cmd.ExtraFiles = append(cmd.ExtraFiles, self)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, os.Stdout, os.Stderr
+		cmds[i] = cmd
+	}
+	return superviseAll(log, cmds)
 }
 
 func loopbackUp() error {
@@ -58,24 +67,28 @@ func loopbackUp() error {
 	return nil
 }
 
-// superviseOne runs the engine as a child and does what pid 1 owes its namespace: pass on the request to stop, reap
-// whatever is orphaned. When it returns, the kernel kills what is left in the namespace.
-func superviseOne(log *slog.Logger, cmd *exec.Cmd) (int, error) {
+// superviseAll runs the engine, which comes first, and what is beside it, and does what pid 1 owes its namespace: pass on
+// the request to stop, reap whatever is orphaned. The end of one of them is the end of all: when it returns, the kernel
+// kills what is left in the namespace.
+func superviseAll(log *slog.Logger, cmds []*exec.Cmd) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCHLD)
 	defer signal.Stop(signals)
-	if err := cmd.Start(); err != nil {
-		return 1, fmt.Errorf("starting engine: %w", err)
+	pids := make([]int, 0, len(cmds))
+	for _, cmd := range cmds {
+		if err := cmd.Start(); err != nil {
+			return 1, fmt.Errorf("starting engine: %w", err)
+		}
+		pids = append(pids, cmd.Process.Pid)
 	}
-	engine := cmd.Process.Pid
 	for sig := range signals {
 		if sig != syscall.SIGCHLD {
-			if err := unix.Kill(engine, unix.SIGTERM); err != nil {
+			if err := unix.Kill(pids[0], unix.SIGTERM); err != nil {
 				log.Warn("Signalling engine", slog.Any("err", err))
 			}
 			continue
 		}
-		if status, done := reap(engine); done {
+		if status, done := reap(pids); done {
 			if status.Signaled() {
 				return 128 + int(status.Signal()), nil
 			}
@@ -85,8 +98,8 @@ func superviseOne(log *slog.Logger, cmd *exec.Cmd) (int, error) {
 	return 1, errors.New("supervising engine: signal channel closed")
 }
 
-// reap collects every dead child and reports the engine's status when it is among them.
-func reap(engine int) (unix.WaitStatus, bool) {
+// reap collects every dead child and reports the status of the first that is among the pids.
+func reap(pids []int) (unix.WaitStatus, bool) {
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
@@ -94,7 +107,7 @@ func reap(engine int) (unix.WaitStatus, bool) {
 		case errors.Is(err, unix.EINTR):
 		case err != nil || pid == 0:
 			return 0, false
-		case pid == engine:
+		case slices.Contains(pids, pid):
 			return status, true
 		}
 	}

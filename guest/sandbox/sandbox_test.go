@@ -68,6 +68,9 @@ func TestSpecRules(t *testing.T) {
 		"no program":        {func(s *Spec) { s.Argv = nil }, "argv"},
 		"environment":       {func(s *Spec) { s.Env = []string{"A"} }, "env[0]"},
 		"tiny scratch":      {func(s *Spec) { s.ScratchBytes = 1 }, "scratchBytes"},
+		"forward outside":   {func(s *Spec) { s.Forward = &Forward{SocketDir + "/e.sock", "192.0.2.1:80"} }, "forward"},
+		"forward elsewhere": {func(s *Spec) { s.Forward = &Forward{"/tmp/e.sock", "127.0.0.1:80"} }, "forward"},
+		"forward no port":   {func(s *Spec) { s.Forward = &Forward{SocketDir + "/e.sock", "127.0.0.1:0"} }, "forward"},
 		"name with a slash": {func(s *Spec) { s.Name = "a/b" }, "name"},
 	} {
 		t.Run(name, func(t *testing.T) {

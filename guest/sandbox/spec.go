@@ -43,6 +43,8 @@ type Spec struct {
 	Env  []string `json:"env"`
 	// MaxFiles bounds open files.
 	MaxFiles uint64 `json:"maxFiles"`
+	// Forward is for an engine that listens on TCP.
+	Forward *Forward `json:"forward,omitempty"`
 }
 
 // Bind makes Source (outside) visible at Target (inside).
@@ -99,7 +101,7 @@ func (s Spec) Validate() error {
 	for i, e := range s.Env {
 		check(strings.Contains(e, "=") && !strings.Contains(e, "\x00"), "env[%d]: not NAME=value", i)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, s.Forward.check())...); err != nil {
 		return fmt.Errorf("sandbox %q: %w", s.Name, err)
 	}
 	return nil

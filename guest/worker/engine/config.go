@@ -27,6 +27,10 @@ const (
 	maxLimit = 1 << 31
 )
 
+// ForwardedSocket is the name of the socket in front of an engine that listens on TCP, in a sandbox whose loopback nobody
+// outside reaches.
+const ForwardedSocket = "engine.sock"
+
 // Kinds of engines. Fake engines are refused by production policy.
 const (
 	VLLM     = "vllm"
