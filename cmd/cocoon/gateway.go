@@ -144,9 +144,11 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	if err != nil {
 		return err
 	}
-	if g.scores == "" {
-		if g.scores, err = a.stateFile("gateway", "scores.json"); err != nil {
-			return err
+	for file, name := range map[*string]string{&g.scores: "scores.json", &g.budgets: "budgets.json"} {
+		if *file == "" {
+			if *file, err = a.stateFile("gateway", name); err != nil {
+				return err
+			}
 		}
 	}
 	if g.dir == "" {
@@ -165,7 +167,7 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	}
 	defer store.Close() //nolint:errcheck // the gateway has synced it
 	cfg := gateway.Config{
-		Pool: n.pool, Keys: book, Store: store, Receipts: gateway.Mode(g.mode), Origins: g.origins, Test: g.test, Owner: g.wallet,
+		Pool: n.pool, Keys: book, Budgets: g.budgets, Store: store, Receipts: gateway.Mode(g.mode), Origins: g.origins, Test: g.test, Owner: g.wallet,
 		Root: g.chain.root, Build: buildOf(), Now: a.now, Log: a.logger(),
 	}
 	cfg.Limits.Strict = g.strict

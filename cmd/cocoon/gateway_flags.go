@@ -30,7 +30,7 @@ type gatewayFlags struct {
 	wallet, secret           string
 	admin, token             string
 	listen, keys, dir, mode  string
-	scores                   string
+	scores, budgets          string
 	origins                  []string
 	price                    uint64
 	test, unverified, strict bool
@@ -64,6 +64,7 @@ func (g *gatewayFlags) addRun(f *pflag.FlagSet) {
 	f.StringVar(&g.mode, "receipt-mode", string(gateway.Record), "bad receipts: record marks, require refuses")
 	f.Uint64Var(&g.price, "price-per-token", 0, "price of receipts in nanoTON, without a root contract")
 	f.StringVar(&g.scores, "scores", "", "file of proxies' records (default: in the state folder)")
+	f.StringVar(&g.budgets, "budgets", "", "file of what keys have used (default: in the state folder)")
 	f.StringVar(&g.admin, "admin-listen", "127.0.0.1:10009", "where operators ask, with a token")
 	f.StringVar(&g.token, "admin-token-file", "", "file with the operators' token (default: no operators)")
 	f.StringSliceVar(&g.origins, "allow-origin", nil, "web page that may call, scheme://host[:port]")

@@ -69,6 +69,8 @@ type Config struct {
 	Pool *upstream.Pool
 	// Keys are who may use it; nil admits everybody who reaches it.
 	Keys *keys.Book
+	// Budgets is the file that keeps what keys have used over restarts; without it the receipts of the day are counted again.
+	Budgets string
 	// Store keeps receipts; nil keeps none.
 	Store *receipts.Store
 	// Checker judges receipts; nil judges none, which Require refuses.
@@ -146,6 +148,13 @@ func New(cfg Config) (*Server, error) {
 // remember counts what the store knows of this day against the keys' budgets again, and goes on with the ledgers of the
 // channels.
 func (s *Server) remember() error {
+	known := false
+	if s.cfg.Budgets != "" {
+		var err error
+		if known, err = s.cfg.Keys.Recall(s.cfg.Budgets, s.cfg.Now()); err != nil {
+			return err // a budget that was spent must not begin anew unseen
+		}
+	}
 	if s.cfg.Store == nil {
 		return nil
 	}
@@ -157,7 +166,7 @@ func (s *Server) remember() error {
 		if s.cfg.Checker != nil {
 			s.cfg.Checker.Recall(r)
 		}
-		if r.Key != "" && s.cfg.Now().Sub(r.Time) < day {
+		if !known && r.Key != "" && s.cfg.Now().Sub(r.Time) < day {
 			s.cfg.Keys.Spend(r.Key, r.Time, r.Tokens, r.Cost)
 		}
 	}
@@ -197,10 +206,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.running.Wait()
 	cut()
 	all.Wait()
-	if s.cfg.Store != nil {
-		err = errors.Join(err, s.cfg.Store.Sync())
-	}
-	return err
+	return errors.Join(err, s.sync())
 }
 
 // watch looks at the verdict, so that its beginning is known without a reader.
@@ -217,11 +223,8 @@ func (s *Server) watch(ctx context.Context) {
 	}
 }
 
-// syncReceipts makes receipts durable, many at a time.
+// syncReceipts makes receipts and budgets durable, many at a time, and compares the ledgers of channels.
 func (s *Server) syncReceipts(ctx context.Context) {
-	if s.cfg.Store == nil {
-		return
-	}
 	tick := time.NewTicker(syncEvery)
 	defer tick.Stop()
 	for {
@@ -229,10 +232,20 @@ func (s *Server) syncReceipts(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := s.cfg.Store.Sync(); err != nil {
-				s.cfg.Log.Error("Receipts cannot be kept", slog.Any("err", err))
+			if err := s.sync(); err != nil {
+				s.cfg.Log.Error("Receipts or budgets cannot be kept", slog.Any("err", err))
 			}
 			s.audit()
 		}
 	}
+}
+
+func (s *Server) sync() (err error) {
+	if s.cfg.Store != nil {
+		err = s.cfg.Store.Sync()
+	}
+	if s.cfg.Budgets != "" {
+		err = errors.Join(err, s.cfg.Keys.Save(s.cfg.Budgets))
+	}
+	return err
 }

@@ -16,6 +16,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"cocoon/contracts/api"
@@ -44,6 +45,8 @@ type Key struct {
 type Book struct {
 	byHash map[[sha256.Size]byte]*account
 	byName map[string]*account
+	// unsaved says that something was used since the last Save.
+	unsaved atomic.Bool
 }
 
 // account is a key and its use.
@@ -143,6 +146,7 @@ func (b *Book) Admit(name string, now time.Time) (Limits, error) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	b.unsaved.Store(true)
 	a.age(now)
 	left := a.began.Add(day).Sub(now)
 	if a.TokensPerDay > 0 && a.tokens >= a.TokensPerDay {
@@ -209,6 +213,7 @@ func (b *Book) Spend(name string, at time.Time, tokens int64, nano uint64) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	b.unsaved.Store(true)
 	a.age(at)
 	if sum := a.tokens + max(tokens, 0); sum >= a.tokens {
 		a.tokens = sum

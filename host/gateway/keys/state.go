@@ -1,0 +1,120 @@
+package keys
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+const (
+	stateSchema = "cocoon.gateway.budgets/1"
+	// maxState bounds the file; a key has about 150 bytes in it.
+	maxState = 2 << 20
+)
+
+// use is what a key has used, as it is kept.
+type use struct {
+	// Began is when its day began, At when it was used last.
+	Began  time.Time `json:"began"`
+	At     time.Time `json:"at"`
+	Tokens int64     `json:"tokens"`
+	Nano   uint64    `json:"nano,string"`
+	// Allow are the requests that may come at once.
+	Allow float64 `json:"allow"`
+}
+
+// stateFile is the file of what keys have used. It holds names alone.
+type stateFile struct {
+	Schema string         `json:"schema"`
+	Keys   map[string]use `json:"keys"`
+}
+
+// Save writes what keys have used, whole or not at all. When nothing was used since the last time it does nothing.
+func (b *Book) Save(path string) error {
+	if b.Open() || !b.unsaved.Swap(false) {
+		return nil
+	}
+	file := stateFile{stateSchema, make(map[string]use, len(b.byName))}
+	for name, a := range b.byName {
+		a.mu.Lock()
+		if !a.began.IsZero() {
+			file.Keys[name] = use{a.began.UTC(), a.at.UTC(), a.tokens, a.nano, a.allow}
+		}
+		a.mu.Unlock()
+	}
+	data, err := json.Marshal(file)
+	if err == nil {
+		err = renameio.WriteFile(path, append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		b.unsaved.Store(true)
+		return fmt.Errorf("writing budgets: %w", err)
+	}
+	return nil
+}
+
+// Recall goes on where Save was; known says whether there was a file. Keys that are no more are forgotten, and what lies in
+// the future of now, after a clock was set back, begins anew.
+func (b *Book) Recall(path string, now time.Time) (known bool, err error) {
+	st, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && st.Size() > maxState {
+		err = fmt.Errorf("%d bytes, at most %d", st.Size(), maxState)
+	}
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(path)
+	}
+	var file stateFile
+	if err == nil {
+		file, err = parseState(data)
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading budgets %s: %w", path, err)
+	}
+	for name, u := range file.Keys {
+		a := b.account(name)
+		if a == nil || u.Began.After(now) || u.At.After(now) {
+			continue
+		}
+		a.mu.Lock()
+		a.began, a.at, a.tokens, a.nano = u.Began, u.At, u.Tokens, u.Nano
+		a.allow = min(u.Allow, float64(a.RequestsPerMinute)) // the limit may have changed
+		a.mu.Unlock()
+	}
+	return true, nil
+}
+
+func parseState(data []byte) (stateFile, error) {
+	var file stateFile
+	if len(data) > maxState {
+		return file, fmt.Errorf("%d bytes, at most %d", len(data), maxState)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&file); err != nil {
+		return file, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return file, errors.New("something follows the object")
+	}
+	if file.Schema != stateSchema || len(file.Keys) > maxKeys {
+		return file, fmt.Errorf("schema %.40q with %d keys, want %s with at most %d", file.Schema, len(file.Keys), stateSchema, maxKeys)
+	}
+	for name, u := range file.Keys {
+		if u.Tokens < 0 || !(u.Allow >= 0 && u.Allow <= math.MaxInt32) || u.At.Before(u.Began) {
+			return file, fmt.Errorf("what the key %.64q has used is out of its bounds", name)
+		}
+	}
+	return file, nil
+}
