@@ -151,20 +151,22 @@ func (s *Scheduler) choose(r Request, free []*worker, now time.Time) (*worker, R
 		j++
 	}
 	a, b := free[i], free[j]
-	exploring := (a.spec.New || b.spec.New) && s.float() < explore
+	if (a.untried(now) || b.untried(now)) && s.float() < explore {
+		if b.since.After(a.since) {
+			a = b
+		}
+		return a, s.retry(r, Exploration)
+	}
 	cheapest := free[0].spec.Coefficient
 	for _, w := range free {
 		cheapest = min(cheapest, w.spec.Coefficient)
 	}
-	typical := typicalRate(free, now)
-	sa, sb := s.score(a, r, terms{cheapest, typical, exploring}, now), s.score(b, r, terms{cheapest, typical, exploring}, now)
+	rate, first := typical(free)
+	sa, sb := s.score(a, r, terms{cheapest, rate, first}, now), s.score(b, r, terms{cheapest, rate, first}, now)
 	if sb < sa*(1-alike) || sb <= sa*(1+alike) && s.intn(2) == 1 {
 		a = b
 	}
-	switch {
-	case exploring:
-		return a, s.retry(r, Exploration)
-	case free[i].spec.Coefficient != free[j].spec.Coefficient:
+	if free[i].spec.Coefficient != free[j].spec.Coefficient {
 		return a, s.retry(r, Price)
 	}
 	return a, s.retry(r, Load)
@@ -179,35 +181,37 @@ func (s *Scheduler) retry(r Request, reason Reason) Reason {
 
 // terms are what the scores of one choice have in common.
 type terms struct {
-	cheapest  int64
-	typical   float64
-	exploring bool
+	cheapest    int64
+	rate, first float64
 }
 
-// typicalRate is the mean speed of those that have one: what is assumed of a worker that has not answered yet, so that
-// the first one to answer does not keep all the others from ever being tried.
-func typicalRate(free []*worker, now time.Time) float64 {
-	sum, n := 0.0, 0
+// typical is the mean speed of those that have one, and their mean wait for the first token: what is assumed of a worker
+// that has not answered yet, so that the first one to answer does not keep all the others from ever being tried.
+func typical(free []*worker) (rate, first float64) {
+	rates, firsts := 0.0, 0.0
 	for _, w := range free {
 		if !w.tokensPerSecond.at.IsZero() {
-			sum, n = sum+w.rate(priorRate, now), n+1
+			rate, rates = rate+w.tokensPerSecond.value, rates+1
+		}
+		if !w.firstSeconds.at.IsZero() {
+			first, firsts = first+w.firstSeconds.value, firsts+1
 		}
 	}
-	if n == 0 {
-		return priorRate
+	if rates == 0 {
+		rate, rates = priorRate, 1
 	}
-	return sum / float64(n)
+	if firsts == 0 {
+		first, firsts = priorFirst, 1
+	}
+	return rate / rates, min(first/firsts, priorFirst) // that all others are slow says nothing about it
 }
 
 // score is expected latency x price factor / success; the lower one wins.
 func (s *Scheduler) score(w *worker, r Request, t terms, now time.Time) float64 {
-	latency := (float64(w.inflight)+float64(max(r.Tokens, 1)))/w.rate(t.typical, now) + w.firstToken()
+	latency := (float64(w.inflight)+float64(max(r.Tokens, 1)))/w.rate(t.rate, now) + w.firstToken(t.first)
 	price := math.Pow(float64(max(w.spec.Coefficient, 1))/float64(max(t.cheapest, 1)), s.cfg.PriceWeight)
 	success := max(w.spec.Success, 0.05)
-	switch {
-	case t.exploring:
-		success = 1
-	case w.spec.New:
+	if w.spec.New {
 		success = max(success, 0.5)
 	}
 	return latency * price / success

@@ -25,7 +25,7 @@ const (
 	maxQueue     = 1024
 	// maxWait is how long a request waits for a worker at most, unless the configuration says less.
 	maxWait = 30 * time.Second
-	// explore is the share of choices in which a new worker's missing record does not count.
+	// explore is the share of choices that goes to a worker without a record, whatever its score.
 	explore = 0.05
 )
 

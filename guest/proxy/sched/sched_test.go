@@ -138,7 +138,7 @@ func TestTheBetterWorkerWins(t *testing.T) {
 		worse(s, bad)
 		for range 50 {
 			l := acquire(t, s, ask())
-			if l.Worker != good {
+			if l.Worker != good && l.Reason != Exploration {
 				t.Errorf("%s: the worse one was chosen for %s", name, l.Reason)
 				break
 			}
@@ -161,6 +161,34 @@ func TestNewWorkersGetTheirChance(t *testing.T) {
 	}
 	if got == 0 {
 		t.Error("a new worker was never chosen")
+	}
+}
+
+// TestAFastWorkerDoesNotKeepAnotherFromBeingTried: what is assumed of one that has not answered yet is no worse than what
+// the others do, and in its first half a minute, in which it counts as slower, it is tried now and then all the same.
+func TestAFastWorkerDoesNotKeepAnotherFromBeingTried(t *testing.T) {
+	for name, since := range map[string][2]time.Duration{
+		"both there for long": {time.Hour, time.Hour}, "one has just come": {time.Hour, 0}, "both have just come": {0, 0},
+	} {
+		s := fresh()
+		now := time.Now()
+		s.cfg.Now = func() time.Time { return now }
+		fast, other := s.worker(nil), s.worker(nil)
+		s.workers[fast].since, s.workers[other].since = now.Add(-since[0]), now.Add(-since[1])
+		got := make(map[uint64]int)
+		const requests = 400
+		for range requests {
+			l := acquire(t, s, ask())
+			got[l.Worker]++
+			now = now.Add(2 * time.Millisecond)
+			l.FirstByte()
+			now = now.Add(30 * time.Millisecond)
+			l.End(Served, 30)
+		}
+		t.Logf("%s: %d and %d of %d", name, got[fast], got[other], requests)
+		if got[other] < requests/100 || since[0] == since[1] && got[other] < requests/3 {
+			t.Errorf("%s: the other one served %d of %d", name, got[other], requests)
+		}
 	}
 }
 

@@ -134,11 +134,17 @@ func (w *worker) rate(unknown float64, now time.Time) float64 {
 	return rate
 }
 
-func (w *worker) firstToken() float64 {
+// firstToken is its wait for a first token; unknown is what is assumed without a measurement.
+func (w *worker) firstToken(unknown float64) float64 {
 	if w.firstSeconds.at.IsZero() {
-		return priorFirst
+		return unknown
 	}
 	return w.firstSeconds.value
+}
+
+// untried says that there is no record to go by: it has not answered yet, or has come back a moment ago.
+func (w *worker) untried(now time.Time) bool {
+	return w.tokensPerSecond.at.IsZero() || now.Sub(w.since) < slowStart
 }
 
 // backlog is how long the work under way takes.
