@@ -151,6 +151,9 @@ func (o Opener) activate(dev Device, v Volume) (Opened, error) {
 		m.Source, m.Data, opened.Members = view.Source, "device="+view.Device, view.Members
 	}
 	if err := m.Create(o.Kernel); err != nil {
+		if v.Identity != "" && !v.Archive { // its root was right
+			err = fmt.Errorf("%w: the volume is %s and no EROFS image; is its measured format another?", err, v.Identity)
+		}
 		return Opened{}, fmt.Errorf("mounting %s: %w", m.Source, err)
 	}
 	return opened, nil

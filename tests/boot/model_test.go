@@ -114,8 +114,8 @@ func (s *subject) withEngine(change func(file string) string) {
 	s.files = append(s.files, spec.File{Path: config.EngineFile, Data: []byte(change(string(data)))})
 }
 
-// TestEngineSettingsAreRefusedBeforeTheEngineRuns: what engine.toml must not say, a layer that the image does not have,
-// and a wish of the host's beyond the measured bounds end the boot at the engine's stage.
+// TestEngineSettingsAreRefusedBeforeTheEngineRuns: what engine.toml must not say, and a wish of the host's beyond the
+// measured bounds, end the boot at the engine's stage.
 func TestEngineSettingsAreRefusedBeforeTheEngineRuns(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -127,11 +127,6 @@ func TestEngineSettingsAreRefusedBeforeTheEngineRuns(t *testing.T) {
 				return strings.Replace(file, `"--jinja"`, `"--jinja", "--trust_remote_code"`, 1)
 			})
 		}, "never allowed"},
-		"another layer": {func(s *subject) {
-			s.withEngine(func(file string) string {
-				return "layer = { image = \"engine-vllm\", root = \"" + strings.Repeat("5a", 32) + "\" }\n" + file
-			})
-		}, "engine.toml is for the layer engine-vllm"},
 		"a wish beyond the bounds": {func(s *subject) { s.runtime.Engine.MaxRequests = 9 }, "max_requests 9 is outside of the measured bounds"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -223,13 +218,7 @@ func TestAModelThatIsNotTheMeasuredOneIsRefusedByName(t *testing.T) {
 			m := s.measuredModel()
 			m.Format = config.FormatEROFS
 			s.measureModel(m)
-		}, "mounting"},
-		"an image where the spec has an archive": {func(s *subject) {
-			s.withModel()
-			m := s.measuredModel()
-			m.Format = config.FormatTar
-			s.measureModel(m)
-		}, "reading model archive"},
+		}, "no EROFS image"},
 		"a link in an archive": {(*subject).hostileArchive, `"scripted.gguf" is of type '2'`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -119,7 +119,7 @@ func prepare() error {
 	return nil
 }
 
-// compare opens and reads every volume.
+// compare opens, reads and closes every volume.
 func compare() (map[string]Report, error) {
 	text, err := os.ReadFile(volumesFile)
 	if err != nil {
@@ -151,6 +151,12 @@ func compare() (map[string]Report, error) {
 			return nil, fmt.Errorf("%s: %w", v.Name, err)
 		}
 		reports[v.Name] = r
+		if err := unix.Unmount(v.Mount, 0); err != nil {
+			return nil, fmt.Errorf("unmounting %s: %w", v.Mount, err)
+		}
+		if err := storage.Remove(control, v.Name); err != nil { // nothing holds the device any more: no loop device, no file
+			return nil, err
+		}
 	}
 	return reports, nil
 }
