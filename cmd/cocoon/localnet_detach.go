@@ -58,7 +58,7 @@ func (a *app) detached(ctx context.Context, u *upFlags, dir string) error {
 // args is the command line that starts the same network in the foreground.
 func (u *upFlags) args(a *app, dir string) []string {
 	out := []string{
-		"localnet", "up", "--dir", dir, "--listen", u.listen, "--proxies", strconv.Itoa(u.proxies), "--workers", strconv.Itoa(u.workers), "--engine", u.engine,
+		"localnet", "up", "--dir", dir, "--listen", u.listen, "--proxies", strconv.Itoa(u.proxies), "--workers", strconv.Itoa(u.workers), "--engine", u.engine, "--chain=" + strconv.FormatBool(u.chain),
 		"--quiet", "--progress", "none",
 	}
 	for flag, value := range map[string]string{"--guest": u.guest, "--model": u.model, "--chat-template": u.template, "--root": a.root, "--cache": a.cache} {

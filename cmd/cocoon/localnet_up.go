@@ -64,6 +64,9 @@ func (r upResult) Text(w io.Writer) error {
 	for _, role := range r.Roles {
 		roles = append(roles, []string{role.Name, strings.TrimSpace(role.Page + "  " + role.Clients)})
 	}
+	if c := r.Chain; c != nil {
+		roles = append(roles, []string{"root contract", c.Root}, []string{"global config", c.GlobalConfig}, []string{"chain control", c.Control})
+	}
 	end := [][]string{{"folder", r.Dir}, {"ready", fmt.Sprintf("after %d ms", r.Ready)}}
 	if err := cli.Table(w, slices.Concat(rows, roles, end)); err != nil {
 		return err
@@ -76,7 +79,7 @@ func (r upResult) Text(w io.Writer) error {
 type upFlags struct {
 	dir, listen, guest, engine, model, template string
 	proxies, workers                            int
-	detach                                      bool
+	detach, chain                               bool
 }
 
 func (u *upFlags) register(cmd *cobra.Command) {
@@ -87,6 +90,7 @@ func (u *upFlags) register(cmd *cobra.Command) {
 	f.StringVar(&u.engine, "engine", engineScripted, "who answers: "+engineScripted+", or "+engineLlama+", the pinned CPU engine of the images")
 	f.StringVar(&u.model, "model", "", "GGUF file for "+engineLlama+" to run (default: a tiny one made on the spot, whose answers are known)")
 	f.StringVar(&u.template, "chat-template", "", "chat template (Jinja) in place of the model's own, for example to enable tools")
+	f.BoolVar(&u.chain, "chain", true, "follow a root contract on a chain of the network's own")
 	f.IntVar(&u.proxies, "proxies", 1, "how many proxies to run")
 	f.IntVar(&u.workers, "workers", 1, "how many workers to run, each with an engine")
 }
@@ -101,8 +105,9 @@ func newLocalnetUpCmd(a *app) *cobra.Command {
 			"It serves until it is interrupted, or \"cocoon localnet down\", and then ends everything in order.\n\n" +
 			"Answers are scripted, and said to be, unless --engine llama-server has the pinned engine of the images\n" +
 			"run a model on this machine's CPU; the engine is fetched by hash if the cache lacks it.\n\n" +
-			"The guest binary is built from the checkout unless --guest names one. There is no chain in this\n" +
-			"network yet: the proxies count payments in memory (\"cocoon localnet chain\" runs a chain alone).\n" +
+			"A chain of its own holds the root contract that lists the images, the model and the proxies, and says\n" +
+			"what a token costs; \"cocoon root publish --sign-with DIR/owner.key\" changes it, and everybody follows.\n" +
+			"Balances are counted in memory. The guest binary is built from the checkout unless --guest names one.\n" +
 			"Nothing of it is reached from other machines.",
 		Example: "  cocoon localnet up\n" +
 			"  cocoon localnet up --detach --proxies 2 --workers 3\n" +
@@ -160,7 +165,7 @@ func (a *app) localnetConfig(u *upFlags) (network.Config, error) {
 	}
 	build := buildOf()
 	c := network.Config{
-		Template: u.template, Guest: u.guest, Listen: u.listen, Proxies: u.proxies, Workers: u.workers,
+		Template: u.template, Guest: u.guest, Listen: u.listen, Proxies: u.proxies, Workers: u.workers, Chain: u.chain,
 		Version: build.Version, Commit: build.Commit, Now: a.now, Log: slog.New(slog.DiscardHandler),
 	}
 	_, _ = rand.Read(c.Seed[:]) // never fails (crypto/rand)

@@ -45,6 +45,8 @@ type Config struct {
 	Engine, Model, Template string
 	// Proxies and Workers are how many of each run; zero is one. Every worker has an engine of its own and serves every proxy.
 	Proxies, Workers int
+	// Chain has the network follow a root contract on a chain of its own; without it roles have fixed lists and prices.
+	Chain bool
 	// Version and Commit name the build on the gateway's page.
 	Version, Commit string
 	Now             func() time.Time
@@ -117,6 +119,8 @@ type Description struct {
 	ProxyImage  string `json:"proxy_image_hash"`
 	WorkerImage string `json:"worker_image_hash"`
 	RootID      string `json:"root_id"`
+	// Chain is where the network's chain is; nil without one.
+	Chain *Chain `json:"chain,omitempty"`
 	// Simulated is always true.
 	Simulated bool   `json:"simulated"`
 	Dir       string `json:"dir"`

@@ -2,24 +2,29 @@ package network
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"time"
 
+	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
 	"cocoon/host/collateral"
 	"cocoon/host/gateway"
 	"cocoon/host/gateway/attest"
 	"cocoon/host/gateway/keys"
 	"cocoon/host/gateway/receipts"
+	"cocoon/host/gateway/rootview"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
 )
 
-// trust is by what the gateway judges proxies and workers: this platform and its two images.
-func (n *Network) trust(ctx context.Context) (*attest.Network, error) {
+// newTrust is by what the gateway judges proxies and workers: this platform and its two images.
+func (n *Network) newTrust(ctx context.Context) (*attest.Network, error) {
 	roots := n.platform.Roots()
 	cache, _, err := collateral.Open(collateral.Config{Roots: roots, Now: n.cfg.Now, PCCS: []string{n.sim.pcs}, NoIntel: true, Log: n.cfg.Log})
 	if err != nil {
@@ -27,8 +32,11 @@ func (n *Network) trust(ctx context.Context) (*attest.Network, error) {
 	}
 	n.closers = append(n.closers, func() error { cache.Close(); return nil })
 	only := func(image string) (*policy.Policy, error) {
-		return policy.Parse(fmt.Appendf(nil, `{"type":"tdx","allow_simulated":true,"allowed_collateral_root_hashes":[%q],"image_source":"list",
-			"allowed_image_hashes":[%q]}`, n.sim.rootID, image))
+		images := fmt.Sprintf(`"image_source":"list","allowed_image_hashes":[%q]`, image)
+		if n.chain != nil {
+			images = `"image_source":"chain"`
+		}
+		return policy.Parse(fmt.Appendf(nil, `{"type":"tdx","allow_simulated":true,"allowed_collateral_root_hashes":[%q],%s}`, n.sim.rootID, images))
 	}
 	proxies, err := only(n.sim.proxyImage)
 	if err != nil {
@@ -47,18 +55,52 @@ func (n *Network) trust(ctx context.Context) (*attest.Network, error) {
 	if err == nil {
 		err = nobody.Refresh(ctx)
 	}
-	return attest.New(attest.Config{
-		Proxies: proxies, Workers: workers, Judge: judge, Verifier: verifier, Collateral: cache, Identity: nobody, PricePerToken: price, Now: n.cfg.Now,
-	}), err
+	cfg := attest.Config{
+		Proxies: proxies, Workers: workers, Judge: judge, Verifier: verifier, Collateral: cache, Identity: nobody, PricePerToken: price, Now: n.cfg.Now, Log: n.cfg.Log,
+	}
+	if v := n.view; v != nil {
+		cfg.Prices, cfg.ProxyImages, cfg.WorkerImages = v, v.Images(registry.Proxies), v.Images(registry.Workers)
+	}
+	return attest.New(cfg), err
+}
+
+// follow opens the gateway's view of the root contract, and reads it: the proxies are found there.
+func (n *Network) follow(ctx context.Context) error {
+	if n.chain == nil {
+		return nil
+	}
+	data, err := json.Marshal(n.chain.section(filepath.Join(n.cfg.Dir, "gateway-root")))
+	if err != nil {
+		return err
+	}
+	section, err := follow.ParseSection(data)
+	if err != nil {
+		return err
+	}
+	root, err := follow.New(section, follow.Deps{Now: n.cfg.Now, Log: n.cfg.Log})
+	if err != nil {
+		return err
+	}
+	if err := root.Refresh(ctx); err != nil {
+		return err
+	}
+	n.view, err = rootview.New(root, func(rootview.Changes) {
+		n.pool.Set(n.view.Proxies())
+		n.trust.Notify("root")
+	})
+	return err
 }
 
 // startGateway starts the client role.
 func (n *Network) startGateway(ctx context.Context) error {
-	trust, err := n.trust(ctx)
+	err := n.follow(ctx)
 	if err != nil {
 		return err
 	}
-	var proxies []string
+	if n.trust, err = n.newTrust(ctx); err != nil {
+		return err
+	}
+	proxies := make([]string, 0, len(n.roles))
 	for _, r := range n.roles {
 		if r.kind == proxyKind {
 			proxies = append(proxies, local(r.clients))
@@ -66,21 +108,31 @@ func (n *Network) startGateway(ctx context.Context) error {
 	}
 	const retry, poll = 100 * time.Millisecond, time.Second // everybody is near
 	n.pool, err = upstream.New(upstream.Config{
-		Proxies: proxies, Dial: trust.Dial, Account: attest.SecretAccount{Wallet: address(clientParty, 0)},
+		Proxies: proxies, Dial: n.trust.Dial, Account: attest.SecretAccount{Wallet: member(clientParty, 0)},
 		Test: true, Now: n.cfg.Now, Log: n.cfg.Log, Backoff: retry, Poll: poll,
 	})
 	if err != nil {
 		return err
 	}
-	store, err := receipts.Open(receipts.Config{Dir: filepath.Join(n.cfg.Dir, "receipts"), Now: n.cfg.Now})
+	n.parts.start(ctx, "gateway's trust", n.trust.Run)
+	kept := filepath.Join(n.cfg.Dir, "receipts") // those of an earlier platform could not be checked any more
+	if err := os.RemoveAll(kept); err != nil {
+		return fmt.Errorf("clearing receipts: %w", err)
+	}
+	store, err := receipts.Open(receipts.Config{Dir: kept, Now: n.cfg.Now})
 	if err != nil {
 		return err
 	}
 	n.closers = append(n.closers, store.Close)
-	server, err := gateway.New(gateway.Config{
-		Pool: n.pool, Keys: new(keys.Book), Store: store, Checker: receipts.NewChecker(trust, n.cfg.Now), Test: true, Owner: address(clientParty, 0),
+	cfg := gateway.Config{
+		Pool: n.pool, Keys: new(keys.Book), Store: store, Checker: receipts.NewChecker(n.trust, n.cfg.Now), Test: true, Owner: member(clientParty, 0),
 		Build: gateway.Build{Version: n.cfg.Version, Commit: n.cfg.Commit}, Now: n.cfg.Now, Log: n.cfg.Log,
-	})
+	}
+	if n.view != nil {
+		cfg.Chain, cfg.Root = n.view, n.view.Address()
+		n.parts.start(ctx, "gateway's view of the root", n.view.Run)
+	}
+	server, err := gateway.New(cfg)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"cocoon/host/gateway/attest"
+	"cocoon/host/gateway/rootview"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/measuretest"
 )
@@ -22,6 +24,9 @@ type Network struct {
 	platform *measuretest.Platform
 	sim      simulation
 	roles    []*role
+	chain    *chainPart     // nil without one
+	view     *rootview.View // likewise
+	trust    *attest.Network
 	pool     *upstream.Pool
 	closers  []func() error
 }
@@ -92,6 +97,7 @@ func (n *Network) start(ctx context.Context) error {
 	}
 	for _, step := range []func(context.Context) error{
 		n.startTDX,
+		n.startChain,
 		n.startRoles,
 		n.startGateway,
 	} {
@@ -103,6 +109,9 @@ func (n *Network) start(ctx context.Context) error {
 	n.about.RootID, n.about.ProxyImage, n.about.WorkerImage = n.sim.rootID, n.sim.proxyImage, n.sim.workerImage
 	for _, r := range n.roles {
 		n.about.Roles = append(n.about.Roles, r.describe(dir))
+	}
+	if n.chain != nil {
+		n.about.Chain = &n.chain.about
 	}
 	n.about.Proxy = n.about.Roles[0].Clients
 	return nil

@@ -33,7 +33,7 @@ func newRoles(c *Config, sockets string) []*role {
 	var out []*role
 	add := func(kind string, count, party int) {
 		for i := range max(count, 1) {
-			r := &role{kind: kind, name: kind, owner: address(party, i)}
+			r := &role{kind: kind, name: kind, owner: member(party, i)}
 			if i > 0 {
 				r.name = kind + "-" + strconv.Itoa(i+1)
 			}
