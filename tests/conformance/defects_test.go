@@ -2,11 +2,13 @@ package conformance
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"io"
 	"math"
 	"net"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,30 +24,32 @@ const counts = `data: {"id":"c1","choices":[],"usage":{"prompt_tokens":34,"compl
 // TestDefect01StreamsAreBilledEventByEvent: whatever the cut of the engine's bytes, the app gets them all and pays the same.
 func TestDefect01StreamsAreBilledEventByEvent(t *testing.T) {
 	full := event1 + event2 + counts + event3
-	for cut := range len(full) {
-		within(t, func(n *network) {
-			e := &script{play: func([]byte) (string, string) { return "text/event-stream", full }, body: func(s string) io.ReadCloser {
-				return io.NopCloser(io.MultiReader(strings.NewReader(s[:cut]), strings.NewReader(s[cut:])))
-			}}
-			n.workerOf(e, 1, 5)
-			for _, v := range []int32{1, 5} {
-				c, _ := n.client(&offer{1, v}, nil)
-				c.tell(good(int(v), stream).run(v))
-				if r := c.collect(int(v)); r.body != event1+event2+event3 || r.used.total != 74 {
+	within(t, func(n *network) {
+		cut, asked := 0, 0
+		e := &script{play: func([]byte) (string, string) { return "text/event-stream", full }, body: func(s string) io.ReadCloser {
+			return io.NopCloser(io.MultiReader(strings.NewReader(s[:cut]), strings.NewReader(s[cut:])))
+		}}
+		n.workerOf(e, 1, 5)
+		for _, v := range []int32{1, 5} {
+			c, _ := n.client(&offer{1, v}, nil)
+			for cut = range len(full) {
+				asked++
+				c.tell(good(asked, stream).run(v))
+				if r := c.collect(asked); r.body != event1+event2+event3 || r.used.total != 74 {
 					t.Fatalf("cut at %d, version %d: %+v", cut, v, r)
 				}
+				if got := n.settled(); got != int64(asked)*74 {
+					t.Fatalf("cut at %d, version %d: billed %d", cut, v, got)
+				}
 			}
-			if got := n.settled(); got != 2*74 {
-				t.Errorf("cut at %d: billed %d", cut, got)
-			}
-		})
-	}
+		}
+	})
 }
 
 // TestDefect02NegativeLimitsAreRefused: each number of a modified client, negative, zero and at its ends, straight as TL.
 func TestDefect02NegativeLimitsAreRefused(t *testing.T) {
 	const least, most = math.MinInt32, math.MaxInt32
-	for name, tc := range map[string]struct {
+	cases := map[string]struct {
 		coefficient, maxTokens int32
 		timeout                float64
 		code                   int32
@@ -68,14 +72,19 @@ func TestDefect02NegativeLimitsAreRefused(t *testing.T) {
 		"tokens most":             {4000, most, 1, 0},
 		"both most":               {999_999_999, most, 1, 602}, // more than anybody has, and the body says no less
 		"timeout most":            {4000, 10, math.MaxFloat64, 0},
-	} {
-		for _, v := range []int32{0, 1, 4, 5} {
-			within(t, func(n *network) {
-				w, wv := n.worker(&offer{0, v}, 5, 4, nil)
-				c, _ := n.client(&offer{0, v}, nil)
-				c.tell(question{id: 1, coefficient: tc.coefficient, maxTokens: tc.maxTokens, timeout: tc.timeout, body: strings.Replace(chat, `,"max_tokens":50`, "", 1)}.run(v))
+	}
+	for _, v := range []int32{0, 1, 4, 5} {
+		within(t, func(n *network) {
+			w, wv := n.worker(&offer{0, v}, 5, 4, nil)
+			c, _ := n.client(&offer{0, v}, nil)
+			id := 0
+			for name, tc := range cases {
+				id++
+				before := n.used().Max
+				q := question{id: id, coefficient: tc.coefficient, maxTokens: tc.maxTokens, timeout: tc.timeout, body: strings.Replace(chat, `,"max_tokens":50`, "", 1)}
+				c.tell(q.run(v))
 				if tc.code != 0 {
-					if r := c.collect(1); r.code != tc.code || r.begun || r.used != (tokens{}) {
+					if r := c.collect(id); r.code != tc.code || r.begun || r.used != (tokens{}) {
 						t.Errorf("%s at %d: %+v", name, v, r)
 					}
 				} else {
@@ -83,16 +92,16 @@ func TestDefect02NegativeLimitsAreRefused(t *testing.T) {
 					if o.timeout <= 0 || o.timeout > 3600 {
 						t.Errorf("%s at %d: the worker may take %v s", name, v, o.timeout)
 					}
-					w.begin(wv, o, response(200, "application/json", whole), usage(wv))
-					if r := c.collect(1); r.status != 200 {
+					w.begin(wv, o, response(http.StatusOK, "application/json", whole), usage(wv))
+					if r := c.collect(id); r.status != http.StatusOK {
 						t.Errorf("%s at %d: %+v", name, v, r)
 					}
 				}
-				if s := n.used(); s.Reserved != 0 || s.Max < 0 || tc.code != 0 && s.Max != 0 {
+				if s := n.used(); s.Reserved != 0 || s.Max < before || tc.code != 0 && s.Max != before {
 					t.Errorf("%s at %d: %+v", name, v, s)
 				}
-			})
-		}
+			}
+		})
 	}
 }
 
@@ -373,6 +382,22 @@ func TestDefect07AWorkerThatIsNotListedWaits(t *testing.T) {
 			t.Errorf("%d %s", code, text)
 		}
 	}, func(c *proxy.Config, _ *proxy.Deps) { c.CheckWorkers = true })
+	within(t, func(n *network) {
+		var mu sync.Mutex
+		why := errors.New("image hash 00ab is not in the root contract")
+		w := n.unlisted(func() error { mu.Lock(); defer mu.Unlock(); return why })
+		<-time.After(2 * time.Minute)
+		if s := w.Status(); s.State != "not eligible" || !strings.Contains(s.Reason, "00ab") || len(s.Proxies) != 0 {
+			t.Errorf("%+v", s)
+		}
+		mu.Lock()
+		why = nil
+		mu.Unlock()
+		<-time.After(2 * time.Minute)
+		if s := w.Status(); len(s.Proxies) != 1 || !s.Proxies[0].Ready {
+			t.Errorf("listed: %+v", s)
+		}
+	})
 }
 
 // slowBody is an engine's answer that does not end by itself.
@@ -654,19 +679,12 @@ func TestDefect17SilentPeersAreCutInEveryStage(t *testing.T) {
 			began := time.Now()
 			door(n)(near)
 			if name != "connect, and no more" {
-				go func() { _, _ = io.Copy(io.Discard, near) }()
+				n.running.Go(func() { _, _ = io.Copy(io.Discard, near) })
+				n.ends = append(n.ends, func() { _ = near.Close() })
 			}
-			<-n.served
-			if took := time.Since(began); took > 6*time.Minute {
-				t.Errorf("%s: it stays %s", name, took)
+			if err, took := <-n.served, time.Since(began); err == nil || took > 6*time.Minute {
+				t.Errorf("%s: it stays %s, and ends with %v", name, took, err)
 			}
 		})
-	}
-}
-
-// TestDefect21SixAndNames: peers behind IPv6 addresses are peers.
-func TestDefect21SixAndNames(t *testing.T) {
-	if fmt.Sprint(net.JoinHostPort("2001:db8::7", "443")) != "[2001:db8::7]:443" {
-		t.Fatal("no IPv6")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,19 +57,27 @@ func TestTheProxyPicks(t *testing.T) {
 		within(t, func(n *network) {
 			for name, o := range clientOffers() {
 				p := n.join(n.proxy.ServeClient, proxy.Peer{}, nil)
-				n.picks(p, connectClient(o, 1), clientConnected, "client "+name+" at "+generation, o, own)
+				n.picks(p, connectClient(o, 1), clientConnected, attempt{"client " + name + " at " + generation, o, own})
 			}
 			for name, o := range workerOffers() {
 				p := n.join(n.proxy.ServeWorker, proxy.Peer{}, nil)
-				n.picks(p, connectWorker(o, 5, 1000, 4), workerConnected, "worker "+name+" at "+generation, o, own)
+				n.picks(p, connectWorker(o, 5, 1000, 4), workerConnected, attempt{"worker " + name + " at " + generation, o, own})
 			}
 		}, ranged(own))
 	}
 }
 
-func (n *network) picks(p *peer, connect msg, answer, what string, o *offer, own offer) {
+// attempt is an offer at a range.
+type attempt struct {
+	what string
+	o    *offer
+	own  offer
+}
+
+func (n *network) picks(p *peer, connect msg, answer string, a attempt) {
 	n.Helper()
-	want, ok := pick(o, own)
+	what := a.what
+	want, ok := pick(a.o, a.own)
 	r, code, text := p.ask(connect)
 	if !ok {
 		if code != 621 || !strings.HasPrefix(text, "unsupported proto version") || !p.closed() {
@@ -89,37 +98,46 @@ func (n *network) picks(p *peer, connect msg, answer, what string, o *offer, own
 // of their versions, and it is billed.
 func TestEveryPairIsServed(t *testing.T) {
 	for generation, own := range generations() {
-		for client, co := range clientOffers() {
-			for worker, wo := range workerOffers() {
-				cv, okClient := pick(co, own)
-				wv, okWorker := pick(wo, own)
-				if !okClient || !okWorker {
-					continue
-				}
-				within(t, func(n *network) {
-					w, _ := n.worker(wo, 5, 4, nil)
-					c, _ := n.client(co, nil)
-					c.tell(good(1, chat).run(cv))
-					o := w.order()
-					if o.coefficient != 1000 || o.path != "/v1/chat/completions" {
-						t.Errorf("order %+v", o)
-					}
-					w.begin(wv, o, response(200, "application/json", whole), usage(wv))
-					r := c.collect(1)
-					what := fmt.Sprintf("%s proxy, %s client, %s worker", generation, client, worker)
-					form := "client.queryAnswerEx"
-					if cv == 0 {
-						form = "client.queryAnswer"
-					}
-					if r.status != 200 || r.body != whole || r.message != form || r.times != (cv >= 2) || r.used.total != 74 || n.settled() != 74 {
-						t.Errorf("%s: %+v, billed %d", what, r, n.settled())
-					}
-					if r.head["content-length"] != "" {
-						t.Errorf("%s: a hop-by-hop header goes on: %v", what, r.head)
-					}
-				}, ranged(own))
+		for worker, wo := range workerOffers() {
+			wv, ok := pick(wo, own)
+			if !ok {
+				continue
 			}
+			within(t, func(n *network) {
+				w, _ := n.worker(wo, 5, 4, nil)
+				asked := 0
+				for client, co := range clientOffers() {
+					if cv, ok := pick(co, own); ok {
+						asked++
+						c, _ := n.client(co, nil)
+						n.pair(c, w, [2]int32{cv, wv}, asked, fmt.Sprintf("%s proxy, %s client, %s worker", generation, client, worker))
+					}
+				}
+			}, ranged(own))
 		}
+	}
+}
+
+// pair has a worker serve a client's next request.
+func (n *network) pair(c, w *peer, version [2]int32, id int, what string) {
+	n.Helper()
+	cv, wv := version[0], version[1]
+	c.tell(good(id, chat).run(cv))
+	o := w.order()
+	if o.coefficient != 1000 || o.path != "/v1/chat/completions" {
+		n.Errorf("%s: order %+v", what, o)
+	}
+	w.begin(wv, o, response(http.StatusOK, "application/json", whole), usage(wv))
+	r := c.collect(id)
+	form := "client.queryAnswerEx"
+	if cv == 0 {
+		form = "client.queryAnswer"
+	}
+	if r.status != http.StatusOK || r.body != whole || r.message != form || r.times != (cv >= 2) || r.used.total != 74 || n.settled() != 74*int64(id) {
+		n.Errorf("%s: %+v, billed %d", what, r, n.settled())
+	}
+	if r.head["content-length"] != "" {
+		n.Errorf("%s: a hop-by-hop header goes on: %v", what, r.head)
 	}
 }
 
@@ -222,7 +240,7 @@ func TestOurRolesServeAtEveryVersion(t *testing.T) {
 			}
 			call := n.call(link, 1)
 			piece, err := call.Recv(n.ctx, time.Minute)
-			if err != nil || piece.Head.StatusCode != 200 || !strings.HasPrefix(string(piece.Data), `{"id":"c1"`) {
+			if err != nil || piece.Head.StatusCode != http.StatusOK || !strings.HasPrefix(string(piece.Data), `{"id":"c1"`) {
 				t.Errorf("version %d: %+v %v", v, piece, err)
 			}
 			<-call.Settled()
@@ -237,34 +255,28 @@ func TestOurRolesServeAtEveryVersion(t *testing.T) {
 	}
 }
 
-// TestAWorkerWithoutAnAnswerComesBack: a proxy of the first generation drops a connection whose flags it does not know;
+// TestAWorkerThatIsDroppedLeavesItsDescriptionOut: a proxy of the first generation drops a connection whose flags it does not know;
 // the next one does without the machine description, and serves.
 func TestAWorkerThatIsDroppedLeavesItsDescriptionOut(t *testing.T) {
 	within(t, func(n *network) {
-		var ends []net.Conn
+		dialled := make(chan net.Conn, 64)
 		n.genuine(new(script), 1, 5, func() net.Conn {
 			near, far := net.Pipe()
-			ends = append(ends, near)
+			n.ends = append(n.ends, func() { _ = near.Close() })
+			dialled <- near
 			return far
 		})
 		for i, described := range []bool{true, false} {
-			for len(ends) <= i {
-				<-time.After(time.Second)
-			}
-			p := newPeer(t, ends[i], nil)
+			p := newPeer(t, <-dialled, nil)
 			p.accept()
 			_, r := p.query()
 			r.expect(workerConnect)
 			if flags := r.i32(); (flags&4 != 0) != described {
 				t.Errorf("connection %d has flags %d", i, flags)
 			}
-			_ = ends[i].Close()
+			_ = p.conn.Close()
 		}
-		n.ends = append(n.ends, func() {
-			for _, end := range ends {
-				_ = end.Close()
-			}
-		})
+		synctest.Wait()
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,8 +30,9 @@ type peer struct {
 }
 
 // newPeer begins to read a connection.
-func newPeer(t testing.TB, conn net.Conn, notes *transcript) *peer {
-	p := &peer{t: t, conn: conn, notes: notes, frames: make(chan []byte, 1<<14), next: 1}
+func newPeer(tb testing.TB, conn net.Conn, notes *transcript) *peer {
+	tb.Helper()
+	p := &peer{t: tb, conn: conn, notes: notes, frames: make(chan []byte, 1<<14), next: 1}
 	go p.read()
 	return p
 }
@@ -103,16 +105,13 @@ func (p *peer) payload(id string) *rd {
 				p.t.Fatalf("the other side has closed; %s was expected", names()[id])
 			}
 			r := &rd{p.t, f}
-			switch got := hex.EncodeToString(f[:4]); {
-			case got == id:
-				r.id()
+			switch got := r.id(); got {
+			case id:
 				return r
-			case got == tcpPong:
-			case got == tcpPing:
-				r.id()
+			case tcpPong:
+			case tcpPing:
 				p.frame(boxed(tcpPong).i64(r.i64()))
-			case got == tcpPacket:
-				r.id()
+			case tcpPacket:
 				p.packets = append(p.packets, []byte(r.str()))
 				r.end()
 			default:
@@ -195,10 +194,8 @@ func (p *peer) hearing(ids ...string) (string, *rd) {
 	for {
 		r := p.hear()
 		got := r.id()
-		for _, id := range ids {
-			if got == id {
-				return got, r
-			}
+		if slices.Contains(ids, got) {
+			return got, r
 		}
 	}
 }

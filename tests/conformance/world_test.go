@@ -134,7 +134,7 @@ func (n *network) start(options []option) {
 	cfg := proxy.Config{Owner: address(1), Contract: address(0xa1), Test: true}
 	deps := proxy.Deps{
 		Chain: n.chain, Ledger: n.books, PaymentKey: public, ReceiptKey: seeded(3), Now: time.Now, Tick: n.books, Log: n.logger("proxy"),
-		TLSKeys: func() [][32]byte { return [][32]byte{{9}} }, Rand: rand.New(rand.NewPCG(1, 2)), //nolint:gosec // the same draws every time
+		TLSKeys: func() [][32]byte { return [][32]byte{{9}} }, Rand: rand.New(rand.NewPCG(1, 2)),
 	}
 	for _, o := range options {
 		o(&cfg, &deps)
@@ -193,7 +193,7 @@ type script struct {
 func (*script) Config() *engine.Config {
 	cfg, err := engine.Builtin(engine.Fake)
 	if err != nil {
-		panic(err)
+		return &engine.Config{} // which serves nothing
 	}
 	return cfg
 }
@@ -229,8 +229,23 @@ func (s *script) asked() [][]byte {
 // genuine runs a worker of ours that dials the given ends.
 func (n *network) genuine(e *script, low, high int32, dial func() net.Conn) *worker.Worker {
 	n.Helper()
+	return n.eligible(e, &offer{low, high}, dial, nil)
+}
+
+// unlisted runs a worker that the root contract does not list, for a reason.
+func (n *network) unlisted(why func() error) *worker.Worker {
+	n.Helper()
+	return n.eligible(new(script), &offer{1, 5}, func() net.Conn {
+		near, far := net.Pipe()
+		n.running.Go(func() { n.served <- n.proxy.ServeWorker(n.ctx, far, proxy.Peer{Attested: true}) })
+		return near
+	}, why)
+}
+
+func (n *network) eligible(e *script, o *offer, dial func() net.Conn, why func() error) *worker.Worker {
+	n.Helper()
 	w, err := worker.New(worker.Config{
-		Owner: address(5).Friendly(false), Model: model, Coefficient: 1000, MaxActive: 8, ProxyCount: 1, Test: true, MinVersion: low, MaxVersion: high,
+		Owner: address(5).Friendly(false), Model: model, Coefficient: 1000, MaxActive: 8, ProxyCount: 1, Test: true, MinVersion: o.low, MaxVersion: o.high,
 	}, worker.Deps{
 		Engine: e, Proxies: func() []string { return []string{"proxy:1"} }, CheckPeer: func(worker.Peer) error { return nil },
 		Dial: func(context.Context, string) (net.Conn, worker.Peer, error) {
@@ -239,7 +254,7 @@ func (n *network) genuine(e *script, low, high int32, dial func() net.Conn) *wor
 			}
 			return nil, worker.Peer{}, net.ErrClosed
 		},
-		Prices: func() worker.Prices { return worker.Plain(1) }, ReceiptKey: seeded(5), KeyID: "w-1", Now: time.Now, Log: n.logger("worker"),
+		Eligible: why, Prices: func() worker.Prices { return worker.Plain(1) }, ReceiptKey: seeded(5), KeyID: "w-1", Now: time.Now, Log: n.logger("worker"),
 	})
 	n.check(err)
 	n.running.Go(func() { _ = w.Run(n.ctx) })
