@@ -54,7 +54,7 @@ func TestForward(t *testing.T) {
 	if _, err := io.ReadFull(side, question); err != nil || string(question) != "question" {
 		t.Errorf("the engine read %q, %v", question, err)
 	}
-	go func() { _, _ = side.Write(big); _ = side.Close() }()
+	go func(c net.Conn) { _, _ = c.Write(big); _ = c.Close() }(side)
 	if got, err := io.ReadAll(worker); err != nil || !bytes.Equal(got, big) {
 		t.Errorf("the worker read %d bytes of %d, %v", len(got), len(big), err)
 	}
