@@ -78,7 +78,7 @@ func simulatedTD(t *testing.T, platform *measuretest.Platform, dir, role string)
 }
 
 // startOurs starts gateway, proxy and worker as processes of one core each, with RA-TLS between them.
-func startOurs(t *testing.T, engine engineAt) *path {
+func startOurs(t *testing.T, engine engineAt) (*path, string) {
 	t.Helper()
 	dir := t.TempDir()
 	platform, err := measuretest.NewPlatform(measuretest.Options{Seed: [measuretest.SeedSize]byte{7}, Now: time.Now()})
@@ -131,7 +131,7 @@ func startOurs(t *testing.T, engine engineAt) *path {
 	policy["type"] = "tdx"
 	guest, cocoon := buildBinary(t, dir, "init"), buildBinary(t, dir, "cocoon")
 	address := fmt.Sprintf("127.0.0.1:%d", apps)
-	p := &path{name: oursName, addr: address}
+	p := &path{addr: address}
 	for _, role := range []struct {
 		name string
 		cmd  *exec.Cmd
@@ -149,7 +149,7 @@ func startOurs(t *testing.T, engine engineAt) *path {
 		}
 	}
 	answers(t, address)
-	return p
+	return p, ""
 }
 
 // buildBinary builds a command of this tree as the images have it: without cgo.
@@ -214,7 +214,7 @@ func answers(t *testing.T, address string) {
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for last := ""; ; {
+	for {
 		body := fmt.Sprintf(`{"model":%q,"messages":[{"role":"user","content":"hello"}]}`, benchBase)
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+address+"/v1/chat/completions", strings.NewReader(body))
 		if err != nil {
@@ -222,6 +222,7 @@ func answers(t *testing.T, address string) {
 		}
 		req.Header.Set("Content-Type", "application/json")
 		res, err := http.DefaultClient.Do(req)
+		last := fmt.Sprint(err)
 		if err == nil {
 			said, _ := io.ReadAll(res.Body)
 			_ = res.Body.Close()
@@ -229,8 +230,6 @@ func answers(t *testing.T, address string) {
 				http.DefaultClient.CloseIdleConnections()
 				return
 			}
-		} else {
-			last = err.Error()
 		}
 		select {
 		case <-tick.C:

@@ -34,6 +34,7 @@ const (
 type path struct {
 	name, addr string
 	roles      []role
+	idle       []float64 // MiB of each role before any load
 	best       figures
 }
 
@@ -46,16 +47,28 @@ type role struct {
 // engineAt is where the engine listens.
 type engineAt struct{ address, socket string }
 
-// peerStarts are the proxies that ours is compared with. Each is started when it is installed, or says why not.
-func peerStarts() []func(t *testing.T, engine engineAt) (p *path, why string) {
-	return []func(t *testing.T, engine engineAt) (*path, string){startNginx, startHTTPHAProxy, startCaddy, goPeer(reverseKind), goPeer(bufferedKind)}
+// peer is a path by its name. One that is not installed says why it does not start.
+type peer struct {
+	name  string
+	start func(t *testing.T, engine engineAt) (p *path, why string)
 }
 
-// peerPath starts a proxy that is one process.
-func peerPath(t *testing.T, name string, port int, cmd *exec.Cmd) *path {
+// peers are the proxies that ours is compared with.
+func peers() []peer {
+	return []peer{
+		{"nginx, 1 worker", startNginx},
+		{"HAProxy, 1 thread", startHTTPHAProxy},
+		{"Caddy", startCaddy},
+		{"Go httputil.ReverseProxy", goPeer(reverseKind)},
+		{"Go net/http, body buffered", goPeer(bufferedKind)},
+	}
+}
+
+// alone is a path of one process.
+func alone(t *testing.T, name string, port int, cmd *exec.Cmd) *path {
 	t.Helper()
 	p := startProxy(t, name, port, cmd)
-	return &path{name: name, addr: p.addr, roles: []role{{name, p.pid}}}
+	return &path{addr: p.addr, roles: []role{{name, p.pid}}}
 }
 
 func startNginx(t *testing.T, engine engineAt) (*path, string) {
@@ -92,7 +105,7 @@ http {
     }
 }
 `, dir, engine.address, port))
-	return peerPath(t, "nginx, 1 worker", port, exec.Command(binary, "-p", dir, "-e", "stderr", "-c", file)), ""
+	return alone(t, "nginx", port, exec.Command(binary, "-p", dir, "-e", "stderr", "-c", file)), ""
 }
 
 func startHTTPHAProxy(t *testing.T, engine engineAt) (*path, string) {
@@ -120,7 +133,7 @@ frontend in
 backend out
     server engine %s
 `, port, engine.address))
-	return peerPath(t, "HAProxy, 1 thread", port, exec.Command(binary, "-db", "-f", file)), ""
+	return alone(t, haproxyName, port, exec.Command(binary, "-db", "-f", file)), ""
 }
 
 func startCaddy(t *testing.T, engine engineAt) (*path, string) {
@@ -146,7 +159,7 @@ http://127.0.0.1:%d {
 `, port, engine.address))
 	cmd := exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
 	cmd.Env = []string{oneCore, "HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir}
-	return peerPath(t, "Caddy", port, cmd), ""
+	return alone(t, "Caddy", port, cmd), ""
 }
 
 func goPeer(kind string) func(t *testing.T, engine engineAt) (*path, string) {
@@ -155,8 +168,7 @@ func goPeer(kind string) func(t *testing.T, engine engineAt) (*path, string) {
 		port := freePort(t)
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = []string{oneCore, peerKind + "=" + kind, fmt.Sprintf("%s=127.0.0.1:%d", peerListen, port), peerTarget + "=" + engine.address}
-		name := map[string]string{reverseKind: "Go httputil.ReverseProxy", bufferedKind: "Go net/http, body buffered"}[kind]
-		return peerPath(t, name, port, cmd), ""
+		return alone(t, kind+" proxy in Go", port, cmd), ""
 	}
 }
 
@@ -220,7 +232,7 @@ func relayBuffered(w http.ResponseWriter, r *http.Request, engine *url.URL, tran
 			return
 		}
 		if err != nil {
-			panic(http.ErrAbortHandler)
+			panic(http.ErrAbortHandler) //nolint:forbidigo // the way to end an answer as broken
 		}
 	}
 }

@@ -57,6 +57,9 @@ func newAnswers() answers {
 	return a
 }
 
+// Whole is the answer that is no stream.
+func Whole() []byte { return newAnswers().whole }
+
 // Engine answers every completion with the same bytes.
 type Engine struct {
 	answers answers

@@ -1,0 +1,142 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"cocoon/contracts/api/jsonscan"
+	"cocoon/contracts/api/sse"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func spec(address string, stream bool) Spec {
+	return Spec{
+		Address: address, Model: Model, Clients: 3, Stream: stream, Prompt: 500, Warm: 20 * time.Millisecond, Measure: 150 * time.Millisecond,
+	}
+}
+
+// TestAnswersAreWhatAnAppReads: the fixed answers are JSON and events of the counts that the package names.
+func TestAnswersAreWhatAnAppReads(t *testing.T) {
+	a := newAnswers()
+	if _, err := jsonscan.Check(Whole()); err != nil || len(Whole()) < 1000 || len(Whole()) > 1300 {
+		t.Errorf("%d bytes, %v", len(Whole()), err)
+	}
+	var s sse.Splitter
+	s.Write(bytes.Join(a.events, nil))
+	n := 0
+	for {
+		e, ok, err := s.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		if n++; n < Events {
+			if _, err := jsonscan.Check(e.Data); err != nil {
+				t.Errorf("event %d: %v", n, err)
+			}
+		} else if string(e.Data) != "[DONE]" {
+			t.Errorf("the last event is %s", e.Data)
+		}
+	}
+	if n != Events || s.Rest() {
+		t.Errorf("%d events", n)
+	}
+}
+
+// TestWholeAnswersAreCounted: between engine and clients alone nothing is broken, and everything is counted between the
+// two moments.
+func TestWholeAnswersAreCounted(t *testing.T) {
+	l := listen(t)
+	e := Start(l)
+	defer e.Close() //nolint:errcheck // nothing is left to lose
+	for name, stream := range map[string]bool{"documents": false, "streams": true} {
+		moments := 0
+		got, err := Run(t.Context(), spec(l.Addr().String(), stream), func() { moments++ })
+		if err != nil || got.Broken+got.Refused != 0 || got.Requests == 0 || moments != 2 || got.P50 <= 0 || got.P99 < got.P50 {
+			t.Errorf("%s: %+v, %v, %d moments", name, got, err, moments)
+		}
+		if stream && (got.Events < got.Requests*Events/2 || got.Writes == 0 || got.Writes > got.Events) {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// TestPacedStreamsAreEventsOfTheirOwn: with a pause before each event, each comes in a write of its own, and clients that
+// are cut at the end count for nothing.
+func TestPacedStreamsAreEventsOfTheirOwn(t *testing.T) {
+	l := listen(t)
+	e := Start(l)
+	defer e.Close() //nolint:errcheck // nothing is left to lose
+	e.Pace(10 * time.Millisecond)
+	got, err := Run(t.Context(), spec(l.Addr().String(), true), func() {})
+	if err != nil || got.Broken+got.Refused != 0 || got.Events == 0 || got.Requests != 0 || got.Writes < got.Events*9/10 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestWhatIsNotTheEnginesIsBroken: an answer that is cut, one that is called whole too early, one with another byte and
+// one with an error status are told apart.
+func TestWhatIsNotTheEnginesIsBroken(t *testing.T) {
+	whole := Whole()
+	for name, tc := range map[string]struct {
+		answer  http.HandlerFunc
+		refused bool
+		why     string
+	}{
+		"cut": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "4096")
+			_, _ = w.Write(whole[:100])
+		}, false, "breaks off after 100 bytes"},
+		"short": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(whole[:100]) }, false, "called whole after 100 bytes"},
+		"other": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(bytes.Replace(whole, []byte("quick"), []byte("quack"), 1))
+		}, false, "differs"},
+		"longer":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(append(bytes.Clone(whole), ' ')) }, false, "differs"},
+		"refused": {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) }, true, "status 502"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			tc.answer(w, r)
+		}))
+		got, err := Run(t.Context(), spec(strings.TrimPrefix(server.URL, "http://"), false), func() {})
+		server.Close()
+		if err != nil || got.Requests != 0 || (got.Refused > 0) != tc.refused || (got.Broken > 0) == tc.refused || !strings.Contains(got.Why, tc.why) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
+}
+
+// TestRunEndsWithItsContext.
+func TestRunEndsWithItsContext(t *testing.T) {
+	l := listen(t)
+	e := Start(l)
+	defer e.Close() //nolint:errcheck // nothing is left to lose
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	s := spec(l.Addr().String(), true)
+	s.Measure = time.Minute
+	if _, err := Run(ctx, s, func() {}); err == nil {
+		t.Error("a load that was cut says nothing")
+	}
+}
