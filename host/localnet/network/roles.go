@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -48,7 +49,8 @@ func newRoles(c *Config, sockets string) []*role {
 	return out
 }
 
-// freePorts gives every role ports that nobody has. All are held until all are found, so that they differ.
+// freePorts gives every role ports that nobody has. All are held until all are found, so that they differ. They lie below
+// those that the system gives to connections, any of which could take one before its role does.
 func freePorts(ctx context.Context, roles []*role) error {
 	for _, r := range roles {
 		want := []*int{&r.pages}
@@ -56,17 +58,29 @@ func freePorts(ctx context.Context, roles []*role) error {
 			want = append(want, &r.clients, &r.workers, &r.innerClients, &r.innerWorkers)
 		}
 		for _, to := range want {
-			l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+			l, port, err := freePort(ctx)
 			if err != nil {
 				return fmt.Errorf("looking for free ports: %w", err)
 			}
 			defer l.Close() //nolint:errcheck // until all are found
-			if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-				*to = tcp.Port
-			}
+			*to = port
 		}
 	}
 	return nil
+}
+
+func freePort(ctx context.Context) (l net.Listener, port int, err error) {
+	const (
+		first, last = 20_000, 32_767 // of Linux's net.ipv4.ip_local_port_range the default begins after it
+		tries       = 100
+	)
+	for range tries {
+		port = first + rand.IntN(last-first+1) //nolint:gosec // whichever is free
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", local(port)); err == nil {
+			return l, port, nil
+		}
+	}
+	return nil, 0, err
 }
 
 // describe is the role for people.
