@@ -285,7 +285,7 @@ func (w *world) write(name string, doc object) string {
 // run starts a role as a process.
 func (w *world) run(role, file string) (stop func()) {
 	w.t.Helper()
-	cmd := exec.Command(w.guest, role, "-c", file) //nolint:noctx // ended by signal
+	cmd := exec.Command(w.guest, role, "-c", file)
 	var log bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
