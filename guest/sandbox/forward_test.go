@@ -67,7 +67,7 @@ func TestForward(t *testing.T) {
 		t.Errorf("the engine does not hear of a closed connection: %v", err)
 	}
 	last := open()
-	if side, err = engine.Accept(); err != nil {
+	if _, err := engine.Accept(); err != nil {
 		t.Fatal(err)
 	}
 	cancel()
