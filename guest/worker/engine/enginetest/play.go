@@ -58,7 +58,7 @@ func (p *player) whole() {
 		text = text[:len(text)/2]
 	}
 	p.send(text)
-	p.tokens += strings.Count(text, `"content":"`)
+	p.tokens += wholeTokens * strings.Count(text, wholeContent)
 	p.close()
 }
 

@@ -48,6 +48,9 @@ const (
 	finish = `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"model","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}` + "\n\n"
 	done   = "data: [DONE]\n\n"
 
+	// wholeContent is what each choice of a whole answer says, in wholeTokens tokens.
+	wholeContent, wholeTokens = `"content":"aaa"`, 3
+
 	failure = `{"error":{"message":"CUDA out of memory","type":"InternalServerError","code":500}}`
 )
 
@@ -99,7 +102,7 @@ func ending(reason string) string {
 func wholeAnswer(n int, usage string) string {
 	choices := make([]string, 0, max(n, 1))
 	for i := range max(n, 1) {
-		choices = append(choices, fmt.Sprintf(`{"index":%d,"message":{"role":"assistant","content":"aaa"},"finish_reason":"stop"}`, i))
+		choices = append(choices, fmt.Sprintf(`{"index":%d,"message":{"role":"assistant",%s},"finish_reason":"stop"}`, i, wholeContent))
 	}
 	return `{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"model","choices":[` + strings.Join(choices, ",") + `],"usage":` + usage + `}`
 }
