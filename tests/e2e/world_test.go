@@ -114,6 +114,7 @@ type world struct {
 	proxy  *proxy.Proxy
 	ledger *book
 	asked  int // numbers the requests of tests that tell them apart
+	level  slog.Level
 }
 
 // options say how a network departs from an honest one with one worker.
@@ -132,6 +133,8 @@ type options struct {
 	links bool
 	// tune changes how the roles are set up.
 	tune tuning
+	// terse logs warnings only; otherwise everything is logged, because logs are searched for prompts.
+	terse bool
 }
 
 // tuning changes the configurations of the roles before they start; what is nil changes nothing.
@@ -145,7 +148,10 @@ type tuning struct {
 // start builds a network and waits until the gateway may be asked.
 func start(t *testing.T, o options) *world {
 	t.Helper()
-	n := &world{caller: caller{t: t, log: new(lines), client: &http.Client{Transport: &http.Transport{}}}, doors: make(map[uint16]string)}
+	n := &world{caller: caller{t: t, log: new(lines), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}, doors: make(map[uint16]string), level: slog.LevelDebug}
+	if o.terse {
+		n.level = slog.LevelWarn
+	}
 	t.Cleanup(n.client.CloseIdleConnections)
 	var err error
 	n.platform, err = measuretest.NewPlatform(measuretest.Options{Seed: [measuretest.SeedSize]byte{5}, Now: time.Now()})
@@ -176,7 +182,7 @@ func check(t *testing.T, err error) {
 }
 
 func (n *world) logger(role string) *slog.Logger {
-	return slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With(slog.String("role", role))
+	return slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: n.level})).With(slog.String("role", role))
 }
 
 // launch starts a TD whose measurements its role tells apart.
