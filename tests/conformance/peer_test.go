@@ -200,15 +200,15 @@ func (p *peer) hearing(ids ...string) (string, *rd) {
 	}
 }
 
-// closed waits until the other side has closed the connection.
+// closed waits until the other side has closed the connection, without having asked for anything more.
 func (p *peer) closed() bool {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for {
 		select {
-		case _, ok := <-p.frames:
-			if !ok {
-				return true
+		case f, ok := <-p.frames:
+			if !ok || hex.EncodeToString(f[:4]) == tcpQuery {
+				return !ok
 			}
 		case <-timer.C:
 			return false
