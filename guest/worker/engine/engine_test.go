@@ -348,6 +348,7 @@ func TestFailure(t *testing.T) {
 		"loading":           {engine.LlamaCPP, `{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}`, 503, api.RateLimitExceeded},
 		"broken":            {engine.VLLM, `secret`, 500, api.EngineError},
 		"elsewhere":         {engine.VLLM, ``, 307, api.EngineError},
+		"not offered":       {engine.LlamaCPP, `{"error":{"code":501,"message":"secret","type":"not_supported_error"}}`, 501, api.UnsupportedValue},
 	} {
 		c, err := engine.Builtin(tc.kind)
 		if err != nil {

@@ -24,6 +24,8 @@ func (c *Config) Failure(status int, body []byte) *api.Error {
 	switch {
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		return &api.Error{Code: api.RateLimitExceeded, Message: "the engine is overloaded; try again later", RetryAfter: retryAfter}
+	case status == http.StatusNotImplemented: // no failure: whoever asks for what an engine lacks must not close it to others
+		return &api.Error{Code: api.UnsupportedValue, Message: "the engine of this model does not offer what this path asks for; see /v1/models"}
 	case status >= 400 && status < 500:
 		return &api.Error{Code: api.InvalidValue, Message: "the engine refuses this request; check the fields against the model's abilities"}
 	}
