@@ -113,21 +113,21 @@ func TestThePageTellsOfItsMachine(t *testing.T) {
 	}
 	ineligible := errors.New("image is not in root version 3")
 	for what, tc := range map[string]struct {
-		self   self
-		image  string
-		health stats.Health
-		tables int
+		self          self
+		image, listed string
+		health        stats.Health
+		tables        int
 	}{
-		"no TD":        {self{}, "no evidence in this process", stats.Degraded, 0},
-		"no root":      {self{image: strings.Repeat("ab", 32), measurements: new(tdx.Measurements)}, "ababababab…ababab", "", 1},
-		"listed":       {self{image: "ab", eligible: func() error { return nil }}, "ab, in the root", stats.Good, 0},
-		"not listed":   {self{image: "ab", eligible: func() error { return ineligible }, boot: name}, "ab, not eligible", stats.Bad, 1},
-		"no boot file": {self{image: "ab", boot: name + ".not"}, "ab", "", 0},
+		"no TD":        {self{}, "no evidence in this process", "", "", 0},
+		"no root":      {self{image: strings.Repeat("ab", 32), measurements: new(tdx.Measurements)}, "ababababab…ababab", "no root is followed", "", 1},
+		"listed":       {self{image: "ab", eligible: func() error { return nil }}, "ab", "in the root contract", stats.Good, 0},
+		"not listed":   {self{image: "ab", eligible: func() error { return ineligible }, boot: name}, "ab", "not eligible", stats.Bad, 1},
+		"no boot file": {self{image: "ab", boot: name + ".not"}, "ab", "no root is followed", "", 0},
 	} {
 		t.Run(what, func(t *testing.T) {
 			p := tc.self.page(stats.Page{})
-			if f := p.Identity[0]; f.Value != tc.image || f.Health != tc.health || len(p.Tables) != tc.tables {
-				t.Errorf("%+v, %d tables", f, len(p.Tables))
+			if image, listed := p.Identity[0], p.Identity[1]; image.Value != tc.image || listed.Value != tc.listed || listed.Health != tc.health || len(p.Tables) != tc.tables {
+				t.Errorf("%+v, %+v, %d tables", image, listed, len(p.Tables))
 			}
 		})
 	}

@@ -63,16 +63,18 @@ func selfOf(ctx context.Context, inner *routerProcess, eligible func() error) (*
 // page adds the machine to a role's page.
 func (s *self) page(p stats.Page) stats.Page {
 	image := stats.Fact{Name: "Image", Value: stats.Hash(s.image), Full: s.image, Mono: true}
+	listed := stats.Fact{Name: "Image is"}
 	switch {
 	case s.image == "":
 		image = stats.Fact{Name: "Image", Value: "no evidence in this process", Health: stats.Degraded}
 	case s.eligible == nil:
+		listed.Value = "no root is followed"
 	case s.eligible() == nil:
-		image.Value, image.Health = image.Value+", in the root", stats.Good
+		listed.Value, listed.Health = "in the root contract", stats.Good
 	default:
-		image.Value, image.Health = image.Value+", not eligible", stats.Bad
+		listed.Value, listed.Health = "not eligible", stats.Bad
 	}
-	p.Identity = append([]stats.Fact{image}, p.Identity...)
+	p.Identity = append([]stats.Fact{image, listed}, p.Identity...)
 	if s.simulated {
 		p.Notice = strings.TrimSpace("SIMULATED TDX: nothing here is protected from anybody. " + p.Notice)
 	}

@@ -45,7 +45,7 @@ func TestThePageRemembersWhatHappened(t *testing.T) {
 		c.collect(1)
 		synctest.Wait()
 		b.p.look()
-		time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock: a level shows once it was held
+		time.Sleep(8 * time.Second) //nolint:forbidigo // the bubble's clock: a rate shows once half of its slot has passed
 		page := b.p.Page()
 		if page.Verdict.Word != "OK" || page.Verdict.Since.IsZero() {
 			t.Errorf("verdict %+v", page.Verdict)

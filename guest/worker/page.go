@@ -163,7 +163,7 @@ func mishapTable(list []mishap, now time.Time) stats.Table {
 		}
 		what, why := strings.ReplaceAll(m.status, "_", " "), strings.ReplaceAll(m.code, "_", " ")
 		if why == what {
-			why = ""
+			why = "-"
 		}
 		t.Rows = append(t.Rows, []stats.Cell{{Text: stats.Ago(now.Sub(m.at))}, {Text: what, Health: health}, {Text: why}})
 	}

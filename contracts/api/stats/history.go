@@ -111,6 +111,13 @@ func (h *History) rates(now time.Time, r *ring) Points {
 	for i := range out {
 		out[i] /= r.step.Seconds()
 	}
+	// The newest slot is still open: its rate is that of the part that has passed, once that says something.
+	passed := now.Sub(time.Unix(0, r.last*int64(r.step)))
+	if n := len(out); passed < r.step/2 {
+		out[n-1] = math.NaN()
+	} else {
+		out[n-1] *= r.step.Seconds() / passed.Seconds()
+	}
 	return out
 }
 

@@ -50,8 +50,7 @@ func TestTimeThatGoesBackIsNoTrouble(t *testing.T) {
 }
 
 func TestAHistoryForgetsWhatIsOlderThanItsSpan(t *testing.T) {
-	h := NewHistory(t0)
-	h.Add(t0, 20)
+	start := t0.Truncate(longStep)
 	sum := func(points Points) (out float64) {
 		for _, v := range points {
 			if !math.IsNaN(v) {
@@ -64,7 +63,7 @@ func TestAHistoryForgetsWhatIsOlderThanItsSpan(t *testing.T) {
 		after     time.Duration
 		hour, day float64
 	}{
-		"at once":    {0, 2, 20.0 / 120},
+		"a slot on":  {2 * time.Minute, 2, 20.0 / 120},
 		"half an h":  {30 * time.Minute, 2, 20.0 / 120},
 		"two hours":  {2 * time.Hour, 0, 20.0 / 120},
 		"two days":   {48 * time.Hour, 0, 0},
@@ -72,9 +71,9 @@ func TestAHistoryForgetsWhatIsOlderThanItsSpan(t *testing.T) {
 		"yet longer": {876000 * time.Hour, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := NewHistory(t0)
-			h.Add(t0, 20)
-			at := t0.Add(tc.after)
+			h := NewHistory(start)
+			h.Add(start, 20)
+			at := start.Add(tc.after)
 			if got := sum(h.Hour(at)); got != tc.hour {
 				t.Errorf("hour %v", got)
 			}
@@ -83,8 +82,15 @@ func TestAHistoryForgetsWhatIsOlderThanItsSpan(t *testing.T) {
 			}
 		})
 	}
-	if points := h.Hour(t0); points[len(points)-1] != 2 {
-		t.Error("the newest point is not the last")
+	h := NewHistory(start)
+	h.Add(start, 20)
+	for passed, want := range map[time.Duration]float64{8 * time.Second: 2.5, 5 * time.Second: 4} {
+		if points := h.Hour(start.Add(passed)); points[len(points)-1] != want {
+			t.Errorf("after %s of the newest slot its rate is %v", passed, points[len(points)-1])
+		}
+	}
+	if points := h.Hour(start.Add(time.Second)); !math.IsNaN(points[len(points)-1]) {
+		t.Error("a second of a slot says nothing")
 	}
 }
 
