@@ -144,17 +144,8 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	if err != nil {
 		return err
 	}
-	for file, name := range map[*string]string{&g.scores: "scores.json", &g.budgets: "budgets.json"} {
-		if *file == "" {
-			if *file, err = a.stateFile("gateway", name); err != nil {
-				return err
-			}
-		}
-	}
-	if g.dir == "" {
-		if g.dir, err = a.stateDir("receipts"); err != nil {
-			return err
-		}
+	if err := g.places(a); err != nil {
+		return err
 	}
 	n, err := g.network(ctx, a)
 	if err != nil {
@@ -166,20 +157,9 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 		return err
 	}
 	defer store.Close() //nolint:errcheck // the gateway has synced it
-	cfg := gateway.Config{
-		Pool: n.pool, Keys: book, Budgets: g.budgets, Store: store, Receipts: gateway.Mode(g.mode), Origins: g.origins, Test: g.test, Owner: g.wallet,
-		Root: g.chain.root, Build: buildOf(), Now: a.now, Log: a.logger(),
-	}
-	cfg.Limits.Strict = g.strict
-	if n.view != nil {
-		cfg.Chain = n.view
-	}
-	if g.price > 0 || n.view != nil {
-		cfg.Checker = receipts.NewChecker(n.attest, a.now)
-	}
-	server, err := gateway.New(cfg)
+	server, err := g.server(a, n, book, store)
 	if err != nil {
-		return cli.Tag(cli.KindUsage, err, "receipts are checked when there is a root contract, or --price-per-token is given")
+		return err
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.listen)
 	if err != nil {
@@ -196,6 +176,41 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	group.Go(func() error { return server.Run(grouped, l) })
 	group.Go(func() error { return g.serveAdmin(grouped, server) })
 	return group.Wait()
+}
+
+// places are the files and folders that were not named, in the user's state folder.
+func (g *gatewayFlags) places(a *app) (err error) {
+	for file, name := range map[*string]string{&g.scores: "scores.json", &g.budgets: "budgets.json"} {
+		if *file == "" {
+			if *file, err = a.stateFile("gateway", name); err != nil {
+				return err
+			}
+		}
+	}
+	if g.dir == "" {
+		g.dir, err = a.stateDir("receipts")
+	}
+	return err
+}
+
+// server makes the gateway.
+func (g *gatewayFlags) server(a *app, n *gatewayNet, book *keys.Book, store *receipts.Store) (*gateway.Server, error) {
+	cfg := gateway.Config{
+		Pool: n.pool, Keys: book, Budgets: g.budgets, Store: store, Receipts: gateway.Mode(g.mode), Origins: g.origins, Test: g.test, Owner: g.wallet,
+		Root: g.chain.root, Build: buildOf(), Now: a.now, Log: a.logger(),
+	}
+	cfg.Limits.Strict = g.strict
+	if n.view != nil {
+		cfg.Chain = n.view
+	}
+	if g.price > 0 || n.view != nil {
+		cfg.Checker = receipts.NewChecker(n.attest, a.now)
+	}
+	server, err := gateway.New(cfg)
+	if err != nil {
+		return nil, cli.Tag(cli.KindUsage, err, "receipts are checked when there is a root contract, or --price-per-token is given")
+	}
+	return server, nil
 }
 
 // serveAdmin serves operators, if there is a token for them.

@@ -63,7 +63,7 @@ func (g *gatewayFlags) network(ctx context.Context, a *app) (*gatewayNet, error)
 	if n.view != nil {
 		use.ConfigVersion, use.Account = n.view.ConfigVersion, attest.RootAccount{SecretAccount: account, Root: n.view}
 	}
-	if n.pool, err = upstream.New(use); err != nil {
+	if n.pool, err = upstream.New(use); err != nil { //nolint:contextcheck // nothing runs before Run, which has one
 		n.close()
 		return nil, cli.Tag(cli.KindUsage, err)
 	}
@@ -243,7 +243,7 @@ func (a *app) stateFile(folder, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the operator's own folder
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", errors.Join(errors.New("making state folder"), err)
 	}
 	return filepath.Join(dir, name), nil

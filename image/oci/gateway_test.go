@@ -92,7 +92,7 @@ func runs(t *testing.T, archive []byte, c v1.Config) {
 	if out, err := exec.CommandContext(t.Context(), "tar", "-C", root, "--numeric-owner", "-xpf", largest).CombinedOutput(); err != nil {
 		t.Fatalf("unpacking the layer: %v: %s", err, out)
 	}
-	if err := os.Chmod(root, 0o755); err != nil { //nolint:gosec // nobody must pass
+	if err := os.Chmod(root, 0o755); err != nil { // nobody must pass
 		t.Fatal(err)
 	}
 	run := func(args ...string) (string, error) {
@@ -113,7 +113,7 @@ func runs(t *testing.T, archive []byte, c v1.Config) {
 	if err := os.WriteFile(settings, []byte(`{"proxy":["127.0.0.1:1"],"image":["`+strings.Repeat("ab", 32)+`"]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(settings, 0o644); err != nil { //nolint:gosec // read by the image's user
+	if err := os.Chmod(settings, 0o644); err != nil { // read by the image's user
 		t.Fatal(err)
 	}
 	if out, err := run(c.Cmd...); err == nil || !strings.Contains(out, "no API key is set") {

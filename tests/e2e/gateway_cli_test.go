@@ -81,7 +81,7 @@ func (o *operator) file(name string, data []byte) string {
 }
 
 func (o *operator) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(o.program, args...) //nolint:noctx // background and run end it
+	cmd := exec.Command(o.program, args...)
 	cmd.Env = []string{"HOME=" + o.dir, "PATH=/usr/bin:/bin"}
 	return cmd
 }
@@ -145,7 +145,7 @@ func (o *operator) router() string {
 	file := o.file("router.json", fmt.Appendf(nil, `{"network":"local","simulated":{"root":%s},"collateral":{"pccs_url":%q},
 		"policies":[{"name":"proxies","type":"tdx","tdx_config":{"allow_simulated":true,"allowed_collateral_root_hashes":[%q],"image_source":"defer"}}],
 		"ports":[{"port":%s,"type":"socks5","policy_name":"proxies","serialize_info":true}]}`, root, o.simulation().Collateral.URL, o.about.RootID, port))
-	cmd := exec.Command(guest(o.t), "router", "-c", file) //nolint:noctx // ended below
+	cmd := exec.Command(guest(o.t), "router", "-c", file)
 	log := new(lines)
 	cmd.Stdout, cmd.Stderr = log, log
 	check(o.t, cmd.Start())

@@ -41,7 +41,7 @@ func (p *Pool) Run(ctx context.Context) {
 	p.mu.Lock()
 	p.ctx = ctx
 	for _, l := range p.links {
-		p.begin(l)
+		p.begin(l) //nolint:contextcheck // it takes the context from the pool, where links that are added later find it
 	}
 	p.mu.Unlock()
 	p.remember(ctx)

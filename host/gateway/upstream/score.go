@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -163,9 +164,7 @@ func (p *Pool) recall() error {
 func (p *Pool) records() map[string]score {
 	p.mu.Lock()
 	out := make(map[string]score, len(p.past)+len(p.links))
-	for name, s := range p.past {
-		out[name] = s
-	}
+	maps.Copy(out, p.past)
 	links := p.links
 	p.mu.Unlock()
 	for _, l := range links {
