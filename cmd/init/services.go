@@ -74,7 +74,8 @@ func (s *services) startEngine(ctx context.Context, st *boot.State) error {
 		return err
 	}
 	report, err := engine.Start(ctx, engine.Config{
-		Self: self, Supervisor: s.supervisor, Layers: layers, Roots: layerRoots(st), ModelDir: st.ModelDir, ModelFile: st.Measured.Model.File,
+		Self: self, Supervisor: s.supervisor, Layers: layers, Roots: layerRoots(st),
+		ModelDir: st.ModelDir, ModelFile: st.Measured.Model.File, ModelName: st.Measured.Model.Name(),
 		Settings: settings, Wishes: st.Runtime.Engine, Reads: modelReads(st.ModelNode),
 		SocketDir: engineSocketDir, Verbose: st.Image.Variant != bootfiles.Production,
 	}, time.Now)

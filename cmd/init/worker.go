@@ -199,6 +199,8 @@ func (p *workerProcess) engine() (*engine.Adapter, error) {
 	case p.cfg.ForwardTo != "":
 		cfg.Listen = p.cfg.ForwardTo
 	}
+	name, _, _ := strings.Cut(p.cfg.Model, "@")
+	cfg.Call(name)
 	return engine.New(cfg)
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"regexp"
+	"strings"
 
 	"cocoon/measure/bootfiles"
 	"cocoon/measure/strictjson"
@@ -72,6 +73,12 @@ func (m Model) RootHash() (string, error) {
 		return "", fmt.Errorf("model id %q is not name@commit:root", m.ID)
 	}
 	return parts[3], nil
+}
+
+// Name is the identity's first part, by which apps ask for the model.
+func (m Model) Name() string {
+	name, _, _ := strings.Cut(m.ID, "@")
+	return name
 }
 
 // Hash is what the network calls the model: the SHA-256 of its identity's text (protocol.md section 15).

@@ -60,6 +60,8 @@ type Config struct {
 	Layers, Roots []string
 	// ModelDir is the mounted model volume, ModelFile the file in it for engines that load one.
 	ModelDir, ModelFile string
+	// ModelName is what apps ask for, and what the engine calls its model unless its settings say otherwise.
+	ModelName string
 	// Settings is the measured engine.toml, Wishes what the host chose within its bounds.
 	Settings Settings
 	Wishes   config.Engine
@@ -121,8 +123,9 @@ func (c Config) service(out *ring) (svc supervise.Service, socket string, err er
 	if err != nil {
 		return svc, "", err
 	}
+	c.Settings.Call(c.ModelName)
 	argv, err := c.Settings.Command(settings.Values{
-		Model: c.ModelFile, Socket: sandbox.SocketDir + "/" + name,
+		Model: c.Settings.Model, File: c.ModelFile, Socket: sandbox.SocketDir + "/" + name,
 		MaxRequests: c.Wishes.MaxRequests, GPUFraction: float64(c.Wishes.GPUPercent) / 100, TP: c.Wishes.TensorParallel,
 	})
 	if err != nil {

@@ -85,15 +85,15 @@ func TestCommandComesFromTheFile(t *testing.T) {
 	if err := os.WriteFile(stale, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Self: "/init", Layers: []string{"/l"}, ModelDir: "/run/model", ModelFile: "a.gguf", SocketDir: dir}
+	cfg := Config{Self: "/init", Layers: []string{"/l"}, ModelDir: "/run/model", ModelFile: "a.gguf", ModelName: "n", SocketDir: dir}
 	for name, tc := range map[string]struct {
 		kind   string
 		wishes config.Engine
 		want   string
 	}{
 		"llamacpp": {settings.LlamaCPP, config.Engine{}, "/usr/bin/llama-server -m /model/a.gguf --host /run/engine/engine.sock -t 1 -c 8192 --parallel 8 " +
-			"--jinja --metrics --slots -a model --sse-ping-interval 10 --no-ui --offline"},
-		"vllm": {settings.VLLM, config.Engine{MaxRequests: 64, GPUPercent: 80, TensorParallel: 4}, "/usr/local/bin/vllm serve /model --served-model-name model " +
+			"--jinja --metrics --slots -a n --sse-ping-interval 10 --no-ui --offline"},
+		"vllm": {settings.VLLM, config.Engine{MaxRequests: 64, GPUPercent: 80, TensorParallel: 4}, "/usr/local/bin/vllm serve /model --served-model-name n " +
 			"--uds /run/engine/engine.sock --enable-prompt-tokens-details --enable-force-include-usage --disable-fastapi-docs " +
 			"--disable-uvicorn-access-log --max-model-len 32768 --max-num-seqs 64 --gpu-memory-utilization 0.8 --tensor-parallel-size 4"},
 	} {
@@ -151,7 +151,7 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		"a wish not asked": {builtin(t, settings.LlamaCPP), config.Engine{TensorParallel: 2}, "m", "tp 2 is outside"},
 		"no file to load":  {builtin(t, settings.LlamaCPP), config.Engine{}, "", "model.file"},
 	} {
-		cfg := Config{Settings: tc.settings, Wishes: tc.wishes, ModelFile: tc.model, Roots: []string{"00"}, SocketDir: t.TempDir()}
+		cfg := Config{Settings: tc.settings, Wishes: tc.wishes, ModelFile: tc.model, ModelName: "m", Roots: []string{"00"}, SocketDir: t.TempDir()}
 		if _, _, err := cfg.service(&ring{}); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -309,7 +309,7 @@ func TestStartService(t *testing.T) {
 	dir := t.TempDir()
 	r := &refusing{}
 	cfg := Config{
-		Self: "/proc/self/exe", Supervisor: r, Layers: []string{dir}, ModelDir: dir, ModelFile: "m.gguf",
+		Self: "/proc/self/exe", Supervisor: r, Layers: []string{dir}, ModelDir: dir, ModelFile: "m.gguf", ModelName: "n",
 		Settings: builtin(t, settings.LlamaCPP), SocketDir: filepath.Join(t.TempDir(), "sock"),
 	}
 	_, err := Start(t.Context(), cfg, time.Now)

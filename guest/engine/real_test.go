@@ -52,7 +52,7 @@ func crash(t *testing.T, root, modelDir string, s Settings) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	report, err := Start(ctx, Config{
-		Self: "/proc/self/exe", Supervisor: sup, Layers: []string{root}, ModelDir: modelDir, ModelFile: "scripted.gguf",
+		Self: "/proc/self/exe", Supervisor: sup, Layers: []string{root}, ModelDir: modelDir, ModelFile: "scripted.gguf", ModelName: "demo/scripted",
 		Settings: s, SocketDir: filepath.Join(t.TempDir(), "sock"), Verbose: true,
 	}, time.Now)
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Values are what may be put into an engine's command line: two of the machine's own, the model's file in its volume and
-// the socket, and the only three things that the unmeasured configuration may choose.
+// Values are what may be put into an engine's command line: the machine's own, which are the model's name as it is asked
+// for, its file in its volume, and the socket; and the only three things that the unmeasured configuration may choose.
 type Values struct {
-	Model, Socket string
-	MaxRequests   int
+	Model, File, Socket string
+	MaxRequests         int
 	GPUFraction   float64
 	TP            int
 }
 
 func substitutions() []string {
-	return []string{"{model}", "{socket}", "{max_requests}", "{gpu_fraction}", "{tp}"}
+	return []string{"{model}", "{file}", "{socket}", "{max_requests}", "{gpu_fraction}", "{tp}"}
 }
 
 // knownWords says whether every {word} of an argument is a substitution; a lone brace is text.
@@ -37,13 +37,15 @@ func (c *Config) Command(v Values) ([]string, error) {
 	or(&v.MaxRequests, c.Defaults.MaxRequests)
 	or(&v.GPUFraction, c.Defaults.GPUFraction)
 	or(&v.TP, c.Defaults.TP)
-	for _, needed := range []struct{ word, value, name string }{{"{model}", v.Model, "model.file"}, {"{socket}", v.Socket, "a socket"}} {
+	for _, needed := range []struct{ word, value, name string }{
+		{"{model}", v.Model, "a model"}, {"{file}", v.File, "model.file"}, {"{socket}", v.Socket, "a socket"},
+	} {
 		if needed.value == "" && slices.ContainsFunc(c.Argv, func(a string) bool { return strings.Contains(a, needed.word) }) {
 			return nil, fmt.Errorf("argv has %s: the configuration must name %s", needed.word, needed.name)
 		}
 	}
 	replace := strings.NewReplacer(
-		"{model}", v.Model, "{socket}", v.Socket, "{max_requests}", strconv.Itoa(v.MaxRequests),
+		"{model}", v.Model, "{file}", v.File, "{socket}", v.Socket, "{max_requests}", strconv.Itoa(v.MaxRequests),
 		"{gpu_fraction}", strconv.FormatFloat(v.GPUFraction, 'f', -1, 64), "{tp}", strconv.Itoa(v.TP),
 	)
 	out := make([]string, len(c.Argv))

@@ -61,6 +61,7 @@ func New(cfg *Config) (*Adapter, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("making engine adapter: %w", err)
 	}
+	cfg.Call("model") // an engine that was given one model without a name answers to any
 	network, address := "tcp", cfg.Listen
 	if socket, ok := strings.CutPrefix(cfg.Listen, "unix:"); ok {
 		network, address = "unix", socket

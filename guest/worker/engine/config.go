@@ -96,7 +96,7 @@ type Config struct {
 	Paths  []string `toml:"paths"`
 	Ready  Ready    `toml:"ready"`
 	Health Health   `toml:"health"`
-	// Model is what the engine calls its model.
+	// Model is what the engine calls its model; empty is the name that apps ask for, so that answers say it (see Call).
 	Model      string  `toml:"model"`
 	ModelsPath string  `toml:"models_path"`
 	Metrics    Metrics `toml:"metrics"`
@@ -258,12 +258,14 @@ const (
 	defaultContext        = 32768
 )
 
+// Call names the model where the file does not.
+func (c *Config) Call(name string) { or(&c.Model, name) }
+
 func (c *Config) fill() {
 	or(&c.StreamFormat, "sse")
 	or(&c.Cancel.How, "close")
 	or(&c.Usage.Stream, FinalUsage)
 	or(&c.Set.MaxTokensField, "max_tokens")
-	or(&c.Model, "model")
 	or(&c.Ready.Expect, 200)
 	or(&c.Health.Interval, defaultHealthInterval)
 	or(&c.Health.Timeout, defaultHealthTimeout)

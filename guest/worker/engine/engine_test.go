@@ -39,7 +39,7 @@ func TestBuiltins(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		argv, err := c.Command(engine.Values{Model: "{socket}", Socket: "/run/s", MaxRequests: atLeast(c.Bounds.MaxRequests), TP: atLeast(c.Bounds.TP)})
+		argv, err := c.Command(engine.Values{Model: "m", File: "{socket}", Socket: "/run/s", MaxRequests: atLeast(c.Bounds.MaxRequests), TP: atLeast(c.Bounds.TP)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Command(engine.Values{Socket: "/run/s"}); err == nil || !strings.Contains(err.Error(), "model.file") {
+	if _, err := c.Command(engine.Values{Model: "m", Socket: "/run/s"}); err == nil || !strings.Contains(err.Error(), "model.file") {
 		t.Errorf("no model file: %v", err)
 	}
 }
@@ -197,7 +197,7 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s accepted", name)
 		}
 	}
-	if _, err := c.Command(engine.Values{Socket: "/run/s", GPUFraction: 0.9, TP: 2, MaxRequests: 64}); err != nil {
+	if _, err := c.Command(engine.Values{Model: "m", Socket: "/run/s", GPUFraction: 0.9, TP: 2, MaxRequests: 64}); err != nil {
 		t.Error(err)
 	}
 	fake, err := engine.Builtin(engine.Fake)

@@ -79,8 +79,9 @@ type document struct {
 // complete answers both kinds of completions.
 func complete(w http.ResponseWriter, r *http.Request, chat bool) {
 	var q struct {
-		Stream bool `json:"stream"`
-		Max    int  `json:"max_tokens"`
+		Stream bool   `json:"stream"`
+		Max    int    `json:"max_tokens"`
+		Model  string `json:"model"`
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxAsk))
 	if err != nil || json.Unmarshal(body, &q) != nil {
@@ -101,7 +102,7 @@ func complete(w http.ResponseWriter, r *http.Request, chat bool) {
 		} else {
 			c.Text = &all
 		}
-		data, err := json.Marshal(document{"scripted-1", object, 1, "model", []choice{c}, used})
+		data, err := json.Marshal(document{"scripted-1", object, 1, q.Model, []choice{c}, used})
 		if err != nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
@@ -120,7 +121,7 @@ func complete(w http.ResponseWriter, r *http.Request, chat bool) {
 		} else {
 			c.Text = &token
 		}
-		return document{"scripted-1", object, 1, "model", []choice{c}, used}
+		return document{"scripted-1", object, 1, q.Model, []choice{c}, used}
 	}, finish)
 }
 

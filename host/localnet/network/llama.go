@@ -57,10 +57,11 @@ func (n *Network) llamaCommand(socket string) (args, env []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	base, _ := n.cfg.model()
 	paths := []string{lib, filepath.Join(lib, "llama"), filepath.Join(lib, "ggml"), filepath.Join(lib, backends)}
 	args = []string{
 		loader, "--library-path", strings.Join(paths, ":"), filepath.Join(root, serverPath), "-m", n.cfg.Model, "--host", socket, "-t", "1",
-		"-c", "8192", "--parallel", "8", "--jinja", "--metrics", "--slots", "-a", "model", "--sse-ping-interval", "10", "--no-ui", "--offline",
+		"-c", "8192", "--parallel", "8", "--jinja", "--metrics", "--slots", "-a", base, "--sse-ping-interval", "10", "--no-ui", "--offline",
 	}
 	if n.cfg.Template != "" {
 		args = append(args, "--chat-template-file", n.cfg.Template)
