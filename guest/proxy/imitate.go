@@ -40,35 +40,34 @@ func (r *request) imitate(a *attempt, h *tl.HTTPResponse) *imitation {
 	return &imitation{r: r, head: head, stream: emulate.New(r.job.in.Endpoint, r.job.in.IncludeUsage, emulate.MaxHeld)}
 }
 
-// take passes on what became whole of the answer. The last bytes come with their info, and end the attempt.
+// take passes on what became whole of the answer. The last bytes come with their info, and end the attempt. What was whole
+// before the answer broke goes out all the same: the end must not depend on how the bytes were cut.
 func (i *imitation) take(a *attempt, data []byte, info *tl.ProxyQueryFinalInfo) (done bool, res result) {
 	r := i.r
-	events, err := i.stream.Write(data)
-	if err == nil && info != nil {
-		var tail []byte
-		tail, err = i.stream.End()
-		events = append(events, tail...)
+	events, broke := i.stream.Write(data)
+	var tail []byte
+	if broke == nil && info != nil {
+		tail, broke = i.stream.End()
 	}
-	if err != nil {
-		cause := broken(err)
-		if info != nil {
-			return true, result{err: cause, info: info}
-		}
-		return true, r.abandon(a, cause)
-	}
-	if len(events) > 0 && !i.out {
+	if len(events)+len(tail) > 0 && !i.out {
 		i.out = true
 		if err := r.out.head(r.ctx, i.head); err != nil {
 			return true, r.abandon(a, err)
 		}
 	}
-	if info != nil {
-		return true, result{body: events, info: info}
+	if info != nil && broke == nil {
+		return true, result{body: append(events, tail...), info: info}
 	}
 	if err := r.out.body(r.ctx, events, nil); err != nil {
 		return true, r.abandon(a, err)
 	}
-	return false, result{}
+	switch {
+	case broke == nil:
+		return false, result{}
+	case info != nil:
+		return true, result{err: broken(broke), info: info}
+	}
+	return true, r.abandon(a, broken(broke))
 }
 
 // broken is what a failed imitation ends a request with.
