@@ -124,6 +124,11 @@ func addProgram(tree *rootfs.Tree, binary string, info gobuild.Info) error {
 	if hex.EncodeToString(c.SHA256[:]) != info.SHA256 {
 		return errors.New("the program changed while it was read")
 	}
+	for _, dir := range []string{state, "tmp"} {
+		if err := tree.Add(dir, &rootfs.Inode{Type: rootfs.Dir, Mode: 0o755, Origin: rootfs.OriginRecipe}); err != nil {
+			return err
+		}
+	}
 	return tree.Add(program, &rootfs.Inode{Type: rootfs.File, Mode: 0o755, Content: c, Origin: "go " + programPackage})
 }
 
@@ -135,8 +140,6 @@ func gatewayRules() rootfs.Rules {
 			{Path: "etc/passwd", Kind: rootfs.Passwd},
 			{Path: "etc/group", Kind: rootfs.GroupFile},
 			{Path: settings + "/README", Kind: rootfs.Text, Text: "Mount gateway.json here: the flags of \"cocoon gateway run\", with _ for -.\n"},
-			{Path: state + "/.keep", Kind: rootfs.Text},
-			{Path: "tmp/.keep", Kind: rootfs.Text},
 		},
 		Users:  []rootfs.User{{Name: "nobody", UID: nobody, GID: nobody, Home: "/" + state}},
 		Groups: []rootfs.Group{{Name: "nobody", GID: nobody}},
@@ -144,7 +147,6 @@ func gatewayRules() rootfs.Rules {
 		Owners: []rootfs.Owner{
 			{Path: program, Mode: 0o755},
 			{Path: state, Mode: 0o700, UID: nobody, GID: nobody},
-			{Path: state + "/.keep", Mode: 0o600, UID: nobody, GID: nobody},
 			{Path: "tmp", Mode: 0o1777},
 		},
 	}
