@@ -2,14 +2,11 @@ package e2e
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // TestAWorkerThatDiesBeforeItsFirstByteIsReplaced: the app sees one answer and pays for one.
@@ -83,74 +80,4 @@ func TestAStreamThatBreaksNeverEndsLikeOneThatIsWhole(t *testing.T) {
 		return n.do(http.MethodPost, chatPath, chatBody("good", "")).status == http.StatusOK
 	})
 	n.secret()
-}
-
-// TestEngineFaultsReachTheAppAsErrors: whatever an engine does wrong, the app hears of it in the API's form, is billed at
-// most once and never above its reservation, and the engine is free afterwards.
-func TestEngineFaultsReachTheAppAsErrors(t *testing.T) {
-	for name, tc := range map[string]struct {
-		// status is that of a whole answer, code the error's; broken says that a stream ends in an error event.
-		status int
-		code   string
-		broken bool
-	}{
-		"status-400":       {http.StatusBadRequest, "", false},
-		"context":          {http.StatusBadRequest, "context_length_exceeded", false},
-		"cut-after-tokens": {0, "", true},
-		"cut-in-chunk":     {0, "", true},
-		"error-event":      {0, "", true},
-		"finish-abort":     {0, "", true},
-		"no-finish":        {0, "", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			n := start(t, options{}) // its own: a worker that failed often is left alone for a while
-			fake := n.workers[0].fake
-			if tc.broken {
-				s := n.open(t.Context(), name)
-				s.rest()
-				last := n.read(s.events[len(s.events)-1])
-				if last.Error == nil || last.Error.Code == "" || strings.Contains(strings.Join(s.events, "\n"), "[DONE]") {
-					t.Errorf("events %q", s.events)
-				}
-				n.receipt(s.resp.Header)
-			} else {
-				r := n.do(http.MethodPost, chatPath, chatBody(name, `,"stream":true`))
-				a := n.read(r.body)
-				if r.status != tc.status || a.Error == nil || tc.code != "" && a.Error.Code != tc.code || mentions(r.body) {
-					t.Errorf("status %d, %s", r.status, r.body)
-				}
-			}
-			if e := n.billed(1)[0]; e.Paid() > e.Reserved || e.Status == "complete" {
-				t.Errorf("billed %+v", e)
-			}
-			n.within(soon, "the engine is free", func() bool { return fake.Active.Load() == 0 })
-		})
-	}
-}
-
-// TestManyStreamsAreWhole: none is cut, repeated or mixed with another, and the bills add up.
-func TestManyStreamsAreWhole(t *testing.T) {
-	const streams, atOnce = 200, 8
-	n := start(t, options{workers: 2})
-	var group errgroup.Group
-	group.SetLimit(atOnce)
-	for range streams {
-		group.Go(func() error {
-			r := n.do(http.MethodPost, chatPath, chatBody("good", `,"stream":true`))
-			if r.status != http.StatusOK || strings.Count(r.body, `"content":"a"`) != 3 || !strings.HasSuffix(r.body, "data: [DONE]\n\n") {
-				return fmt.Errorf("status %d, %q", r.status, r.body)
-			}
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, n.log)
-	}
-	var sum int64
-	for _, e := range n.billed(streams) {
-		sum += e.Paid()
-	}
-	if sum != streams*8 {
-		t.Errorf("%d tokens billed, want %d", sum, streams*8)
-	}
 }

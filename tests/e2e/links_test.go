@@ -82,10 +82,10 @@ func long(fault, extra string) string {
 	return strings.Replace(chatBody(fault, extra), `"max_tokens":50`, `"max_tokens":30000`, 1)
 }
 
-// connected waits until every worker is on offer at every proxy.
+// connected waits until requests are served.
 func (n *world) connected() {
 	n.t.Helper()
-	n.until("every link is up", func() bool { return n.offered() == len(n.workers)*len(n.proxies) })
+	n.until("requests are served", func() bool { s := n.ask("undisturbed"); return s.whole() })
 }
 
 // reconciled compares the ledgers with the receipts that the gateway keeps: each kept one is about one entry and says what
@@ -145,7 +145,7 @@ func (n *world) compare() (missing int) {
 // TestALinkMayBreakAtAnyByte: whichever byte between two roles is the last, or is another than was sent, an app has a
 // whole answer or an error, the link comes back by itself, and ledgers and receipts agree.
 func TestALinkMayBreakAtAnyByte(t *testing.T) {
-	fractions := 4
+	fractions := 5
 	if inputs.Wants("big") {
 		fractions = 40
 	}
@@ -178,7 +178,10 @@ func TestALinkMayBreakAtAnyByte(t *testing.T) {
 // offsets are the bytes at which something happens: those of a record's and a frame's head, and others spread over a
 // request and a little more.
 func offsets(size int64, fractions int) []int64 {
-	out := []int64{1, 2, 5, 6, 13, 14, 21, 22, 23, 30}
+	out := []int64{1, 5, 14, 22}
+	if fractions > 10 {
+		out = append(out, 2, 6, 13, 21, 23, 30)
+	}
 	for i := range fractions {
 		out = append(out, 40+size*int64(i)*5/4/int64(fractions))
 	}
@@ -188,8 +191,9 @@ func offsets(size int64, fractions int) []int64 {
 // sizeOf is about how much of a request passes a link.
 func (n *world) sizeOf(link *chaos.Proxy, dir chaos.Direction) (most int64) {
 	n.t.Helper()
+	const tries = 3
 	n.connected()
-	for range 8 {
+	for range tries {
 		before := link.Passed(dir)
 		n.ask("undisturbed")
 		most = max(most, link.Passed(dir)-before)
@@ -228,15 +232,18 @@ func TestAFrozenLinkIsLostAndComesBack(t *testing.T) {
 	for name, tc := range map[string]struct {
 		port    uint16
 		way     string
-		outcome []receipt.Status
+		outcome receipt.Status
 	}{
-		"worker's, both ways":          {workerPort, both, []receipt.Status{receipt.WorkerLost}},
-		"worker's, towards the proxy":  {workerPort, up, []receipt.Status{receipt.WorkerLost}},
-		"worker's, from the proxy":     {workerPort, down, []receipt.Status{receipt.WorkerLost}},
-		"gateway's, both ways":         {clientPort, both, []receipt.Status{receipt.Cancelled}},
-		"gateway's, towards the proxy": {clientPort, up, []receipt.Status{receipt.Cancelled}},
-		"gateway's, from the proxy":    {clientPort, down, []receipt.Status{receipt.Cancelled}},
+		"worker's, both ways":          {workerPort, both, receipt.WorkerLost},
+		"worker's, towards the proxy":  {workerPort, up, receipt.WorkerLost},
+		"worker's, from the proxy":     {workerPort, down, receipt.WorkerLost},
+		"gateway's, both ways":         {clientPort, both, receipt.Cancelled},
+		"gateway's, towards the proxy": {clientPort, up, receipt.Cancelled},
+		"gateway's, from the proxy":    {clientPort, down, receipt.Cancelled},
 	} {
+		if tc.way != both && !inputs.Wants("big") {
+			continue // each takes as long as the silence that is allowed
+		}
 		t.Run(name, func(t *testing.T) {
 			n := faulty(t, options{links: true, tune: hasty()})
 			link := n.proxies[0].ways[tc.port][0]
@@ -255,15 +262,11 @@ func TestAFrozenLinkIsLostAndComesBack(t *testing.T) {
 			fake := n.workers[0].fake
 			n.within(dead+2*soon, "the engine is free", func() bool { return fake.Active.Load() == 0 })
 			e := n.billed(1)[0]
-			if !slices.Contains(tc.outcome, receipt.Status(e.Status)) || e.Tokens.Completion == 0 {
+			if receipt.Status(e.Status) != tc.outcome || e.Tokens.Completion == 0 {
 				t.Errorf("billed %+v", e)
 			}
 			link.Thaw()
 			n.connected()
-			n.until("requests are served again", func() bool {
-				s := n.ask("after the thaw")
-				return s.whole()
-			})
 			t.Logf("the app was told after %s", took)
 			n.balanced()
 		})
