@@ -174,7 +174,7 @@ func (s GatewaySpec) config(info gobuild.Info) v1.Config {
 	}
 }
 
-// Tag is the name that the archive gives the image.
+// Tag is the name that the archive gives the image. Tags begin with a letter or a digit (OCI distribution-spec 1.0).
 func (s GatewaySpec) Tag() string {
 	odd := func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("._-", r) {
@@ -182,7 +182,12 @@ func (s GatewaySpec) Tag() string {
 		}
 		return '-'
 	}
-	return "cocoon-gateway:" + strings.Map(odd, s.Version)
+	const longest = 128
+	tag := strings.Trim(strings.Map(odd, s.Version), "._-")
+	if tag == "" {
+		tag = "latest"
+	}
+	return "cocoon-gateway:" + tag[:min(len(tag), longest)]
 }
 
 // Write writes the image as an archive.

@@ -240,3 +240,13 @@ func TestStoredFramesAreGzip(t *testing.T) {
 		}
 	}
 }
+
+func TestTagsAreThoseThatEnginesTake(t *testing.T) {
+	for version, want := range map[string]string{
+		"(devel)": "devel", "v1.2.3": "v1.2.3", "": "latest", "--": "latest", "v1 beta/2": "v1-beta-2", strings.Repeat("x", 200): strings.Repeat("x", 128),
+	} {
+		if got := (GatewaySpec{Version: version}).Tag(); got != "cocoon-gateway:"+want {
+			t.Errorf("%q gives %s", version, got)
+		}
+	}
+}
