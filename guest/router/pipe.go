@@ -1,7 +1,7 @@
 package router
 
 import (
-	"crypto/tls"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,15 +12,24 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// bufferSize is how much one direction of a session moves at a time: four TLS records.
-const bufferSize = 64 << 10
+const (
+	// bufferSize is how much one direction of a session moves at a time: four TLS records.
+	bufferSize = 64 << 10
+	// slack is what opening a record needs beyond its data.
+	slack = 64
+	// farewell bounds the last record to a peer who may not be reading.
+	farewell = 5 * time.Second
+)
 
-// end is one side of a session: the connection to read and write, and the socket it runs on.
+// stream is read and written, and can be ended in one direction.
+type stream interface {
+	io.ReadWriter
+	CloseWrite() error
+}
+
+// end is one side of a session: the stream, and the socket it runs on.
 type end struct {
-	conn interface {
-		io.ReadWriter
-		CloseWrite() error
-	}
+	conn   stream
 	socket *socket
 }
 
@@ -28,7 +37,17 @@ type end struct {
 func plain(s *socket) end { return end{s, s} }
 
 // secured is an end with TLS on its socket.
-func secured(c *tls.Conn, s *socket) end { return end{c, s} }
+func secured(c stream, s *socket) end { return end{c, s} }
+
+// closeWrite ends the stream towards e.
+func (e end) closeWrite() error {
+	if e.conn != e.socket { // a record is written, to a peer who may not be reading
+		if err := e.socket.SetWriteDeadline(deadline(context.Background(), farewell)); err != nil {
+			return err
+		}
+	}
+	return e.conn.CloseWrite()
+}
 
 // errAborted marks a session that did not end with both streams' ends.
 var errAborted = errors.New("session aborted")
@@ -60,12 +79,12 @@ type direction struct {
 	idle bool
 }
 
-// start moves bytes both ways, in goroutines that spawn starts. The goroutine that made the connection, whose stack the
-// handshake has grown, can go.
+// start moves bytes both ways, what has arrived already in this goroutine and the rest in others that spawn starts. It
+// returns when there is nothing to move, so that the stack which the handshake has grown goes.
 func (s *session) start(spawn func(func())) {
 	s.running, s.spawn = 2, spawn
 	spawn(func() { s.run(direction{from: s.local, to: s.peer, count: s.out}) })
-	spawn(func() { s.run(direction{from: s.peer, to: s.local, count: s.in, head: s.first}) })
+	s.run(direction{from: s.peer, to: s.local, count: s.in, head: s.first})
 }
 
 // run moves one direction until its end, or until it has to wait. A new goroutine does that: the stack of one that has
@@ -126,7 +145,7 @@ func (d *direction) copy() error {
 	if err := d.burst(); !errors.Is(err, io.EOF) {
 		return err
 	}
-	if err := d.to.conn.CloseWrite(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, net.ErrClosed) {
+	if err := d.to.closeWrite(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("ending a stream: %w", err)
 	}
 	return nil
@@ -134,8 +153,8 @@ func (d *direction) copy() error {
 
 // burst moves what has arrived, with a buffer that it gives back before anybody waits. It always returns an error.
 func (d *direction) burst() error {
-	buf := takeBuffer(&copyBuffers)
-	defer giveBuffer(&copyBuffers, buf)
+	buf := takeBuffer()
+	defer copyBuffers.Put(buf)
 	for {
 		n := copy(*buf, d.head)
 		fill, err := readAll(d.from, (*buf)[n:])
@@ -153,7 +172,7 @@ func (d *direction) burst() error {
 
 // write writes a burst. The head has a deadline, which ends with it.
 func (d *direction) write(p []byte) error {
-	if err := writeOnce(d.to, p); err != nil {
+	if _, err := d.to.conn.Write(p); err != nil {
 		return err
 	}
 	if d.head == nil {
@@ -165,7 +184,10 @@ func (d *direction) write(p []byte) error {
 
 // readAll fills p with what has arrived already; without a pollable socket with one Read.
 func readAll(from end, p []byte) (n int, err error) {
-	for n < len(p) {
+	if from.conn == from.socket {
+		p = p[:len(p)-slack]
+	}
+	for n < len(p)-slack {
 		m, err := from.conn.Read(p[n:])
 		n += m
 		if err != nil || !from.socket.eager {
@@ -173,15 +195,4 @@ func readAll(from end, p []byte) (n int, err error) {
 		}
 	}
 	return n, nil
-}
-
-// writeOnce writes p, and under TLS its records in one call.
-func writeOnce(to end, p []byte) error {
-	if to.conn == to.socket {
-		_, err := to.conn.Write(p)
-		return err
-	}
-	to.socket.cork()
-	_, err := to.conn.Write(p)
-	return errors.Join(err, to.socket.flush())
 }

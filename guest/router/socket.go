@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errNotReady is what an eager socket's Read gives instead of waiting. It calls itself temporary, so that crypto/tls
+// errNotReady is what an eager socket's Read gives instead of waiting. It calls itself temporary, so that the record layer
 // goes on where it was at the next Read.
 var errNotReady error = notReadyError{}
 
@@ -23,9 +23,9 @@ func (notReadyError) Timeout() bool   { return true }
 func (notReadyError) Temporary() bool { return true }
 
 // socket is the network connection below TLS, or a plain one. It can be told to read only what has arrived already and
-// to wait without a buffer, so that an idle session holds none; and to gather what is written into one call.
+// to wait without a buffer, so that an idle session holds none.
 //
-// Read and ready belong to one goroutine, cork and flush to another; Write and Close are for everybody.
+// Read and ready belong to one goroutine; Write and Close are for everybody.
 type socket struct {
 	net.Conn
 	raw syscall.RawConn // nil: reading always waits
@@ -36,10 +36,6 @@ type socket struct {
 	n              int
 	err            error
 	readFD, peekFD func(fd uintptr) bool
-
-	// out guards what is gathered: crypto/tls also writes from the reading side, to answer a key update.
-	out    sync.Mutex
-	corked *[]byte
 }
 
 // Dead ends are found by these; live ones may be idle for as long as they like (attestation.md section 14.3).
@@ -126,60 +122,6 @@ func (s *socket) ready() error {
 	return nil
 }
 
-// outgoing is what one read of a pipe becomes at most: records of 16 KiB with their overhead.
-const outgoing = bufferSize + (bufferSize/16384+1)*64
-
-// cork gathers what is written from here on; flush writes it at once.
-func (s *socket) cork() {
-	s.out.Lock()
-	defer s.out.Unlock()
-	if s.corked == nil {
-		s.corked = takeBuffer(&corkBuffers)
-	}
-}
-
-// Write writes, or gathers while corked.
-func (s *socket) Write(p []byte) (int, error) {
-	s.out.Lock()
-	defer s.out.Unlock()
-	if s.corked == nil {
-		return s.Conn.Write(p)
-	}
-	if len(*s.corked)+len(p) > cap(*s.corked) {
-		if err := s.spill(); err != nil {
-			return 0, err
-		}
-		if len(p) > cap(*s.corked) {
-			return s.Conn.Write(p)
-		}
-	}
-	*s.corked = append(*s.corked, p...)
-	return len(p), nil
-}
-
-// spill writes what is gathered.
-func (s *socket) spill() error {
-	_, err := s.Conn.Write(*s.corked)
-	*s.corked = (*s.corked)[:0]
-	return err
-}
-
-// flush writes what is gathered and stops gathering.
-func (s *socket) flush() error {
-	s.out.Lock()
-	defer s.out.Unlock()
-	if s.corked == nil {
-		return nil
-	}
-	var err error
-	if len(*s.corked) > 0 {
-		err = s.spill()
-	}
-	giveBuffer(&corkBuffers, s.corked)
-	s.corked = nil
-	return err
-}
-
 // CloseWrite ends the stream towards the other side.
 func (s *socket) CloseWrite() error {
 	if c, ok := s.Conn.(interface{ CloseWrite() error }); ok {
@@ -196,25 +138,15 @@ func (s *socket) abort() {
 	_ = s.Close()
 }
 
-// The pools hold buffers only between uses; idle sessions have none.
+// The pool holds buffers only between uses; idle sessions have none.
 //
 //nolint:gochecknoglobals // pools are shared by design: memory of one listener's burst serves another's
-var (
-	copyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferSize); return &b }}
-	corkBuffers = sync.Pool{New: func() any { b := make([]byte, 0, outgoing); return &b }}
-)
+var copyBuffers = sync.Pool{New: func() any { b := make([]byte, bufferSize+slack); return &b }}
 
-func takeBuffer(pool *sync.Pool) *[]byte {
-	b, ok := pool.Get().(*[]byte)
+func takeBuffer() *[]byte {
+	b, ok := copyBuffers.Get().(*[]byte)
 	if !ok { // a pool of ours holds nothing else
 		return new([]byte)
 	}
 	return b
-}
-
-func giveBuffer(pool *sync.Pool, b *[]byte) {
-	if pool == &corkBuffers {
-		*b = (*b)[:0]
-	}
-	pool.Put(b)
 }

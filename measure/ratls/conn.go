@@ -3,18 +3,22 @@ package ratls
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls/cert"
+	"cocoon/measure/ratls/record"
 	"cocoon/measure/tdx"
 )
 
 // Peer is what is known about the other end.
 type Peer struct {
 	// Key is the peer's Ed25519 key; it has proved that it holds the private half.
-	Key         cert.Key
+	Key cert.Key
+	// Certificate is the one that the peer has shown.
 	Certificate *x509.Certificate
 	// Verdict is the one that admitted the peer.
 	Verdict policy.Verdict
@@ -44,11 +48,41 @@ type Conn struct {
 
 	raw     net.Conn
 	session *session
+
+	// What Detach needs; nil where the endpoint's connections are not detachable.
+	fence  *record.Fence
+	keys   *record.KeyLog
+	client bool
+}
+
+// Detachable tells whether Detach can work: the endpoint allows it, it was not done yet, and the peer has not insisted on
+// the cipher suite for machines without AES.
+func (c *Conn) Detachable() bool {
+	return c.fence != nil && c.Conn != nil && record.Supports(c.ConnectionState().CipherSuite)
+}
+
+// Detach takes the stream over from crypto/tls, for connections that are many and mostly idle: a tls.Conn keeps the
+// buffers of its handshake and the peer's certificate, and all of that is let go. From here on the tls.Conn and
+// Peer.Certificate are nil; Close closes without a word, so end the stream first. It must follow the handshake, before
+// anything is read or written, and works once and for connections of a detachable endpoint.
+func (c *Conn) Detach() (*record.Conn, error) {
+	if !c.Detachable() {
+		return nil, errors.New("detaching connection: its endpoint or its cipher suite does not allow that, or it was done before")
+	}
+	stream, err := record.New(c.fence, c.ConnectionState(), c.keys, c.client)
+	if err != nil {
+		return nil, fmt.Errorf("detaching connection: %w", err)
+	}
+	c.Conn, c.fence, c.keys, c.Peer.Certificate = nil, nil, nil, nil
+	return stream, nil
 }
 
 // Close ends the connection and takes it off the registry of live sessions.
 func (c *Conn) Close() error {
 	c.session.forget()
+	if c.Conn == nil {
+		return c.raw.Close()
+	}
 	return c.Conn.Close()
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cocoon/measure/ratls/cert"
+	"cocoon/measure/ratls/record"
 )
 
 // Endpoint is what both ends of a connection need. It must not change once in use.
@@ -27,6 +28,8 @@ type Endpoint struct {
 	Sessions *Sessions
 	Label    string
 	Timeouts Timeouts
+	// Detachable lets connections be taken out of crypto/tls with Conn.Detach, which costs some system calls each.
+	Detachable bool
 	// Observe is told how each stage ended and how long it took; the error is nil or an *Error. Nil is fine.
 	Observe func(s Stage, took time.Duration, err error)
 }
@@ -42,6 +45,8 @@ func (e *Endpoint) Validate() error {
 		return errors.New("checking endpoint: no terms given")
 	case e.FreshRequired && e.Fresh == nil:
 		return errors.New("checking endpoint: fresh quotes are required, but there is no quoter")
+	case e.Detachable && e.Fresh != nil:
+		return errors.New("checking endpoint: connections with fresh quotes cannot be detached, their exchange is the stream's beginning")
 	case e.FreshRequired && e.Mode == OnlyV1:
 		return errors.New("checking endpoint: fresh quotes are required, but profile v1 has none")
 	}
@@ -77,6 +82,8 @@ type attempt struct {
 	// own is the certificate shown, under ownProfile.
 	own        *tls.Certificate
 	ownProfile Profile
+	// fence is where the handshake of a detachable connection ends; its keys are in options.
+	fence *record.Fence
 	// peer, with profile and fresh as negotiated, is set once the peer has been admitted.
 	peer    *Peer
 	profile Profile
@@ -119,7 +126,7 @@ func (a *attempt) connect(ctx context.Context, raw net.Conn) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := &Conn{Conn: secured, Peer: *a.peer, raw: raw}
+	conn := &Conn{Conn: secured, Peer: *a.peer, raw: raw, fence: a.fence, keys: a.options.keys, client: a.side == cert.Client}
 	a.peer = nil // the TLS configuration keeps a for as long as the connection lives, and needs it no more
 	if !a.fresh {
 		return conn, nil
@@ -138,6 +145,10 @@ func (a *attempt) handshake(ctx context.Context, raw net.Conn) (*tls.Conn, error
 	a.options = TLSOptions{
 		Credentials: a, Mode: a.end.Mode, Fresh: a.end.Fresh != nil, FreshRequired: a.end.FreshRequired,
 		Verify: func(s tls.ConnectionState) error { return a.verify(ctx, s) },
+	}
+	if a.end.Detachable && a.end.Fresh == nil {
+		a.fence, a.options.keys = record.NewFence(raw), new(record.KeyLog)
+		raw = a.fence
 	}
 	var secured *tls.Conn
 	if a.side == cert.Server {

@@ -193,6 +193,16 @@ func (j *Judge) inspect(c *x509.Certificate, purpose cert.Purpose, now time.Time
 	}, nil
 }
 
+// shared is a certificate's DER in the memory that others with the same certificate use, where they do.
+func (j *Judge) shared(c *x509.Certificate, purpose cert.Purpose) []byte {
+	if key, ok := publicKey(c); ok {
+		if x, ok := j.known.get(holder{key, purpose}, j.now()); ok && bytes.Equal(x.raw, c.Raw) {
+			return x.raw
+		}
+	}
+	return c.Raw
+}
+
 func claimsOf(c *cert.Claims) *policy.Claims {
 	if c == nil {
 		return nil

@@ -3,7 +3,9 @@ package ratls
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -34,7 +36,8 @@ const ReasonExpired = "expired"
 // Eviction says which session was closed and why.
 type Eviction struct {
 	Label string
-	Peer  *Peer
+	// Peer has no certificate if the connection was detached.
+	Peer *Peer
 	// Reason is what was said to have changed, Err what is wrong with the peer now.
 	Reason string
 	Err    error
@@ -78,6 +81,10 @@ type session struct {
 	purpose  cert.Purpose
 	label    string
 	since    time.Time
+	// The peer's certificate in DER and when it is valid: a parsed one is twice as large, and is not needed before the
+	// session is judged again. Sessions with one certificate share it.
+	shown  []byte
+	window cert.Window
 	// expires is when the collateral of the last good verdict ends, in Unix seconds; zero without a quote.
 	expires atomic.Int64
 }
@@ -96,6 +103,7 @@ func (s *Sessions) track(ctx context.Context, c *Conn, a *attempt) error {
 	}
 	e := &session{
 		registry: s, conn: c, judge: a.end.Judge, terms: a.end.Terms, purpose: a.side.Other(), label: a.end.Label, since: s.now(),
+		shown: a.end.Judge.shared(c.Peer.Certificate, a.side.Other()), window: cert.Window{From: c.Peer.Certificate.NotBefore, To: c.Peer.Certificate.NotAfter},
 	}
 	e.note(c.Peer.Verdict)
 	s.mu.Lock()
@@ -132,9 +140,12 @@ func (e *session) forget() {
 func (e *session) rejudge(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, rejudgeTimeout)
 	defer cancel()
-	p := &e.conn.Peer
+	c, err := x509.ParseCertificate(e.shown)
+	if err != nil {
+		return coded(CodeInternal, fmt.Errorf("reading the peer's certificate again: %w", err))
+	}
 	v, err := e.judge.judge(ctx, occasion{
-		certificate: p.Certificate, purpose: e.purpose, profile: p.Profile, seen: e.since, late: CertificateGrace,
+		certificate: c, purpose: e.purpose, profile: e.conn.Peer.Profile, seen: e.since, late: CertificateGrace,
 	}, e.terms())
 	if err == nil {
 		e.note(v)
@@ -176,7 +187,7 @@ func (s *Sessions) List() []Session {
 	out := make([]Session, 0, len(live))
 	for _, e := range live {
 		p := &e.conn.Peer
-		out = append(out, Session{e.label, p.Verdict.ImageHash, p.Profile, e.since, p.Certificate.NotAfter})
+		out = append(out, Session{e.label, p.Verdict.ImageHash, p.Profile, e.since, e.window.To})
 	}
 	return out
 }
@@ -255,9 +266,7 @@ func (s *Sessions) Run(ctx context.Context) error {
 			_, err = s.sweep(ctx, reason, func(e *session) error { return e.rejudge(ctx) })
 		case <-tick.C:
 			now := s.now()
-			_, err = s.sweep(ctx, ReasonExpired, func(e *session) error {
-				return cert.CheckTime(e.conn.Peer.Certificate, now, CertificateGrace)
-			})
+			_, err = s.sweep(ctx, ReasonExpired, func(e *session) error { return e.window.Check(now, CertificateGrace) })
 		}
 		if err != nil {
 			return nil // only ctx ends a round early

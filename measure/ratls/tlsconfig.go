@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"cocoon/measure/ratls/record"
 )
 
 // Protocols of wire profile V2 in ALPN (attestation.md section 15). V1 negotiates none.
@@ -29,6 +31,9 @@ type TLSOptions struct {
 	// Verify judges the peer. It runs before the peer has proved possession of its key: what it finds out must not be
 	// acted upon before the handshake has returned. Without it every peer is refused.
 	Verify func(tls.ConnectionState) error
+
+	// keys gets the traffic secrets of a connection that is to be detached; otherwise it is nil.
+	keys *record.KeyLog
 }
 
 // base is what both sides have in common (attestation.md section 4). Go picks the cipher suite by itself.
@@ -37,13 +42,17 @@ func (o *TLSOptions) base() *tls.Config {
 	if verify == nil {
 		verify = func(tls.ConnectionState) error { return errors.New("checking peer: nothing can judge it") }
 	}
-	return &tls.Config{
+	c := &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		MaxVersion:             tls.VersionTLS13,
 		CurvePreferences:       []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256},
 		SessionTicketsDisabled: true,
 		VerifyConnection:       verify,
 	}
+	if o.keys != nil {
+		c.KeyLogWriter = o.keys // which writes nowhere: Conn.Detach takes the secrets from it
+	}
+	return c
 }
 
 // ServerConfig is a server's side: it demands a certificate and lets Verify judge it.

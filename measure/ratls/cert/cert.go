@@ -214,11 +214,19 @@ func checkUsage(c *x509.Certificate, p Purpose) error {
 
 // CheckTime applies rule 3 of attestation.md section 3; late is how long after its end a certificate still passes.
 func CheckTime(c *x509.Certificate, now time.Time, late time.Duration) error {
-	if now.Before(c.NotBefore.Add(-Skew)) {
-		return refuse(CodeEarly, "valid from %s, it is %s", c.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	return Window{c.NotBefore, c.NotAfter}.Check(now, late)
+}
+
+// Window is when a certificate is valid, both ends included.
+type Window struct{ From, To time.Time }
+
+// Check is CheckTime for a certificate of which only this is kept.
+func (w Window) Check(now time.Time, late time.Duration) error {
+	if now.Before(w.From.Add(-Skew)) {
+		return refuse(CodeEarly, "valid from %s, it is %s", w.From.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
-	if now.After(c.NotAfter.Add(late)) {
-		return refuse(CodeExpired, "valid to %s, it is %s", c.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	if now.After(w.To.Add(late)) {
+		return refuse(CodeExpired, "valid to %s, it is %s", w.To.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	return nil
 }
