@@ -43,11 +43,11 @@ func ParseKeyset(raw []byte) (*Keyset, error) {
 		if item.text("algo") == "ed25519" {
 			k.Receipt[item.text("key_id")] = item.bytes("public_key", ed25519.PublicKeySize)
 		}
-		r.join(item)
+		r.join(&item)
 	}
 	for _, item := range r.objects("tls_public_keys") {
 		k.TLS = append(k.TLS, item.text("spki_sha256"))
-		r.join(item)
+		r.join(&item)
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("reading keyset: %w", r.err)
@@ -118,7 +118,7 @@ func ParseSession(raw []byte) (*Session, error) {
 		if b.text("type") == "tls_spki_sha256" {
 			s.SPKI = b.text("spki_sha256")
 		}
-		r.join(b)
+		r.join(&b)
 	}
 	r.join(id)
 	r.join(evidence)

@@ -8,29 +8,31 @@ import (
 )
 
 // read takes a receipt from its document. Members that are not known are ignored.
-func read(doc object, events map[string]*reader) (*Receipt, error) {
+func read(doc object, found *events) (*Receipt, error) {
 	top := &reader{doc: doc}
 	r := &Receipt{
 		ID: top.text("receipt_id"), ChatID: top.optional("chat_id"), Model: top.text("model"),
 		KeysetDigest: top.text("workload_keyset_digest"), Endpoint: top.text("endpoint"), ServedAt: top.integer("served_at"),
-		RequestHash: events[eventReceived].text("body_hash"), ResponseHash: events[eventReturned].text("body_hash"),
-		Verified: readVerified(events[eventVerified]), Usage: readUsage(events[eventUsage]),
-		Channel: readChannel(events[eventChannel]), Outcome: readOutcome(events[eventOutcome]),
+		RequestHash: found.of(eventReceived).text("body_hash"), ResponseHash: found.of(eventReturned).text("body_hash"),
+		Verified: readVerified(found.of(eventVerified)), Usage: readUsage(found.of(eventUsage)),
+		Channel: readChannel(found.of(eventChannel)), Outcome: readOutcome(found.of(eventOutcome)),
 	}
-	if e := events[eventForwarded]; e != nil {
+	if e := found.of(eventForwarded); e != nil {
 		r.ForwardedHash = e.text("body_hash")
 	}
-	if e := events[eventWorker]; e != nil {
+	if e := found.of(eventWorker); e != nil {
 		r.Worker = &Worker{SC: e.text("worker_sc"), SPKI: e.text("tls_spki_sha256"), Image: e.text("image_hash"), Engine: e.text("engine")}
 	}
-	if e := events[eventStatement]; e != nil {
+	if e := found.of(eventStatement); e != nil {
 		r.Statement = &Statement{
 			KeyID: e.text("key_id"), ResponseHash: e.text("response_hash"), ProxyPings: e.count("proxy_pings"),
 			Served: e.integer("served_at"), Status: Status(e.text("status")), Signature: e.bytes("signature", ed25519.SignatureSize),
 		}
 	}
-	for _, e := range events {
-		top.join(e)
+	for _, e := range found {
+		if e != nil {
+			top.join(e)
+		}
 	}
 	return r, top.err
 }

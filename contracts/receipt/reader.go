@@ -95,17 +95,17 @@ func (r *reader) object(key string) *reader {
 	return &reader{doc: v.parts}
 }
 
-func (r *reader) objects(key string) []*reader {
+func (r *reader) objects(key string) []reader {
 	v, _ := r.doc.get(key)
 	if v.kind != jsonscan.Array {
 		r.fail(key, "is not an array")
 	}
-	out := make([]*reader, 0, len(v.parts))
+	out := make([]reader, 0, len(v.parts))
 	for _, e := range v.parts {
 		if e.kind != jsonscan.Object {
 			r.fail(key, "holds something else than objects")
 		}
-		out = append(out, &reader{doc: e.parts})
+		out = append(out, reader{doc: e.parts})
 	}
 	return out
 }

@@ -6,7 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math/big"
+	"math/bits"
+	"slices"
 	"time"
 
 	"cocoon/contracts/api/sse"
@@ -170,54 +171,58 @@ func checkSignature(doc object, ctx Context) error {
 	return nil
 }
 
-// ranks are the known types in their order.
-func ranks() map[string]int {
-	out := make(map[string]int)
-	for i, name := range []string{
+// order are the known types as a receipt has them.
+func order() [9]string {
+	return [...]string{
 		eventReceived, eventForwarded, eventVerified, eventWorker, eventReturned, eventUsage, eventStatement, eventChannel, eventOutcome,
-	} {
-		out[name] = i
 	}
-	return out
+}
+
+// events are a receipt's events of the known types, by their place in order.
+type events [9]*reader
+
+func (e *events) of(kind string) *reader {
+	for i, name := range order() {
+		if name == kind {
+			return e[i]
+		}
+	}
+	return nil
 }
 
 // sortEvents finds the events of the known types. Unknown types are ignored, as the draft says.
-func sortEvents(doc object) (map[string]*reader, error) {
+func sortEvents(doc object) (*events, error) {
 	top := reader{doc: doc}
 	list := top.objects("event_log")
 	if top.err != nil {
 		return nil, broken(Malformed, "%v", top.err)
 	}
-	rank, found, last := ranks(), make(map[string]*reader), -1
+	names, found, last := order(), new(events), -1
 	var double string
-	for i, e := range list {
-		v, _ := e.doc.get("type")
+	for i := range list {
+		v, _ := list[i].doc.get("type")
 		kind := v.text
-		n, known := rank[kind]
-		if i == 0 && kind != eventReceived {
+		n := slices.Index(names[:], kind)
+		switch {
+		case i == 0 && kind != eventReceived:
 			return nil, broken(EventOrder, "the first event is not %s", eventReceived)
-		}
-		if !known {
-			continue
-		}
-		if found[kind] != nil {
+		case n < 0:
+		case found[n] != nil:
 			double = kind
-			continue
-		}
-		if n < last {
+		case n < last:
 			return nil, broken(EventOrder, "%s stands behind a later event", kind)
+		default:
+			last, found[n] = n, &list[i]
 		}
-		last, found[kind] = n, e
 	}
 	if double != "" {
 		return nil, broken(EventDuplicate, "%s stands twice", double)
 	}
-	needed := []string{eventReceived, eventVerified, eventReturned, eventUsage, eventChannel, eventOutcome}
-	if found[eventForwarded] != nil {
-		needed = append(needed, eventWorker)
-	}
-	for _, kind := range needed {
-		if found[kind] == nil {
+	for _, kind := range []string{eventReceived, eventVerified, eventReturned, eventUsage, eventChannel, eventOutcome, eventWorker} {
+		if kind == eventWorker && found.of(eventForwarded) == nil {
+			continue
+		}
+		if found.of(kind) == nil {
 			return nil, broken(EventMissing, "%s is missing", kind)
 		}
 	}
@@ -259,8 +264,7 @@ func checkCounts(r *Receipt, _ Context) error {
 
 func checkCost(r *Receipt, _ Context) error {
 	total := r.Usage.Total()
-	want := new(big.Int).Mul(big.NewInt(total), new(big.Int).SetUint64(r.Usage.Price))
-	if want.Cmp(new(big.Int).SetUint64(r.Usage.Cost)) != 0 {
+	if high, cost := bits.Mul64(uint64(max(total, 0)), r.Usage.Price); total < 0 || high != 0 || cost != r.Usage.Cost {
 		return broken(CostMismatch, "%d tokens at %d nanoTON do not cost %d", total, r.Usage.Price, r.Usage.Cost)
 	}
 	return nil

@@ -2,6 +2,7 @@ package emulate
 
 import (
 	"bytes"
+	"encoding/json"
 	"strconv"
 
 	"cocoon/contracts/api/jsonscan"
@@ -69,7 +70,7 @@ func (c *chunks) message(choice, reason jsonscan.Value) {
 		if string(part.Key) == "tool_calls" && part.Kind() == jsonscan.Array {
 			value = numbered(part.Value)
 		}
-		delta = append(strconv.AppendQuoteToASCII(append(delta, ','), string(part.Key)), ':')
+		delta = append(append(append(delta, ','), quoted(part.Key)...), ':')
 		delta = append(delta, value...)
 	}
 	if len(delta) > 0 {
@@ -81,6 +82,15 @@ func (c *chunks) message(choice, reason jsonscan.Value) {
 		event(append(delta, '}'), tail)
 	}
 	event([]byte(`{}`), `,"finish_reason":`+string(reason.Raw())+`}`)
+}
+
+// quoted is a member's key as JSON.
+func quoted(key []byte) []byte {
+	out, err := json.Marshal(string(key))
+	if err != nil { // strings always encode
+		return []byte(`""`)
+	}
+	return out
 }
 
 // numbered gives the calls of tools their index, which only streams have.

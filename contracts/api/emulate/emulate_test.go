@@ -70,7 +70,7 @@ func TestImitation(t *testing.T) {
 
 // FuzzImitation: whatever a reference proxy answers, the result is whole events of valid JSON or an error.
 func FuzzImitation(f *testing.F) {
-	for _, s := range []string{answerBody, `{"choices":[{"finish_reason":"stop","message":{"tool_calls":[{ },[],1]}}]}`, "{\"choices\":[{\"finish_reason\":\"stop\"}]}\n", "", "[]", "{\"choices\":[\n{\"index\":-1,\"text\":1,\"finish_reason\":\"x\"}],\"id\":{\"a\":\n1}}"} {
+	for _, s := range []string{answerBody, "{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"a\x7f\u00e9<\\u0001\":\"x\"}}]}", `{"choices":[{"finish_reason":"stop","message":{"tool_calls":[{ },[],1]}}]}`, "{\"choices\":[{\"finish_reason\":\"stop\"}]}\n", "", "[]", "{\"choices\":[\n{\"index\":-1,\"text\":1,\"finish_reason\":\"x\"}],\"id\":{\"a\":\n1}}"} {
 		f.Add([]byte(s), true)
 		f.Add([]byte(s), false)
 	}

@@ -30,6 +30,7 @@ type Peer struct {
 
 // accepted is one field that some reference peer accepts.
 type accepted struct {
+	name      string
 	endpoints api.Endpoint
 	since     int32
 	// fits says whether the value has a form that the peer accepts; nil means any.
@@ -37,33 +38,33 @@ type accepted struct {
 }
 
 // fields is the table of protocol.md section 6.5, less what is never forwarded.
-func fields() map[string]accepted {
+func fields() [24]accepted {
 	const text = api.Chat | api.Completions
-	return map[string]accepted{
-		"model":                 {endpoints: text},
-		"messages":              {endpoints: api.Chat},
-		"prompt":                {endpoints: api.Completions},
-		"frequency_penalty":     {endpoints: text},
-		"presence_penalty":      {endpoints: text},
-		"temperature":           {endpoints: text},
-		"top_p":                 {endpoints: text},
-		"n":                     {endpoints: text},
-		"stop":                  {endpoints: text},
-		"max_tokens":            {endpoints: text},
-		"max_completion_tokens": {endpoints: api.Chat},
-		"reasoning_effort":      {endpoints: api.Chat},
-		"response_format":       {endpoints: api.Chat},
-		"verbosity":             {endpoints: api.Chat},
-		"top_logprobs":          {endpoints: api.Chat},
-		"chat_template_kwargs":  {endpoints: api.Chat, fits: onlyThinking},
-		"echo":                  {endpoints: api.Completions},
-		"best_of":               {endpoints: api.Completions},
-		"logprobs":              {endpoints: api.Chat, since: versionApr},
-		"modalities":            {endpoints: api.Chat, since: versionApr},
-		"is_encrypted":          {endpoints: text, since: versionApr},
-		"sender_public_key":     {endpoints: text, since: versionApr},
-		"receiver_public_key":   {endpoints: text, since: versionApr},
-		"encryption_nonce":      {endpoints: text, since: versionApr},
+	return [...]accepted{
+		{name: "model", endpoints: text},
+		{name: "messages", endpoints: api.Chat},
+		{name: "prompt", endpoints: api.Completions},
+		{name: "frequency_penalty", endpoints: text},
+		{name: "presence_penalty", endpoints: text},
+		{name: "temperature", endpoints: text},
+		{name: "top_p", endpoints: text},
+		{name: "n", endpoints: text},
+		{name: "stop", endpoints: text},
+		{name: "max_tokens", endpoints: text},
+		{name: "max_completion_tokens", endpoints: api.Chat},
+		{name: "reasoning_effort", endpoints: api.Chat},
+		{name: "response_format", endpoints: api.Chat},
+		{name: "verbosity", endpoints: api.Chat},
+		{name: "top_logprobs", endpoints: api.Chat},
+		{name: "chat_template_kwargs", endpoints: api.Chat, fits: onlyThinking},
+		{name: "echo", endpoints: api.Completions},
+		{name: "best_of", endpoints: api.Completions},
+		{name: "logprobs", endpoints: api.Chat, since: versionApr},
+		{name: "modalities", endpoints: api.Chat, since: versionApr},
+		{name: "is_encrypted", endpoints: text, since: versionApr},
+		{name: "sender_public_key", endpoints: text, since: versionApr},
+		{name: "receiver_public_key", endpoints: text, since: versionApr},
+		{name: "encryption_nonce", endpoints: text, since: versionApr},
 	}
 }
 
@@ -73,8 +74,12 @@ func (p Peer) accepts(ep api.Endpoint, m jsonscan.Member) bool {
 	if key == "seed" || key == "skip_special_tokens" {
 		return ep == api.Completions || p.Version >= versionApr
 	}
-	f, ok := fields()[key]
-	return ok && f.endpoints&ep != 0 && p.Version >= f.since && (f.fits == nil || f.fits(m.Value))
+	for _, f := range fields() {
+		if f.name == key {
+			return f.endpoints&ep != 0 && p.Version >= f.since && (f.fits == nil || f.fits(m.Value))
+		}
+	}
+	return false
 }
 
 // onlyThinking: the one switch of a template that both generations know.

@@ -21,7 +21,7 @@ const (
 	// MaxDepth is the deepest nesting (field_policy.json, body rule "depth above 64").
 	MaxDepth = 64
 	// fewKeys is how many keys of one object are compared one by one before a map takes over.
-	fewKeys = 16
+	fewKeys = 32
 )
 
 // ErrInvalid is what every error of this package wraps.
