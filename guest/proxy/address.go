@@ -52,7 +52,11 @@ func ParseAddress(text string) (Address, error) {
 }
 
 // String is the raw form: what documents and the ledger name a contract by.
-func (a Address) String() string { return fmt.Sprintf("%d:%x", a.Workchain, a.Hash) }
+func (a Address) String() string {
+	const longest = len("-128:") + 2*len(a.Hash)
+	out := append(strconv.AppendInt(make([]byte, 0, longest), int64(a.Workchain), 10), ':')
+	return string(hex.AppendEncode(out, a.Hash[:]))
+}
 
 // Friendly is the url-safe non-bounceable form that the network's messages use.
 func (a Address) Friendly(testnet bool) string {

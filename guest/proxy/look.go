@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// lookBytes is how much of the beginning and at least of the end of an answer is looked into.
+	// lookBytes is how much of the beginning and of the end of an answer is looked into.
 	lookBytes = 8 << 10
 	maxChatID = 128
 )
@@ -17,6 +17,7 @@ const (
 // look remembers an answer's two ends until it is over, for the two words of it that a receipt has.
 type look struct {
 	front, tail []byte
+	room        []byte // what a long answer's tail moves through
 	// events counts the data events that passed.
 	events int64
 	last   byte
@@ -32,11 +33,17 @@ func (l *look) see(b []byte) {
 	}
 	l.last = b[len(b)-1]
 	if len(b) >= lookBytes {
-		l.tail = append(l.tail[:0], b[len(b)-lookBytes:]...)
+		l.tail = append(l.room[:0], b[len(b)-lookBytes:]...)
 		return
 	}
-	if len(l.tail)+len(b) > 2*lookBytes { // moved once for many events
-		l.tail = append(l.tail[:0], l.tail[len(l.tail)-lookBytes:]...)
+	if over := len(l.tail) + len(b) - lookBytes; over > 0 {
+		l.tail = l.tail[over:]
+		if cap(l.tail)-len(l.tail) < len(b) { // moved once for many events
+			if l.room == nil {
+				l.room = make([]byte, 0, 2*lookBytes)
+			}
+			l.tail = append(l.room[:0], l.tail...)
+		}
 	}
 	l.tail = append(l.tail, b...)
 }

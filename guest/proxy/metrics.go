@@ -75,13 +75,11 @@ func (m *Metrics) refused(err error) {
 
 // done counts a request that is over.
 func (m *Metrics) done(status receipt.Status, e ledger.Entry) {
-	m.count(fmt.Sprintf("proxy_requests_total{status=%q}", status))
-	for _, c := range []struct {
-		class string
-		n     int64
-	}{{"prompt", e.Billed.Prompt}, {"cached", e.Billed.Cached}, {"completion", e.Billed.Completion}, {"reasoning", e.Billed.Reasoning}} {
-		m.add(fmt.Sprintf("proxy_adjusted_tokens_total{class=%q}", c.class), c.n)
-	}
+	m.count(`proxy_requests_total{status="` + string(status) + `"}`) // a word of ours
+	m.add(`proxy_adjusted_tokens_total{class="prompt"}`, e.Billed.Prompt)
+	m.add(`proxy_adjusted_tokens_total{class="cached"}`, e.Billed.Cached)
+	m.add(`proxy_adjusted_tokens_total{class="completion"}`, e.Billed.Completion)
+	m.add(`proxy_adjusted_tokens_total{class="reasoning"}`, e.Billed.Reasoning)
 }
 
 // WriteMetrics writes all series as Prometheus text. Labels come from lists in the code, never from peers.

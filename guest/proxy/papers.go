@@ -36,7 +36,7 @@ type papers struct {
 	of       Address // the contract that it names
 	digest   string
 	until    time.Time
-	spki     []string
+	inUse    [][32]byte // keys of our certificates
 	sessions map[string][]byte
 	order    []string
 
@@ -62,15 +62,15 @@ func newPapers(p *Proxy) (*papers, error) {
 // current is the keyset that receipts cite now. A certificate that was renewed, or age, makes a new one.
 func (d *papers) current() (keyset []byte, digest string, err error) {
 	inUse := d.p.deps.TLSKeys()
-	keys := make([]string, 0, len(inUse))
-	for _, k := range inUse {
-		keys = append(keys, spki(k))
-	}
 	now, contract := d.p.deps.Now(), d.p.contract()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.keyset != nil && d.of == contract && now.Before(d.until.Add(-overlap)) && slices.Equal(keys, d.spki) {
+	if d.keyset != nil && d.of == contract && now.Before(d.until.Add(-overlap)) && slices.Equal(inUse, d.inUse) {
 		return d.keyset, d.digest, nil
+	}
+	keys := make([]string, 0, len(inUse))
+	for _, k := range inUse {
+		keys = append(keys, spki(k))
 	}
 	public, _ := d.p.deps.ReceiptKey.Public().(ed25519.PublicKey)
 	until := now.Add(d.p.cfg.Times.Keyset)
@@ -79,7 +79,7 @@ func (d *papers) current() (keyset []byte, digest string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	d.keyset, d.digest, d.until, d.spki, d.of = raw, set.Digest(), until, keys, contract
+	d.keyset, d.digest, d.until, d.inUse, d.of = raw, set.Digest(), until, inUse, contract
 	return d.keyset, d.digest, nil
 }
 

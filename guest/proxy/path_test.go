@@ -318,7 +318,7 @@ func TestAStreamGoesThroughByteForByteWithAReceipt(t *testing.T) {
 		c := b.client(5)
 		c.send(run(1, stream))
 		r := c.collect(1)
-		if r.body != first+second+done || r.parts != 3 {
+		if r.body != first+second+done || r.parts > 3 { // parts that wait for each other become one
 			t.Errorf("%d parts: %q", r.parts, r.body)
 		}
 		raw := hear[*tl.ClientQueryReceipt](c.party).Receipt

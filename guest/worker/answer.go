@@ -3,9 +3,9 @@ package worker
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -191,7 +191,7 @@ func (q *query) statement(out outcome) *tl.ProxyQueryStatement {
 	served := q.c.w.deps.Now().Unix()
 	sum := [32]byte(q.hash.Sum(nil))
 	signed := receipt.WorkerStatement{
-		RequestID: q.name, RequestHash: q.request, ResponseHash: fmt.Sprintf("sha256:%x", sum), Status: out.status, ServedAt: served,
+		RequestID: q.name, RequestHash: q.request, ResponseHash: "sha256:" + hex.EncodeToString(sum[:]), Status: out.status, ServedAt: served,
 		WorkerSC: contract, Tokens: pricing.Tokens(out.used.Usage),
 	}.Bytes()
 	return &tl.ProxyQueryStatement{
