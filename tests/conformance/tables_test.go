@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
+	"cocoon/guest/proxy"
 	"cocoon/tests/golden"
 )
 
@@ -46,6 +48,31 @@ func TestTheScriptsIdsAreTheTables(t *testing.T) {
 		if known[id] != name {
 			t.Errorf("%s is %q, the tables say %q", id, name, known[id])
 		}
+	}
+}
+
+// TestTheFrameOfTheVectors: the first frame of every session, as the vectors have it, makes our proxy ready.
+func TestTheFrameOfTheVectors(t *testing.T) {
+	var v struct {
+		Encodings []struct{ Kind, Hex string }
+	}
+	golden.JSON(t, "protocol/tl_encodings.json", &v)
+	for _, e := range v.Encodings {
+		if e.Kind != "frame" {
+			continue
+		}
+		within(t, func(n *network) {
+			near, far := net.Pipe()
+			n.ends = append(n.ends, func() { _ = near.Close() })
+			n.running.Go(func() { n.served <- n.proxy.ServeClient(n.ctx, far, proxy.Peer{}) })
+			p := newPeer(t, near, nil)
+			if _, err := near.Write(golden.Hex(t, e.Hex)); err != nil {
+				t.Fatal(err)
+			}
+			if id := p.payload(tcpConnected).i64(); id != 0x1122334455667788 {
+				t.Errorf("tcp.connected echoes %x", id)
+			}
+		})
 	}
 }
 
