@@ -77,7 +77,7 @@ func stand(t *testing.T) (p *Proxy, dial func() net.Conn) {
 	}
 }
 
-var sample = bytes.Repeat([]byte("0123456789abcdef"), 4096) //nolint:gochecknoglobals // input of every test
+var sample = bytes.Repeat([]byte("0123456789abcdef"), 4096)
 
 // echo sends the sample and reads what comes back until the end or n bytes.
 func echo(conn net.Conn, n int) ([]byte, error) {

@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// NumberedTokens is how many tokens a numbered answer has, BriefTokens how many a brief one.
-const NumberedTokens, BriefTokens = 100, 30
+// NumberedTokens is how many tokens a numbered answer has.
+const NumberedTokens = 100
+
+// BriefTokens is how many tokens a brief one has.
+const BriefTokens = 30
 
 // numbered are streams whose tokens carry the tag of their request and their own number, so that one that is lost, repeated
 // or in another's answer shows: all at once, paced, paced and brief, or broken somewhere in the middle.
