@@ -15,6 +15,7 @@ import (
 	"cocoon/cmd/internal/cli"
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
+	"cocoon/contracts/chain/machine"
 	"cocoon/contracts/registry"
 	"cocoon/host/publish"
 )
@@ -239,7 +240,7 @@ func (c *orderCase) wallet(a *chain.Account, kind string) (walletState, error) {
 		return out, nil
 	}
 	out.Kind = string(k)
-	result, err := chain.Execute(a, c.site.Config, "seqno")
+	result, err := machine.Execute(a, c.site.Config, "seqno")
 	if err != nil {
 		return out, err
 	}

@@ -24,7 +24,7 @@ type Access interface {
 	Head(ctx context.Context) (Block, error)
 	// Account is the state of an account as of a block. An account that does not exist is no error: its Status says so.
 	Account(ctx context.Context, at Block, addr *address.Address) (*Account, error)
-	// RunGet executes a get method on the account's state as of a block, see Execute for arguments and results.
+	// RunGet executes a get method on the account's state as of a block, see machine.Execute for arguments and results.
 	RunGet(ctx context.Context, at Block, addr *address.Address, method string, args ...any) ([]any, error)
 	// Send hands an external message to the network. No error means "taken", not "executed": see Sender.
 	Send(ctx context.Context, message *cell.Cell) error

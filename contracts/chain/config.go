@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/xssnick/tonutils-go/tlb"
-	"github.com/xssnick/tonutils-go/tvm"
 	"github.com/xssnick/tonutils-go/tvm/cell"
 )
 
@@ -26,9 +25,9 @@ const (
 type Config struct {
 	root *cell.Cell
 
-	prepare  sync.Once
-	prepared *tvm.PreparedBlockchainConfig
-	failed   error
+	once   sync.Once
+	made   any
+	failed error
 }
 
 // NewConfig wraps the root of a configuration dictionary.
@@ -81,18 +80,8 @@ func (c *Config) RequireGlobalVersion() error {
 	return nil
 }
 
-// Prepared is the configuration in the form that the virtual machine takes, made once.
-func (c *Config) Prepared() (*tvm.PreparedBlockchainConfig, error) {
-	c.prepare.Do(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				c.failed = fmt.Errorf("preparing the configuration: %w: %v", ErrMalformed, p)
-			}
-		}()
-		c.prepared, c.failed = tvm.PrepareBlockchainConfig(c.root)
-		if c.failed != nil {
-			c.failed = fmt.Errorf("preparing the configuration: %w: %w", ErrMalformed, c.failed)
-		}
-	})
-	return c.prepared, c.failed
+// Once keeps what a package makes of the configuration: the first caller's is everybody's.
+func (c *Config) Once(derive func(root *cell.Cell) (any, error)) (any, error) {
+	c.once.Do(func() { c.made, c.failed = derive(c.root) })
+	return c.made, c.failed
 }

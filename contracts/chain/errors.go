@@ -33,6 +33,8 @@ var (
 	ErrUnconfirmed = errors.New("message not confirmed yet")
 	// ErrNotActive: a get method was asked of an account without code.
 	ErrNotActive = errors.New("account has no code")
+	// ErrNoMachine: a get method was asked of a client that has no virtual machine.
+	ErrNoMachine = errors.New("no virtual machine in this process")
 	// ErrMissing: the history that was asked for is not held by any server (an archive server is needed).
 	ErrMissing = errors.New("history not held by the server")
 	// ErrGlobalVersion: the network is older than our contracts need.

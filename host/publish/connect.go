@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cocoon/contracts/chain/lite"
+	"cocoon/contracts/chain/machine"
 )
 
 // maxGlobalConfig bounds a network's configuration file; the main network's has 10 KiB.
@@ -42,7 +43,9 @@ func Connect(ctx context.Context, e Endpoint) (*lite.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading network configuration %s: %w", e.GlobalConfig, err)
 	}
-	o := lite.Options{Servers: network.Servers, Trusted: network.Init, OneServer: e.OneServer, Now: e.Now, Log: e.Log}
+	o := lite.Options{
+		Servers: network.Servers, Trusted: network.Init, OneServer: e.OneServer, Execute: machine.Execute, Now: e.Now, Log: e.Log,
+	}
 	if e.Trust != "" {
 		o.Store = lite.FileTrust{Path: e.Trust}
 	}

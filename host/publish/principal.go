@@ -12,6 +12,7 @@ import (
 
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
+	"cocoon/contracts/chain/machine"
 	"cocoon/contracts/code"
 )
 
@@ -41,7 +42,7 @@ func (s *Site) As(ctx context.Context, w *Wallet) (*Principal, error) {
 		return nil, err
 	}
 	if account.Status == chain.Active {
-		result, err := chain.Execute(account, s.Config, "seqno")
+		result, err := machine.Execute(account, s.Config, "seqno")
 		if err != nil {
 			return nil, fmt.Errorf("reading wallet %s: %w", w.Address, err)
 		}

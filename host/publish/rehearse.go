@@ -13,6 +13,7 @@ import (
 
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
+	"cocoon/contracts/chain/machine"
 )
 
 // maxSteps bounds the transactions of a rehearsal: an order's longest path has five.
@@ -55,7 +56,7 @@ type played struct {
 // Rehearse executes orders in the local executor with the accounts' proven states: through the wallet when the principal
 // can sign, else as if the wallet had sent them. It returns what happened also when that is a failure.
 func (s *Site) Rehearse(ctx context.Context, p *Principal, orders []Order) (*Rehearsal, error) {
-	prepared, err := s.Config.Prepared()
+	prepared, err := machine.Prepare(s.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"cocoon/contracts/chain/lite"
 	"cocoon/contracts/chain/local"
 	"cocoon/contracts/chain/local/adnl"
+	"cocoon/contracts/chain/machine"
 	"cocoon/contracts/code"
 )
 
@@ -72,7 +73,7 @@ func newNetwork(t *testing.T) *network {
 	check(t, err)
 	parsed, err := lite.ParseGlobalConfig(config)
 	check(t, err)
-	n.client, err = lite.New(t.Context(), lite.Options{Servers: parsed.Servers, Trusted: parsed.Init, OneServer: true, Now: n.now})
+	n.client, err = lite.New(t.Context(), lite.Options{Servers: parsed.Servers, Trusted: parsed.Init, OneServer: true, Execute: machine.Execute, Now: n.now})
 	check(t, err)
 	t.Cleanup(n.client.Close)
 	n.witness = newWitness(t, config)

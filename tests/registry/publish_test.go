@@ -22,6 +22,7 @@ import (
 	"cocoon/contracts/chain/lite"
 	"cocoon/contracts/chain/local"
 	"cocoon/contracts/chain/local/adnl"
+	"cocoon/contracts/chain/machine"
 	"cocoon/contracts/code"
 	"cocoon/contracts/registry"
 	"cocoon/guest/images"
@@ -136,7 +137,7 @@ func (n *network) serve(t *testing.T) {
 	parsed, err := lite.ParseGlobalConfig(config)
 	check(t, err)
 	n.client, err = lite.New(t.Context(), lite.Options{
-		Servers: parsed.Servers, Trusted: parsed.Init, OneServer: true, Store: lite.FileTrust{Path: filepath.Join(t.TempDir(), "trust.json")},
+		Servers: parsed.Servers, Trusted: parsed.Init, OneServer: true, Execute: machine.Execute, Store: lite.FileTrust{Path: filepath.Join(t.TempDir(), "trust.json")},
 	})
 	check(t, err)
 	t.Cleanup(n.client.Close)

@@ -55,6 +55,8 @@ type Options struct {
 	Store TrustStore
 	// OneServer allows a single liteserver: for local networks.
 	OneServer bool
+	// Execute runs get methods; it is machine.Execute. Nil refuses them: a guest reads storage and links no virtual machine.
+	Execute func(a *chain.Account, c *chain.Config, method string, args ...any) ([]any, error)
 	// Timeout of one query to one server, 10 s when zero.
 	Timeout time.Duration
 	// Now is the clock that heads are compared with; nil is the wall clock.

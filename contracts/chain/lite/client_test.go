@@ -22,6 +22,7 @@ import (
 	"cocoon/contracts/chain"
 	"cocoon/contracts/chain/local"
 	"cocoon/contracts/chain/local/adnl"
+	"cocoon/contracts/chain/machine"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,7 +114,7 @@ func (n *network) options(tb testing.TB, servers ...*adnl.Server) Options {
 	if servers == nil {
 		servers = n.servers
 	}
-	o := Options{Trusted: n.pinned(tb, 1), Now: n.clock, OneServer: true, Timeout: 5 * time.Second}
+	o := Options{Trusted: n.pinned(tb, 1), Now: n.clock, OneServer: true, Execute: machine.Execute, Timeout: 5 * time.Second}
 	for _, s := range servers {
 		o.Servers = append(o.Servers, Server{Addr: s.Addr(), Key: s.Key()})
 	}
@@ -582,6 +583,22 @@ func TestWalletLivesAtEveryGlobalVersion(t *testing.T) {
 		if d := cmp.Diff([]any{big.NewInt(3)}, got, cmp.Comparer(func(a, b *big.Int) bool { return a.Cmp(b) == 0 })); err != nil || d != "" {
 			t.Errorf("version %d: %v %s", version, err, d)
 		}
+	}
+}
+
+// A client without a virtual machine reads storage and says what it lacks.
+func TestGetMethodsNeedAMachine(t *testing.T) {
+	n := newNetwork(t)
+	n.steps(t, 2)
+	o := n.options(t)
+	o.Execute = nil
+	client, err := New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.RunGet(t.Context(), head(t, client), someone(0, 1), "seqno"); !errors.Is(err, chain.ErrNoMachine) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -160,8 +160,11 @@ func (c *configCache) put(key uint32, config *chain.Config) {
 	}
 }
 
-// RunGet implements chain.Access: the method runs here, on the proven state.
+// RunGet implements chain.Access: the method runs here, on the proven state, where the options have a virtual machine.
 func (c *Client) RunGet(ctx context.Context, at chain.Block, addr *address.Address, method string, args ...any) ([]any, error) {
+	if c.opts.Execute == nil {
+		return nil, fmt.Errorf("running get method %s of %s: %w", method, addr, chain.ErrNoMachine)
+	}
 	a, err := c.Account(ctx, at, addr)
 	if err != nil {
 		return nil, err
@@ -170,5 +173,5 @@ func (c *Client) RunGet(ctx context.Context, at chain.Block, addr *address.Addre
 	if err != nil {
 		return nil, err
 	}
-	return chain.Execute(a, config, method, args...)
+	return c.opts.Execute(a, config, method, args...)
 }

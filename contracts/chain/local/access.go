@@ -13,6 +13,7 @@ import (
 
 	"cocoon/contracts/chain"
 	"cocoon/contracts/chain/local/blocks"
+	"cocoon/contracts/chain/machine"
 )
 
 // A Chain is what the product sees of a network, without proofs: for tests in the same process.
@@ -108,7 +109,7 @@ func (c *Chain) RunGet(ctx context.Context, at chain.Block, addr *address.Addres
 	if err != nil {
 		return nil, err
 	}
-	return chain.Execute(a, config, method, args...)
+	return machine.Execute(a, config, method, args...)
 }
 
 // Config implements chain.Access.

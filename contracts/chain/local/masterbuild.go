@@ -12,6 +12,7 @@ import (
 
 	"cocoon/contracts/chain"
 	"cocoon/contracts/chain/local/blocks"
+	"cocoon/contracts/chain/machine"
 )
 
 // masterBuild finishes a masterchain block: what it says about shards, configuration and history, and its signatures.
@@ -91,7 +92,7 @@ func (m *masterBuild) nextConfig(now *cell.Cell) (*cell.Cell, *blocks.Validators
 			return nil, nil, fmt.Errorf("changing configuration parameter %d: %w", id, err)
 		}
 	}
-	if _, err := chain.NewConfig(d.AsCell()).Prepared(); err != nil {
+	if _, err := machine.Prepare(chain.NewConfig(d.AsCell())); err != nil {
 		return nil, nil, err
 	}
 	validators := c.ready.validators

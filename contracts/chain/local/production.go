@@ -13,6 +13,7 @@ import (
 
 	"cocoon/contracts/chain"
 	"cocoon/contracts/chain/local/blocks"
+	"cocoon/contracts/chain/machine"
 )
 
 // production makes one tick from the chain's head. It changes nothing: the outcome is stored first and then adopted.
@@ -52,7 +53,7 @@ func (p *production) run() (*outcome, error) {
 
 // lane opens a workchain for the next block, after everything that ended before.
 func (p *production) lane(prev *Produced, after uint64) (*lane, error) {
-	prepared, err := p.chain.ready.config.Prepared()
+	prepared, err := machine.Prepare(p.chain.ready.config)
 	if err != nil {
 		return nil, err
 	}

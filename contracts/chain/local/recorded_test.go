@@ -13,6 +13,7 @@ import (
 
 	"cocoon/contracts/chain"
 	"cocoon/contracts/chain/local/blocks"
+	"cocoon/contracts/chain/machine"
 	"cocoon/tests/golden"
 )
 
@@ -46,7 +47,7 @@ func TestRecordedTransactionsHaveEqualHashes(t *testing.T) {
 	if got := hex.EncodeToString(root.Hash()); got != rec.Config.RootHash || len(rec.Rows) == 0 {
 		t.Fatalf("configuration %s, want %s; %d rows", got, rec.Config.RootHash, len(rec.Rows))
 	}
-	config, err := chain.NewConfig(root).Prepared()
+	config, err := machine.Prepare(chain.NewConfig(root))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"cocoon/contracts/chain"
 	"cocoon/contracts/chain/local"
 	"cocoon/contracts/chain/local/blocks"
+	"cocoon/contracts/chain/machine"
 )
 
 // proven is an account as of a block with its proofs.
@@ -150,7 +151,7 @@ func (s *Server) execute(q ton.RunSmcMethod, p *proven) (int32, *cell.Cell, erro
 	if err != nil {
 		return 0, nil, err
 	}
-	results, err := chain.ExecuteID(account, config, "by number", int64(q.MethodID), args...) //nolint:gosec // two's complement on the wire
+	results, err := machine.ExecuteID(account, config, "by number", int64(q.MethodID), args...) //nolint:gosec // two's complement on the wire
 	code, err := exitCode(err)
 	if err != nil {
 		return 0, nil, err

@@ -1,4 +1,10 @@
-package chain
+// Package machine runs get methods on proven state, in this process, so that no server has to be believed (contracts.md
+// section 8).
+//
+// It owns the environment of a method, which is the block's, and the forms of arguments and results. It trusts the state
+// that it is given and no code in it: gas is bounded, and a panic of the virtual machine is an error. Everything may be used
+// concurrently. It is apart from contracts/chain because a guest reads storage and needs no virtual machine in its image.
+package machine
 
 import (
 	"fmt"
@@ -10,6 +16,8 @@ import (
 	"github.com/xssnick/tonutils-go/tvm/cell"
 	"github.com/xssnick/tonutils-go/tvm/tuple"
 	"github.com/xssnick/tonutils-go/tvm/vm"
+
+	"cocoon/contracts/chain"
 )
 
 // Limits of a get method's execution.
@@ -26,21 +34,21 @@ const (
 // so that nobody has to be believed. Arguments are int, int64, uint64, *big.Int, *cell.Cell, *cell.Slice,
 // *address.Address, nil or []any (a tuple), the first one deepest. Results are *big.Int, *cell.Cell, *cell.Slice,
 // *cell.Builder, nil or []any, the deepest first.
-func Execute(account *Account, config *Config, method string, args ...any) ([]any, error) {
+func Execute(account *chain.Account, config *chain.Config, method string, args ...any) ([]any, error) {
 	return ExecuteID(account, config, method, int64(tlb.MethodNameHash(method)), args...) //nolint:gosec // 17 bits
 }
 
 // ExecuteID is Execute for a method that is known by number; name is for errors.
-func ExecuteID(account *Account, config *Config, name string, id int64, args ...any) (_ []any, err error) {
+func ExecuteID(account *chain.Account, config *chain.Config, name string, id int64, args ...any) (_ []any, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("running get method %s of %s: %w: %v", name, account.Address, ErrMalformed, p)
+			err = fmt.Errorf("running get method %s of %s: %w: %v", name, account.Address, chain.ErrMalformed, p)
 		}
 	}()
-	if account.Status != Active || account.Code == nil {
-		return nil, fmt.Errorf("running get method %s of %s: %w: it is %s", name, account.Address, ErrNotActive, account.Status)
+	if account.Status != chain.Active || account.Code == nil {
+		return nil, fmt.Errorf("running get method %s of %s: %w: it is %s", name, account.Address, chain.ErrNotActive, account.Status)
 	}
-	prepared, err := config.Prepared()
+	prepared, err := Prepare(config)
 	if err != nil {
 		return nil, err
 	}
@@ -62,13 +70,37 @@ func ExecuteID(account *Account, config *Config, name string, id int64, args ...
 		return nil, fmt.Errorf("running get method %s of %s: %w", name, account.Address, err)
 	}
 	if res.ExitCode != 0 && res.ExitCode != 1 {
-		return nil, &ExitError{Method: name, Code: res.ExitCode}
+		return nil, &chain.ExitError{Method: name, Code: res.ExitCode}
 	}
 	return popResults(res.Stack)
 }
 
+// Prepare is a configuration in the form that the virtual machine takes, made once.
+func Prepare(c *chain.Config) (*tvm.PreparedBlockchainConfig, error) {
+	made, err := c.Once(func(root *cell.Cell) (_ any, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("preparing the configuration: %w: %v", chain.ErrMalformed, p)
+			}
+		}()
+		prepared, err := tvm.PrepareBlockchainConfig(root)
+		if err != nil {
+			return nil, fmt.Errorf("preparing the configuration: %w: %w", chain.ErrMalformed, err)
+		}
+		return prepared, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	prepared, ok := made.(*tvm.PreparedBlockchainConfig)
+	if !ok {
+		return nil, fmt.Errorf("preparing the configuration: it is a %T already", made)
+	}
+	return prepared, nil
+}
+
 // getContext is the context tuple of a get method at the account's block: no message, no value, random seed zero.
-func getContext(a *Account, c *Config, prepared *tvm.PreparedBlockchainConfig) (tuple.Tuple, error) {
+func getContext(a *chain.Account, c *chain.Config, prepared *tvm.PreparedBlockchainConfig) (tuple.Tuple, error) {
 	now := uint32(a.Block.Time.Unix())                                                                //nolint:gosec // TON's times are 32 bits wide
 	block, err := prepared.NewBlockContext(tvm.BlockOptions{Now: now, BlockLT: int64(a.Block.EndLT)}) //nolint:gosec // logical times stay far below 2^63
 	if err != nil {
@@ -184,6 +216,6 @@ func fromStack(v any) (any, error) {
 		}
 		return out, nil
 	default:
-		return nil, fmt.Errorf("%w: result of type %T", ErrMalformed, v)
+		return nil, fmt.Errorf("%w: result of type %T", chain.ErrMalformed, v)
 	}
 }

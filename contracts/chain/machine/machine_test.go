@@ -1,36 +1,35 @@
-package chain
+package machine
 
 import (
 	"errors"
 	"math/big"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/xssnick/tonutils-go/address"
-	"github.com/xssnick/tonutils-go/tlb"
 	"github.com/xssnick/tonutils-go/tvm/cell"
 
+	"cocoon/contracts/chain"
 	"cocoon/tests/golden"
 )
 
 // mainConfig is a configuration that the main network's tools use.
-func mainConfig(tb testing.TB) *Config {
+func mainConfig(tb testing.TB) *chain.Config {
 	tb.Helper()
 	root, err := cell.FromBOC(golden.Vector(tb, "contracts/config.boc.gz"))
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return NewConfig(root)
+	return chain.NewConfig(root)
 }
 
 // running is an active account with the given code, as of a block.
-func running(tb testing.TB, codeBits string) *Account {
+func running(tb testing.TB, codeBits string) *chain.Account {
 	tb.Helper()
 	raw := golden.Hex(tb, codeBits)
-	a := AbsentAccount(Block{Seqno: 7, Time: time.Unix(1_784_000_123, 0), EndLT: 77}, address.NewAddress(0, 0, make([]byte, 32)))
-	a.Status, a.Balance, a.DuePayment = Active, big.NewInt(5_000), big.NewInt(3)
+	a := chain.AbsentAccount(chain.Block{Seqno: 7, Time: time.Unix(1_784_000_123, 0), EndLT: 77}, address.NewAddress(0, 0, make([]byte, 32)))
+	a.Status, a.Balance, a.DuePayment = chain.Active, big.NewInt(5_000), big.NewInt(3)
 	a.Code = cell.BeginCell().MustStoreSlice(raw, uint(len(raw))*8).EndCell()
 	a.Data = cell.BeginCell().MustStoreUInt(42, 64).EndCell()
 	return a
@@ -88,14 +87,14 @@ func TestExecuteSeesTheBlocksEnvironment(t *testing.T) {
 
 func TestExecuteRefuses(t *testing.T) {
 	config := mainConfig(t)
-	var exit *ExitError
+	var exit *chain.ExitError
 	if _, err := Execute(running(t, throw55), config, "thrower"); !errors.As(err, &exit) || exit.Code != 55 || exit.Method != "thrower" {
 		t.Errorf("a throw: %v", err)
 	}
 	if _, err := Execute(running(t, isVoid), config, "void"); !errors.As(err, &exit) || exit.Code != 6 {
 		t.Errorf("an invalid instruction: %v", err)
 	}
-	if _, err := Execute(AbsentAccount(Block{}, address.NewAddress(0, 0, make([]byte, 32))), config, "x"); !errors.Is(err, ErrNotActive) {
+	if _, err := Execute(chain.AbsentAccount(chain.Block{}, address.NewAddress(0, 0, make([]byte, 32))), config, "x"); !errors.Is(err, chain.ErrNotActive) {
 		t.Errorf("an absent account: %v", err)
 	}
 	if _, err := Execute(running(t, dropID), config, "x", 1.5); err == nil {
@@ -125,105 +124,17 @@ func TestConfigNamesItsVersion(t *testing.T) {
 	if err := old.SetIntKey(big.NewInt(8), cell.BeginCell().MustStoreRef(v).EndCell()); err != nil {
 		t.Fatal(err)
 	}
-	if err := NewConfig(old.AsCell()).RequireGlobalVersion(); !errors.Is(err, ErrGlobalVersion) {
+	if err := chain.NewConfig(old.AsCell()).RequireGlobalVersion(); !errors.Is(err, chain.ErrGlobalVersion) {
 		t.Errorf("version 11: %v", err)
 	}
 	for name, root := range map[string]*cell.Cell{"no cell": nil, "no dictionary": cell.BeginCell().EndCell()} {
-		if _, err := NewConfig(root).Param(8); err == nil {
+		if _, err := chain.NewConfig(root).Param(8); err == nil {
 			t.Errorf("%s: a parameter", name)
 		}
-		if _, err := NewConfig(root).Prepared(); err == nil {
+		if _, err := Prepare(chain.NewConfig(root)); err == nil {
 			t.Errorf("%s: prepared", name)
 		}
 	}
-}
-
-func TestParseAccountRefusesAnothersState(t *testing.T) {
-	st := tlb.AccountState{
-		IsValid: true, Address: address.NewAddress(0, 0, make([]byte, 32)),
-		StorageInfo:    tlb.StorageInfo{StorageUsed: tlb.StorageUsed{CellsUsed: big.NewInt(1), BitsUsed: big.NewInt(1)}, StorageExtra: tlb.StorageExtraNone{}},
-		AccountStorage: tlb.AccountStorage{Status: tlb.AccountStatusUninit, Balance: tlb.MustFromTON("2")},
-	}
-	c, err := tlb.ToCell(&st)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if a, err := ParseAccount(Block{}, st.Address, c, Cursor{}); err != nil || a.Status != Uninit || a.Balance.Int64() != 2e9 {
-		t.Errorf("%+v, %v", a, err)
-	}
-	if _, err := ParseAccount(Block{}, address.NewAddress(0, 0xff, make([]byte, 32)), c, Cursor{}); !errors.Is(err, ErrMalformed) {
-		t.Errorf("for another address: %v", err)
-	}
-	if _, err := ParseAccount(Block{}, st.Address, nil, Cursor{}); !errors.Is(err, ErrMalformed) {
-		t.Errorf("no cell: %v", err)
-	}
-	if Absent.String() != "absent" || Status(9).String() != "status 9" {
-		t.Error("names of states")
-	}
-}
-
-func TestOutboxKeepsWhatIsPending(t *testing.T) {
-	for name, box := range map[string]Outbox{
-		"memory": &MemoryOutbox{}, "file": FileOutbox{Path: filepath.Join(t.TempDir(), "outbox.json")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got, err := box.Load(); err != nil || len(got) != 0 {
-				t.Fatalf("%v, %v", got, err)
-			}
-			want := []Pending{{Account: "0:00", Seqno: 4, BodyHash: Hash{1}, ValidUntil: 9, Since: Cursor{LT: 3, Hash: Hash{2}}, Message: []byte{5}}}
-			if err := box.Save(want); err != nil {
-				t.Fatal(err)
-			}
-			got, err := box.Load()
-			if d := cmp.Diff(want, got); err != nil || d != "" {
-				t.Errorf("%v\n%s", err, d)
-			}
-		})
-	}
-	if err := (FileOutbox{Path: filepath.Join(t.TempDir(), "o")}).Save(make([]Pending, maxPending+1)); err == nil {
-		t.Error("too many pending messages were saved")
-	}
-}
-
-func FuzzParseTransaction(f *testing.F) {
-	for _, n := range []uint64{0, 7, 0x7123, 1 << 60} {
-		f.Add(cell.BeginCell().MustStoreUInt(n, 64).EndCell().ToBOC())
-	}
-	f.Add([]byte("te6ccgEBAQEAAgAAAA=="))
-	f.Fuzz(func(t *testing.T, boc []byte) {
-		c, err := cell.FromBOC(boc)
-		if err != nil {
-			return
-		}
-		tx, err := ParseTransaction(c)
-		if err != nil {
-			return
-		}
-		if tx.Hash != Hash(c.Hash()) || tx.Cursor().LT != tx.LT {
-			t.Errorf("%+v", tx)
-		}
-		tx.Aborted()
-		tx.Exit()
-		tx.ActionCode()
-		_, _ = tx.Out()
-	})
-}
-
-func FuzzParseAccount(f *testing.F) {
-	for _, n := range []uint64{0, 1, 1 << 63, 0xC000_0000_0000_0000, 0x8123_4567_89AB_CDEF} {
-		f.Add(cell.BeginCell().MustStoreUInt(n, 64).EndCell().ToBOC())
-	}
-	addr := address.NewAddress(0, 0, make([]byte, 32))
-	f.Fuzz(func(t *testing.T, boc []byte) {
-		c, err := cell.FromBOC(boc)
-		if err != nil {
-			return
-		}
-		a, err := ParseAccount(Block{}, addr, c, Cursor{})
-		if err == nil && (a.Balance == nil || a.DuePayment == nil || (a.Status != Active && (a.Code != nil || a.Data != nil))) {
-			t.Errorf("%+v", a)
-		}
-	})
 }
 
 func FuzzConfig(f *testing.F) {
@@ -235,8 +146,8 @@ func FuzzConfig(f *testing.F) {
 		if err != nil {
 			return
 		}
-		config := NewConfig(c)
-		if _, err := config.Prepared(); err == nil {
+		config := chain.NewConfig(c)
+		if _, err := Prepare(config); err == nil {
 			if _, _, err := config.GlobalVersion(); err != nil {
 				t.Errorf("prepared without a version: %v", err)
 			}
