@@ -301,6 +301,7 @@ type setup struct {
 	origins    []string
 	dir        string
 	budgets    string
+	chain      Root
 	noWait     bool
 }
 
@@ -345,7 +346,7 @@ func start(t *testing.T, c setup, proxies ...*scripted) *world {
 		t.Fatal(err)
 	}
 	w.server, err = New(Config{
-		Pool: pool, Keys: c.keys, Budgets: c.budgets, Store: w.store, Checker: receipts.NewChecker(evidence{}, time.Now), Receipts: c.mode, Test: true,
+		Pool: pool, Keys: c.keys, Budgets: c.budgets, Chain: c.chain, Store: w.store, Checker: receipts.NewChecker(evidence{}, time.Now), Receipts: c.mode, Test: true,
 		Owner: testOwner, Root: "0:root", Build: Build{Version: "v1", Commit: "abc"}, Now: time.Now, Log: log,
 		Ping: c.ping, Gap: c.gap, Receipt: 300 * time.Millisecond, Origins: c.origins,
 	})
