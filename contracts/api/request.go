@@ -43,6 +43,8 @@ const (
 	Completions
 	Embeddings
 	Responses
+	// Transcriptions take a form: ReadForm reads them, and Paths leaves them out.
+	Transcriptions
 )
 
 // Paths maps URL paths to endpoints.

@@ -22,10 +22,8 @@ import (
 )
 
 const (
-	// transcription is forwarded as it is: a form, not JSON (inference.md section 3).
-	transcription = "/v1/audio/transcriptions"
-	maxHeaders    = 64
-	headerID      = "X-Cocoon-Request-Id"
+	maxHeaders = 64
+	headerID   = "X-Cocoon-Request-Id"
 )
 
 // ask is a request as a client's message puts it. No number in it is used before check.
@@ -118,7 +116,10 @@ func (p *Proxy) read(ctx context.Context, a *ask) (*job, error) {
 		return nil, violation("query has %d headers, at most %d", len(h.Headers), maxHeaders)
 	}
 	j := &job{path: h.URL, body: h.Payload, contentType: contentType(h.Headers), maxTokens: int64(a.maxTokens), choices: 1}
-	if h.URL == transcription {
+	if h.URL == api.TranscriptionsPath {
+		if err := j.checkForm(a); err != nil {
+			return nil, err
+		}
 		return j, p.key(ctx, a, j)
 	}
 	endpoint, ok := api.Paths()[h.URL]
@@ -139,6 +140,21 @@ func (p *Proxy) read(ctx context.Context, a *ask) (*job, error) {
 		j.maxTokens = min(j.maxTokens, j.in.MaxTokens)
 	}
 	return j, p.key(ctx, a, j)
+}
+
+// checkForm is the policy for a form, which goes on as it is. What is encrypted only the worker can read.
+func (j *job) checkForm(a *ask) error {
+	if a.key != nil {
+		return nil
+	}
+	form, err := api.ReadForm(j.contentType, j.body)
+	if e, ok := errors.AsType[*api.Error](err); ok {
+		return refusedError{e}
+	}
+	if err == nil && base(form.Model) != base(a.model) {
+		err = violation("model name mismatch")
+	}
+	return err
 }
 
 // key finds the private half of the key that the prompt is encrypted to.

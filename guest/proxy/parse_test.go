@@ -151,7 +151,6 @@ func TestForwardingRewritesByCuttingOnly(t *testing.T) {
 			`{"model":"m","messages":[{"role":"user","content":"x"}],"max_completion_tokens":100,"max_tokens":100}`,
 		},
 		"embeddings have no limit": {"/v1/embeddings", `{"model":"m","input":"x"}`, 4, 100, `{"model":"m","input":"x"}`},
-		"a form":                   {transcription, "--x\r\nanything", 5, 100, "--x\r\nanything"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j, err := p.read(t.Context(), &ask{model: "m", query: query(tc.path, tc.body), maxTokens: tc.maxTokens})

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -294,6 +295,8 @@ type call struct {
 	key         *[32]byte
 	headers     []tl.HTTPHeader
 	raw         []byte
+	// contentType is JSON's when empty.
+	contentType string
 }
 
 func idOf(n uint32) (id [32]byte) {
@@ -322,7 +325,7 @@ func (p *proxy) query(n uint32, c call) [32]byte {
 	if raw == nil {
 		raw = tl.Encode(&tl.HTTPRequest{
 			Method: "POST", URL: c.path, HTTPVersion: "HTTP/1.1", Payload: []byte(c.body),
-			Headers: append([]tl.HTTPHeader{{Name: "Content-Type", Value: "application/json"}}, c.headers...),
+			Headers: append([]tl.HTTPHeader{{Name: "Content-Type", Value: cmp.Or(c.contentType, "application/json")}}, c.headers...),
 		})
 	}
 	id := idOf(n)

@@ -40,10 +40,11 @@ func (e *wireError) Error() string { return e.text }
 
 // prepared is a request that the engine may see.
 type prepared struct {
-	path   string
-	body   []byte
-	stream bool
-	meter  meter.Options
+	path        string
+	contentType string
+	body        []byte
+	stream      bool
+	meter       meter.Options
 	// maxTokens bounds the answer over all choices.
 	maxTokens int64
 	// talk encrypts the answer; nil when the request was in the clear.
@@ -76,19 +77,18 @@ func envelope(raw []byte, id [32]byte) (*tl.HTTPRequest, string, error) {
 // endpoint finds what a request asks for, by exact path.
 func (w *Worker) endpoint(r *tl.HTTPRequest) (api.Endpoint, error) {
 	ep, ok := api.Paths()[r.URL]
+	if r.URL == api.TranscriptionsPath {
+		ep, ok = api.Transcriptions, true
+	}
 	switch {
 	case !ok || !w.deps.Engine.Config().Allows(r.URL):
 		return 0, &api.Error{Code: api.UnknownURL, Message: "this worker's engine does not serve this path; see /v1/models for what it serves"}
 	case r.Method != http.MethodPost:
 		return 0, &api.Error{Code: api.MethodNotAllowed, Message: "this path takes POST"}
 	}
-	for _, h := range r.Headers {
-		if !strings.EqualFold(h.Name, "Content-Type") {
-			continue
-		}
-		if kind, _, _ := strings.Cut(h.Value, ";"); !strings.EqualFold(strings.TrimSpace(kind), "application/json") {
-			return 0, &api.Error{Code: api.UnsupportedMedia, Message: "send application/json"}
-		}
+	kind, _, _ := strings.Cut(contentType(r), ";")
+	if ep != api.Transcriptions && !strings.EqualFold(strings.TrimSpace(kind), jsonType) {
+		return 0, &api.Error{Code: api.UnsupportedMedia, Message: "send application/json"}
 	}
 	return ep, nil
 }
@@ -102,6 +102,9 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 	cfg := w.deps.Engine.Config()
 	if int64(len(r.Payload)) > int64(cfg.Limits.MaxBody) {
 		return nil, &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, the engine takes %d", len(r.Payload), cfg.Limits.MaxBody)}
+	}
+	if ep == api.Transcriptions {
+		return w.prepareForm(r, key, name)
 	}
 	body, salt, err := takeSalt(r.Payload) // the proxy's, which cannot encrypt
 	if err != nil {
@@ -118,7 +121,7 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 	if err := w.serves(q); err != nil {
 		return nil, err
 	}
-	p := &prepared{path: r.URL, stream: q.Stream, talk: talk}
+	p := &prepared{path: r.URL, contentType: jsonType, stream: q.Stream, talk: talk}
 	each := cfg.Limits.MaxOutput
 	if q.MaxTokens > 0 {
 		each = min(each, q.MaxTokens)
@@ -129,6 +132,45 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 		IncludeUsage: q.IncludeUsage, Choices: q.N, Responses: ep == api.Responses, SingleChoiceUsage: !cfg.Usage.SumsChoices,
 		PromptTokens: promptTokens(q), RequestID: "req_" + name[:32],
 	}
+	return p, nil
+}
+
+// contentType is the request's; the reference's peers may leave it out. Two that differ are none.
+func contentType(r *tl.HTTPRequest) string {
+	found := ""
+	for _, h := range r.Headers {
+		switch {
+		case !strings.EqualFold(h.Name, "Content-Type"):
+		case found != "" && found != h.Value:
+			return "ambiguous"
+		default:
+			found = h.Value
+		}
+	}
+	if found == "" {
+		return jsonType
+	}
+	return found
+}
+
+// prepareForm does the same for a form.
+func (w *Worker) prepareForm(r *tl.HTTPRequest, key *[32]byte, name string) (*prepared, error) {
+	if key != nil && *key != [32]byte{} {
+		return nil, &wireError{session.CodeError, "prompt encryption is not offered for forms"}
+	}
+	form, err := api.ReadForm(contentType(r), r.Payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.serves(&form.Request); err != nil {
+		return nil, err
+	}
+	cfg := w.deps.Engine.Config()
+	p := &prepared{path: r.URL, maxTokens: cfg.Limits.MaxOutput}
+	if p.contentType, p.body, err = form.ForEngine(cfg.Model); err != nil {
+		return nil, err
+	}
+	p.meter = meter.Options{Choices: 1, Responses: true, PromptTokens: form.PromptTokens, RequestID: "req_" + name[:32]}
 	return p, nil
 }
 
@@ -186,6 +228,7 @@ func (w *Worker) serves(q *api.Request) error {
 		{q.Endpoint == api.Completions, "completions", "prompt"},
 		{q.Endpoint == api.Embeddings, "embeddings", "input"},
 		{q.Endpoint == api.Responses, "responses", "input"},
+		{q.Endpoint == api.Transcriptions, "transcriptions", "file"},
 		{q.Tools, "tools", "tools"},
 		{q.Schema, "json_schema", "response_format"},
 	} {

@@ -48,7 +48,7 @@ func (q *query) serve() outcome {
 	}
 	ctx, stop := context.WithCancelCause(q.ctx)
 	defer stop(nil)
-	res, err := w.deps.Engine.Do(ctx, engine.Request{Path: p.path, ContentType: jsonType, Body: p.body, ID: name, Stream: p.stream})
+	res, err := w.deps.Engine.Do(ctx, engine.Request{Path: p.path, ContentType: p.contentType, Body: p.body, ID: name, Stream: p.stream})
 	if err != nil {
 		if q.ctx.Err() == nil {
 			w.lookNow()

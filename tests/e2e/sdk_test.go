@@ -82,6 +82,7 @@ func TestTheOfficialGoSDKIsServed(t *testing.T) {
 	n, s := withSDK(t)
 	cases := sdkCases()
 	cases["embeddings"] = sdkEmbeddings
+	cases["transcription"] = sdkTranscription
 	cases["answer of a tool"] = sdkToolAnswer
 	for name, check := range cases {
 		t.Run(name, func(t *testing.T) { check(t, t.Context(), &s) })
@@ -367,6 +368,26 @@ func sdkEmbeddings(t *testing.T, ctx context.Context, s *goSDK) { //nolint:reviv
 	check(t, err)
 	if len(got.Data) != 2 || len(got.Data[1].Embedding) != vectorSize || got.Data[1].Embedding[3] != 1 || got.Usage.PromptTokens != 6 {
 		t.Errorf("%s", got.RawJSON())
+	}
+}
+
+func sdkTranscription(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+	sound := "RIFF of " + canary
+	got, err := s.Audio.Transcriptions.New(ctx, openai.AudioTranscriptionNewParams{
+		File: openai.File(strings.NewReader(sound), "speech.wav", "audio/wav"), Model: s.model, Language: openai.String("en"), Temperature: openai.Float(0),
+	})
+	check(t, err)
+	if got.Text != "Hello" || got.Usage.TotalTokens != 16 {
+		t.Errorf("%s", got.RawJSON())
+	}
+	if form := string(s.engine.received()); !strings.Contains(form, sound) || strings.Contains(form, s.model) {
+		t.Errorf("the engine got %q", form)
+	}
+	_, err = s.Audio.Transcriptions.New(ctx, openai.AudioTranscriptionNewParams{
+		File: strings.NewReader(sound), Model: s.model, ResponseFormat: openai.AudioResponseFormatSRT,
+	})
+	if e := apiError(err); e == nil || e.Code != "unsupported_value" || e.Param != "response_format" {
+		t.Errorf("subtitles: %v", err)
 	}
 }
 
