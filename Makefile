@@ -7,7 +7,7 @@ CONCURRENT = ./guest/... ./host/... ./cmd/... ./contracts/chain/... ./contracts/
 # go-nvml calls deprecated functions by design; its 35 warnings would hide ours.
 export CGO_CFLAGS ?= -O2 -g -Wno-deprecated-declarations
 
-.PHONY: help build test race fuzz boot bench stats contracts image image-fetch image-lock image-verify lint fmt clean
+.PHONY: help build test race fuzz boot bench stats contracts image image-fetch image-lock image-verify oci lint fmt clean
 
 help: ## list the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,9 @@ contracts: ## compile the contracts with the pinned compiler into contracts/code
 
 image: ## build proxy and worker; VARIANT=gpu builds worker-gpu
 	$(COCOON) image build --variant $(VARIANT)
+
+oci: ## build the gateway's container image into out/gateway.tar
+	mkdir -p out && $(COCOON) gateway image out/gateway.tar
 
 image-fetch: ## fetch every locked input into the cache
 	$(COCOON) image fetch
