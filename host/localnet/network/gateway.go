@@ -11,7 +11,6 @@ import (
 
 	"cocoon/contracts/registry"
 	"cocoon/contracts/registry/follow"
-	"cocoon/host/collateral"
 	"cocoon/host/gateway"
 	"cocoon/host/gateway/attest"
 	"cocoon/host/gateway/keys"
@@ -21,12 +20,13 @@ import (
 	"cocoon/measure/dcap"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
+	"cocoon/measure/ratls/pcs/sources"
 )
 
 // newTrust is by what the gateway judges proxies and workers: this platform and its two images.
 func (n *Network) newTrust(ctx context.Context) (*attest.Network, error) {
 	roots := n.platform.Roots()
-	cache, _, err := collateral.Open(collateral.Config{Roots: roots, Now: n.cfg.Now, PCCS: []string{n.sim.pcs}, NoIntel: true, Log: n.cfg.Log})
+	cache, _, err := sources.Open(sources.Config{Roots: roots, Now: n.cfg.Now, PCCS: []string{n.sim.pcs}, NoIntel: true, Log: n.cfg.Log})
 	if err != nil {
 		return nil, err
 	}
