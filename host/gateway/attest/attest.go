@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"cocoon/contracts/receipt"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
@@ -110,12 +112,17 @@ func (n *Network) Notify(reason string) {
 	n.routed.rejudge(n, reason)
 }
 
-// Run judges sessions anew after announcements, and closes those whose certificate has ended, until ctx ends.
+// Run judges sessions anew after announcements, closes those whose certificate has ended, and renews this side's own
+// certificate where it can be renewed, until ctx ends.
 func (n *Network) Run(ctx context.Context) error {
-	if n.sessions == nil {
-		return nil
+	group, ctx := errgroup.WithContext(ctx)
+	if own, ok := n.cfg.Identity.(interface{ Run(ctx context.Context) error }); ok {
+		group.Go(func() error { return own.Run(ctx) })
 	}
-	return n.sessions.Run(ctx)
+	if n.sessions != nil {
+		group.Go(func() error { return n.sessions.Run(ctx) })
+	}
+	return group.Wait()
 }
 
 // Dial connects to a proxy and judges it. A proxy that is refused gives an error that wraps upstream.ErrRefused and says

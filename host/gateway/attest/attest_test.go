@@ -181,7 +181,35 @@ func TestARefusedProxyIsMetAndMarkedInTests(t *testing.T) {
 	if peer.Verified || !strings.Contains(peer.Reason, "image") || peer.Image != w.image().String() {
 		t.Errorf("peer %+v", peer)
 	}
-	if err := n.Run(t.Context()); err != nil {
+}
+
+// renewed is an identity that notes that it is kept fresh.
+type renewed struct {
+	ratls.Credentials
+	ran chan struct{}
+}
+
+func (r renewed) Run(ctx context.Context) error {
+	close(r.ran)
+	<-ctx.Done()
+	return nil
+}
+
+// TestOwnCertificatesAreRenewed: a gateway outlives the day that its first certificate lasts.
+func TestOwnCertificatesAreRenewed(t *testing.T) {
+	w := newWorld(t)
+	id := renewed{w.identity(ratls.IdentityConfig{}), make(chan struct{})}
+	n := New(Config{Judge: w.judge(), Identity: id, Now: time.Now})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	select {
+	case <-id.ran:
+	case <-time.After(10 * time.Second):
+		t.Error("nobody renews the certificate")
+	}
+	cancel()
+	if err := <-done; err != nil {
 		t.Error(err)
 	}
 }
