@@ -40,7 +40,7 @@ func changeCoefficient(w *worker.Worker, text, stateDir string) error {
 	}
 	if stateDir != "" {
 		name := filepath.Join(stateDir, coefficientFile)
-		err := os.WriteFile(name+".new", strconv.AppendInt(nil, int64(c), 10), 0o600) //nolint:gosec // the operator chooses the folder
+		err := os.WriteFile(name+".new", strconv.AppendInt(nil, int64(c), 10), 0o600)
 		if err == nil {
 			err = os.Rename(name+".new", name)
 		}

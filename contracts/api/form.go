@@ -104,11 +104,8 @@ func (f *Form) field(name string, content []byte) error {
 	value := string(content)
 	switch name {
 	case "model":
-		odd := func(r rune) bool { return r <= ' ' || r > '~' }
-		if value == "" || len(value) > maxModelName || strings.ContainsFunc(value, odd) {
-			return badForm("model", "must be the name of a model: up to %d visible ASCII characters; see /v1/models", maxModelName)
-		}
 		f.Model = value
+		return checkModel(value)
 	case "response_format":
 		if value != "json" {
 			return &Error{Code: UnsupportedValue, Param: name, Message: "must be json"}
@@ -120,6 +117,14 @@ func (f *Form) field(name string, content []byte) error {
 	case "language", "prompt":
 	default:
 		return &Error{Code: UnsupportedParameter, Message: "a field of the form is not known here; known are file, model, language, prompt, response_format and temperature"}
+	}
+	return nil
+}
+
+func checkModel(name string) error {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' }
+	if name == "" || len(name) > maxModelName || strings.ContainsFunc(name, odd) {
+		return badForm("model", "must be the name of a model: up to %d visible ASCII characters; see /v1/models", maxModelName)
 	}
 	return nil
 }

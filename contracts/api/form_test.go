@@ -12,12 +12,12 @@ import (
 )
 
 // formOf makes a form; an @ before a name makes a file of it.
-func formOf(t testing.TB, fields ...string) (contentType string, body []byte) {
-	t.Helper()
+func formOf(tb testing.TB, fields ...string) (contentType string, body []byte) {
+	tb.Helper()
 	var out bytes.Buffer
 	w := multipart.NewWriter(&out)
 	if err := w.SetBoundary("edge-of-a-form"); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for i := 0; i < len(fields); i += 2 {
 		var err error
@@ -30,11 +30,11 @@ func formOf(t testing.TB, fields ...string) (contentType string, body []byte) {
 			err = w.WriteField(name, fields[i+1])
 		}
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	if err := w.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return w.FormDataContentType(), out.Bytes()
 }

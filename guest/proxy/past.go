@@ -79,14 +79,11 @@ func newPast(clock func() time.Time) *past {
 
 // over counts a request that has ended; fee is what the proxy keeps of it, in nanoTON.
 func (p *past) over(status receipt.Status, e ledger.Entry, fee float64, took time.Duration) {
-	outcome := outcomeFailed
-	switch status {
-	case receipt.Complete:
-		outcome = outcomeComplete
-	case receipt.Cancelled:
-		outcome = outcomeCancelled
-	case receipt.Refused:
-		outcome = outcomeRefused
+	outcome, ok := map[receipt.Status]string{
+		receipt.Complete: outcomeComplete, receipt.Cancelled: outcomeCancelled, receipt.Refused: outcomeRefused,
+	}[status]
+	if !ok {
+		outcome = outcomeFailed
 	}
 	now := p.now()
 	p.ended[outcome].Add(now, 1)
@@ -159,8 +156,10 @@ func (p *past) charts(now time.Time) []stats.Chart {
 	openings.Alarm = true
 	turned.Lines = append(turned.Lines, openings)
 	return []stats.Chart{
-		ended, {Title: "Running and waiting", Lines: []stats.Line{p.running.Line("running", now), p.waiting.Line("waiting", now)}},
-		p.waited.Chart("Wait for a worker", now), tokens, {Title: "Fees", Unit: "nanoTON/s", Lines: []stats.Line{p.fees.Line("earned", now)}},
+		ended,
+		{Title: "Running and waiting", Lines: []stats.Line{p.running.Line("running", now), p.waiting.Line("waiting", now)}},
+		p.waited.Chart("Wait for a worker", now), tokens,
+		{Title: "Fees", Unit: "nanoTON/s", Lines: []stats.Line{p.fees.Line("earned", now)}},
 		p.took.Chart("Whole request", now), chosen, turned,
 		{Title: "Workers", Lines: []stats.Line{p.ready.Line("ready", now), p.known.Line("connected", now)}},
 	}

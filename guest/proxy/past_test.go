@@ -115,7 +115,8 @@ func TestJSONStatsHasTheKeysOfTheReference(t *testing.T) {
 		has("worker_connections[]", first("worker_connections"), "owner_address model worker_hash coefficient running_queries queries_10m queries_time_10m "+
 			"worker_queries_time_10m queries_success_10m enabled")
 		has("clients[]", first("clients"), "owner_address sc_address used_tokens tokens_to_charge available_tokens reserved_tokens running_queries closing closed")
-		for _, list := range doc["stats"].(map[string]any) {
+		counters, _ := doc["stats"].(map[string]any)
+		for _, list := range counters {
 			if l, ok := list.([]any); !ok || len(l) != 7 {
 				t.Errorf("a counter is %v", list)
 			}

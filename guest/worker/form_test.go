@@ -35,7 +35,7 @@ func TestATranscriptionIsServed(t *testing.T) {
 	}
 	good := form(file + field("model", "test/model") + field("language", "en"))
 	a := p.run(1, good)
-	if a.code != 0 || a.head.StatusCode != 200 || !strings.Contains(string(a.body), `"hello"`) || a.final.TokensUsed.TotalTokensUsed != 16 {
+	if a.code != 0 || a.head.StatusCode != http.StatusOK || !strings.Contains(string(a.body), `"hello"`) || a.final.TokensUsed.TotalTokensUsed != 16 {
 		t.Errorf("%d %s, %s, %+v", a.code, a.text, a.body, a.final)
 	}
 	if strings.Join(seen, " ") != "model en a.wav" {

@@ -79,7 +79,7 @@ func (w *Worker) numbers(s *Status, now time.Time) []stats.Number {
 		}
 		return n
 	}
-	work := (c.total.Read(now)[day]) * secondsOfDay
+	work := c.total.Read(now)[day] * secondsOfDay
 	worth, unit := stats.Coins(work * float64(w.deps.Prices().PerToken))
 	owed := int64(0)
 	for _, p := range s.Proxies {
@@ -147,7 +147,11 @@ func proxyTable(s *Status, now time.Time) stats.Table {
 			image = stats.Cell{Text: stats.Hash(full), Full: full, Mono: true}
 		}
 		t.Rows = append(t.Rows, []stats.Cell{
-			{Text: p.Address, Mono: true}, state, {Text: since}, {Text: stats.Hash(p.Contract), Full: p.Contract, Mono: true}, image,
+			{Text: p.Address, Mono: true},
+			state,
+			{Text: since},
+			{Text: stats.Hash(p.Contract), Full: p.Contract, Mono: true},
+			image,
 			right(strconv.Itoa(int(p.Version))), right(strconv.Itoa(p.Active)), right(stats.Short(float64(p.Owed)) + " tokens"),
 		})
 	}

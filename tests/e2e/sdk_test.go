@@ -64,8 +64,14 @@ func weather() []openai.ChatCompletionToolUnionParam {
 	})}
 }
 
+// sdkRun is the SDK within one test.
+type sdkRun struct {
+	*goSDK
+	t *testing.T
+}
+
 // sdkCase is what one use of the SDK must come to, with either engine.
-type sdkCase func(t *testing.T, ctx context.Context, s *goSDK)
+type sdkCase func(s *sdkRun)
 
 // sdkCases hold for the pinned engine and for the one of these tests.
 func sdkCases() map[string]sdkCase {
@@ -85,7 +91,7 @@ func TestTheOfficialGoSDKIsServed(t *testing.T) {
 	cases["transcription"] = sdkTranscription
 	cases["answer of a tool"] = sdkToolAnswer
 	for name, check := range cases {
-		t.Run(name, func(t *testing.T) { check(t, t.Context(), &s) })
+		t.Run(name, func(t *testing.T) { check(&sdkRun{&s, t}) })
 	}
 	if got, want := s.attempts.Load(), int64(len(n.ledger.settled())); got <= want {
 		t.Errorf("%d requests of the SDK, %d of them billed", got, want)
@@ -104,7 +110,7 @@ func TestTheOfficialGoSDKIsServedByARealModel(t *testing.T) {
 	about, transport := n.Description(), &http.Transport{}
 	s := newSDK(about.URL, about.Model, "none", nil, transport)
 	for name, check := range sdkCases() {
-		t.Run(name, func(t *testing.T) { check(t, t.Context(), &s) })
+		t.Run(name, func(t *testing.T) { check(&sdkRun{&s, t}) })
 	}
 	transport.CloseIdleConnections()
 	interrupt()
@@ -112,7 +118,8 @@ func TestTheOfficialGoSDKIsServedByARealModel(t *testing.T) {
 	silent(t, about.Dir, log)
 }
 
-func sdkModels(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // t first, as everywhere in tests
+func sdkModels(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	page, err := s.Models.List(ctx)
 	check(t, err)
 	if len(page.Data) != 1 || page.Data[0].Object != "model" || page.Data[0].OwnedBy != "cocoon" || page.Data[0].Created == 0 {
@@ -129,7 +136,8 @@ func sdkModels(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive //
 	}
 }
 
-func sdkChat(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkChat(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	var raw *http.Response
 	got, err := s.Chat.Completions.New(ctx, s.says("hi "+canary), option.WithResponseInto(&raw))
 	check(t, err)
@@ -146,7 +154,8 @@ func sdkChat(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // a
 }
 
 func sdkStream(withUsage bool) sdkCase {
-	return func(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+	return func(s *sdkRun) {
+		t, ctx := s.t, s.t.Context()
 		ask := s.says("hi " + canary)
 		if withUsage {
 			ask.StreamOptions.IncludeUsage = openai.Bool(true)
@@ -172,23 +181,25 @@ func sdkStream(withUsage bool) sdkCase {
 	}
 }
 
-func sdkTools(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkTools(s *sdkRun) {
 	ask := s.says("weather?")
 	ask.Tools = weather()
-	calledParis(t, ctx, s, ask)
+	s.calledParis(ask)
 }
 
-func calledParis(t *testing.T, ctx context.Context, s *goSDK, ask openai.ChatCompletionNewParams) { //nolint:revive // as above
-	t.Helper()
-	got, err := s.Chat.Completions.New(ctx, ask)
-	check(t, err)
+// calledParis asks, and wants the call of the one tool.
+func (s *sdkRun) calledParis(ask openai.ChatCompletionNewParams) {
+	s.t.Helper()
+	got, err := s.Chat.Completions.New(s.t.Context(), ask)
+	check(s.t, err)
 	calls := got.Choices[0].Message.ToolCalls
 	if len(calls) != 1 || calls[0].Function.Name != "get_weather" || !sameJSON(calls[0].Function.Arguments, city) || calls[0].ID == "" {
-		t.Errorf("%s", got.RawJSON())
+		s.t.Errorf("%s", got.RawJSON())
 	}
 }
 
-func sdkToolStream(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkToolStream(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	ask := s.says("weather?")
 	ask.Tools = weather()
 	stream := s.Chat.Completions.NewStreaming(ctx, ask)
@@ -206,7 +217,8 @@ func sdkToolStream(t *testing.T, ctx context.Context, s *goSDK) { //nolint:reviv
 	}
 }
 
-func sdkToolChoice(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkToolChoice(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	ask := s.says("weather?")
 	ask.Tools = weather()
 	ask.ToolChoice = openai.ToolChoiceOptionFunctionToolChoice(openai.ChatCompletionNamedToolChoiceFunctionParam{Name: "get_weather"})
@@ -214,7 +226,7 @@ func sdkToolChoice(t *testing.T, ctx context.Context, s *goSDK) { //nolint:reviv
 	if s.engine == nil {
 		ask.ToolChoice = openai.ChatCompletionToolChoiceOptionUnionParam{OfAuto: openai.String("required")} // what that engine knows
 	}
-	calledParis(t, ctx, s, ask)
+	s.calledParis(ask)
 	if s.engine == nil {
 		return
 	}
@@ -229,7 +241,8 @@ func sdkToolChoice(t *testing.T, ctx context.Context, s *goSDK) { //nolint:reviv
 	}
 }
 
-func sdkToolAnswer(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkToolAnswer(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	call := openai.ChatCompletionMessageParamUnion{OfAssistant: &openai.ChatCompletionAssistantMessageParam{
 		ToolCalls: []openai.ChatCompletionMessageToolCallUnionParam{{OfFunction: &openai.ChatCompletionMessageFunctionToolCallParam{
 			ID: "call_1", Function: openai.ChatCompletionMessageFunctionToolCallFunctionParam{Name: "get_weather", Arguments: city},
@@ -244,7 +257,8 @@ func sdkToolAnswer(t *testing.T, ctx context.Context, s *goSDK) { //nolint:reviv
 	}
 }
 
-func sdkSchema(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkSchema(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	schema := map[string]any{
 		"type": "object", "properties": map[string]any{"answer": map[string]any{"type": "integer"}}, "required": []string{"answer"}, "additionalProperties": false,
 	}
@@ -259,7 +273,8 @@ func sdkSchema(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive //
 	}
 }
 
-func sdkLogprobs(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkLogprobs(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	ask := s.says("hi")
 	ask.Logprobs, ask.TopLogprobs, ask.MaxTokens = openai.Bool(true), openai.Int(2), openai.Int(3)
 	got, err := s.Chat.Completions.New(ctx, ask)
@@ -269,7 +284,8 @@ func sdkLogprobs(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive 
 	}
 }
 
-func sdkLength(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkLength(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	ask := s.says("hi")
 	ask.MaxCompletionTokens = openai.Int(4)
 	got, err := s.Chat.Completions.New(ctx, ask)
@@ -279,7 +295,8 @@ func sdkLength(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive //
 	}
 }
 
-func sdkChoices(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkChoices(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	ask := s.says("hi")
 	ask.N = openai.Int(2)
 	got, err := s.Chat.Completions.New(ctx, ask)
@@ -289,7 +306,8 @@ func sdkChoices(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive /
 	}
 }
 
-func sdkCompletions(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkCompletions(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	got, err := s.Completions.New(ctx, openai.CompletionNewParams{
 		Model: openai.CompletionNewParamsModel(s.model), Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String("hi")}, MaxTokens: openai.Int(4),
 	})
@@ -299,7 +317,8 @@ func sdkCompletions(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revi
 	}
 }
 
-func sdkCompletionStream(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkCompletionStream(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	stream := s.Completions.NewStreaming(ctx, openai.CompletionNewParams{
 		Model: openai.CompletionNewParamsModel(s.model), Prompt: openai.CompletionNewParamsPromptUnion{OfString: openai.String("hi")}, MaxTokens: openai.Int(4),
 		StreamOptions: openai.ChatCompletionStreamOptionsParam{IncludeUsage: openai.Bool(true)},
@@ -322,7 +341,8 @@ func (s *goSDK) input() responses.ResponseNewParams {
 	return responses.ResponseNewParams{Model: s.model, Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("hi")}}
 }
 
-func sdkResponse(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkResponse(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	got, err := s.Responses.New(ctx, s.input())
 	check(t, err)
 	if got.OutputText() != greeting || got.Status != "completed" || got.Usage.OutputTokens != greetingCount {
@@ -330,7 +350,8 @@ func sdkResponse(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive 
 	}
 }
 
-func sdkResponseStream(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkResponseStream(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	stream := s.Responses.NewStreaming(ctx, s.input())
 	defer stream.Close() //nolint:errcheck // read side
 	var text strings.Builder
@@ -346,7 +367,8 @@ func sdkResponseStream(t *testing.T, ctx context.Context, s *goSDK) { //nolint:r
 	}
 }
 
-func sdkForeignFields(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkForeignFields(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	ask := s.says("hi")
 	ask.User, ask.SafetyIdentifier, ask.PromptCacheKey = openai.String("somebody"), openai.String("x"), openai.String("k")
 	ask.Store, ask.ServiceTier, ask.Metadata = openai.Bool(false), openai.ChatCompletionNewParamsServiceTierAuto, shared.Metadata{"a": "b"}
@@ -361,7 +383,8 @@ func sdkForeignFields(t *testing.T, ctx context.Context, s *goSDK) { //nolint:re
 	}
 }
 
-func sdkEmbeddings(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkEmbeddings(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	got, err := s.Embeddings.New(ctx, openai.EmbeddingNewParams{
 		Model: s.model, Input: openai.EmbeddingNewParamsInputUnion{OfArrayOfStrings: []string{"a", "b"}}, EncodingFormat: openai.EmbeddingNewParamsEncodingFormatFloat,
 	})
@@ -371,7 +394,8 @@ func sdkEmbeddings(t *testing.T, ctx context.Context, s *goSDK) { //nolint:reviv
 	}
 }
 
-func sdkTranscription(t *testing.T, ctx context.Context, s *goSDK) { //nolint:revive // as above
+func sdkTranscription(s *sdkRun) {
+	t, ctx := s.t, s.t.Context()
 	sound := "RIFF of " + canary
 	got, err := s.Audio.Transcriptions.New(ctx, openai.AudioTranscriptionNewParams{
 		File: openai.File(strings.NewReader(sound), "speech.wav", "audio/wav"), Model: s.model, Language: openai.String("en"), Temperature: openai.Float(0),

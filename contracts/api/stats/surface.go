@@ -126,5 +126,5 @@ func (s *Surface) answer(w http.ResponseWriter, status int, doc any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_, _ = w.Write(raw) //nolint:gosec // JSON, typed as such and nosniff; nobody is left when it does not succeed
+	_, _ = w.Write(raw) // nobody is left when it does not succeed
 }
