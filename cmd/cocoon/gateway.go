@@ -204,7 +204,8 @@ func (g *gatewayFlags) server(a *app, n *gatewayNet, book *keys.Book, store *rec
 		cfg.Chain = n.view
 	}
 	if g.price > 0 || n.view != nil {
-		cfg.Checker = receipts.NewChecker(n.attest, a.now)
+		n.checker = receipts.NewChecker(n.attest, a.now)
+		cfg.Checker = n.checker
 	}
 	server, err := gateway.New(cfg)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"cocoon/contracts/registry"
 	"cocoon/contracts/registry/follow"
 	"cocoon/host/gateway/attest"
+	"cocoon/host/gateway/receipts"
 	"cocoon/host/gateway/rootview"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
@@ -31,6 +32,8 @@ type gatewayNet struct {
 	attest *attest.Network
 	view   *rootview.View // nil without a root contract
 	cache  *pcs.Cache
+	// checker judges receipts; nil where none are judged. It is set before anything runs.
+	checker *receipts.Checker
 }
 
 func (n *gatewayNet) close() {
@@ -116,6 +119,9 @@ func (n *gatewayNet) wanted() []string {
 func (n *gatewayNet) changed(c rootview.Changes) {
 	n.pool.Set(n.wanted())
 	n.attest.Notify("root")
+	if n.checker != nil {
+		n.checker.Rejudge()
+	}
 	if c.Params {
 		n.pool.Renew()
 	}

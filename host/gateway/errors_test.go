@@ -41,7 +41,7 @@ func TestErrorsOfPeersBecomeTheOnesOfTheTable(t *testing.T) {
 		"key":                {602, "unknown public key", 503, api.EncryptionKeyUnknown, anywhere, ""},
 		"slow reader":        {653, "cancelled: slow reader", 503, api.SlowReader, never, ""},
 		"cancelled":          {653, "cancelled", 499, api.Cancelled, never, ""},
-		"timeout":            {652, "timeout", 504, api.Timeout, never, ""},
+		"timeout":            {652, "timeout", 504, api.Timeout, elsewhere, ""},
 		"unknown option":     {621, `unknown option "tools"`, 400, api.UnsupportedParameter, never, "tools"},
 		"hostile option":     {621, "unknown option \"to\nols\"", 400, api.UnsupportedParameter, never, ""},
 		"order":              {621, "out of order answer parts", 502, api.WorkerProtocol, never, ""},
@@ -233,11 +233,12 @@ func TestFailoverBeforeTheFirstByteAndOnce(t *testing.T) {
 		status        int
 		asked         [2]int
 	}{
-		"the other serves": {dead, good, 200, [2]int{1, 1}},
-		"both fail":        {dead, dead, 502, [2]int{1, 1}},
-		"disabled":         {func(_ *scripted, q *query) { q.fail(651, "proxy is disabled") }, good, 200, [2]int{1, 1}},
-		"not retried":      {func(_ *scripted, q *query) { q.fail(652, "timeout") }, good, 504, [2]int{1, 0}},
-		"answered already": {func(_ *scripted, q *query) { q.head(500, "application/json", `{"error":{}}`, true) }, good, 500, [2]int{1, 0}},
+		"the other serves":  {dead, good, 200, [2]int{1, 1}},
+		"both fail":         {dead, dead, 502, [2]int{1, 1}},
+		"disabled":          {func(_ *scripted, q *query) { q.fail(651, "proxy is disabled") }, good, 200, [2]int{1, 1}},
+		"out of time early": {func(_ *scripted, q *query) { q.fail(652, "timeout") }, good, 200, [2]int{1, 1}},
+		"not retried":       {func(_ *scripted, q *query) { q.fail(621, "out of order answer parts") }, good, 502, [2]int{1, 0}},
+		"answered already":  {func(_ *scripted, q *query) { q.head(500, "application/json", `{"error":{}}`, true) }, good, 500, [2]int{1, 0}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p1, p2 := newScripted("p1", 5, tc.first), newScripted("p2", 5, tc.second)

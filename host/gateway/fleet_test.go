@@ -120,3 +120,28 @@ func TestModelsOfAllProxiesAreOneList(t *testing.T) {
 		t.Errorf("after one left: %s", r.body)
 	}
 }
+
+// TestAProxyThatRunsOutOfTimeEarlyIsNotTheLastWord: another one gets what is left, unless that is too little.
+func TestAProxyThatRunsOutOfTimeEarlyIsNotTheLastWord(t *testing.T) {
+	impatient := func(wait time.Duration) func(*scripted, *query) {
+		return func(_ *scripted, q *query) {
+			after := time.NewTimer(wait)
+			defer after.Stop()
+			<-after.C
+			q.fail(652, "timeout")
+		}
+	}
+	for name, tc := range map[string]struct {
+		wait   time.Duration
+		status int
+	}{"early": {0, 200}, "late": {350 * time.Millisecond, 504}} {
+		t.Run(name, func(t *testing.T) {
+			w := start(t, setup{}, newScripted("impatient", 5, impatient(tc.wait)), newScripted("good", 5, good))
+			w.until(func() bool { return w.stateOf("impatient") == upstream.Ready && w.stateOf("good") == upstream.Ready })
+			w.link("impatient").Report(false, time.Millisecond)
+			if r := w.chat(`,"timeout":0.4`); r.status != tc.status || w.count("impatient") != 1 || (w.count("good") == 1) != (tc.status == 200) {
+				t.Errorf("%d %s, the other one was asked %d times", r.status, r.body, w.count("good"))
+			}
+		})
+	}
+}

@@ -169,7 +169,7 @@ func (x *exchange) run() {
 		if problem, t = refusalOf(err); t.rest {
 			link.Rest()
 		}
-		if x.committed || t.again == never || ctx.Err() != nil {
+		if x.committed || t.again == never || ctx.Err() != nil || problem.Code == api.Timeout && !x.early() {
 			break
 		}
 		if t.again == elsewhere || x.s.cfg.Pool.Pick(x.req.Model, append(tried, link)) != nil {
@@ -180,6 +180,13 @@ func (x *exchange) run() {
 		problem = x.s.noProxy()
 	}
 	x.fail(problem)
+}
+
+// early says that enough of the deadline is left for another proxy, after one said that time was up (protocol.md section
+// 8.1: such a proxy counted less of it than the app gave).
+func (x *exchange) early() bool {
+	const share = 4
+	return x.deadline.Sub(x.s.cfg.Now()) > x.req.Timeout/share
 }
 
 // refusalOf is the error for the app, and what it says of another attempt.

@@ -101,10 +101,13 @@ func (s *Server) allowOrigin(h http.Header, r *http.Request) {
 		return
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "x-request-id, X-Receipt-Id, Retry-After, retry-after-ms")
+	h.Set("Access-Control-Expose-Headers", "x-request-id, X-Receipt-Id, Retry-After, retry-after-ms, x-should-retry, "+
+		"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "+
+		"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "+
+		"X-Cocoon-Cost-Nano, X-Cocoon-Ignored-Params, X-Cocoon-Stream")
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", "GET, POST")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Requested-With, "+
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, OpenAI-Organization, OpenAI-Project, X-Requested-With, "+
 			"X-Stainless-Arch, X-Stainless-Lang, X-Stainless-Os, X-Stainless-Package-Version, X-Stainless-Retry-Count, "+
 			"X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout")
 		h.Set("Access-Control-Max-Age", "600")

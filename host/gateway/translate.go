@@ -52,7 +52,7 @@ func translations() []translation {
 		{session.CodeProtocol, "unknown model", api.ModelNotFound, "no worker has ever offered this model; /v1/models lists what is served", elsewhere, 0, false},
 		{session.CodeProtocol, "out of order answer parts", api.WorkerProtocol, "the worker broke the order of its answer; try again", never, 0, false},
 		{session.CodeProtocol, "received malformed answer", api.WorkerProtocol, "the worker's answer was malformed; try again", never, 0, false},
-		{session.CodeTimeout, "", api.Timeout, "the deadline passed before the answer was complete; raise timeout or ask for less", never, 0, false},
+		{session.CodeTimeout, "", api.Timeout, "the deadline passed before the answer was complete; raise timeout or ask for less", elsewhere, 0, false},
 		{session.CodeCancelled, "", api.Cancelled, "the request was cancelled", never, 0, false},
 		{session.CodeNotReady, "", api.NoWorkers, "the proxy cannot serve this request now; /v1/models lists what is served", elsewhere, 0, false},
 	}

@@ -228,6 +228,15 @@ func (c *Checker) learnSession(ctx context.Context, from Source, id string) erro
 	return nil
 }
 
+// Rejudge forgets the verdicts on keysets and sessions, because what they rest on has changed: the next receipt that cites
+// one has it judged anew. Documents and ledgers stay.
+func (c *Checker) Rejudge() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.keys)
+	clear(c.met)
+}
+
 // Session is a session document that was judged; nil when it is not known.
 func (c *Checker) Session(id string) []byte {
 	c.mu.Lock()

@@ -123,3 +123,23 @@ func FuzzRecall(f *testing.F) {
 		}
 	})
 }
+
+func TestVerdictsOnDocumentsAreGivenAnewWhenTheRootChanges(t *testing.T) {
+	p := newParty()
+	c := newChecker(p)
+	if _, err := c.Check(t.Context(), p, p.claim(t, 1, 10, nil)); err != nil {
+		t.Fatal(err)
+	}
+	p.worker = errors.New("image hash is not in the root contract")
+	if _, err := c.Check(t.Context(), p, p.claim(t, 2, 20, nil)); err != nil {
+		t.Fatalf("nothing was said to have changed: %v", err)
+	}
+	c.Rejudge()
+	if _, err := c.Check(t.Context(), p, p.claim(t, 3, 30, nil)); receipt.ClassOf(err) != receipt.SessionUnknown || !strings.Contains(err.Error(), "not in the root") {
+		t.Errorf("a worker that is not listed any more: %v", err)
+	}
+	p.worker = nil
+	if _, err := c.Check(t.Context(), p, p.claim(t, 3, 30, nil)); err != nil {
+		t.Errorf("it is listed again: %v", err)
+	}
+}
