@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 
+	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
@@ -282,13 +282,16 @@ func (r *request) status() receipt.Status {
 
 // debugOf reads where a worker's counts are from, where it says so.
 func debugOf(info *tl.ProxyQueryFinalInfo) (source string, ok bool) {
-	var d struct {
-		Source string `json:"source"`
-	}
-	if info.WorkerDebug == nil || len(*info.WorkerDebug) > maxDescription || json.Unmarshal([]byte(*info.WorkerDebug), &d) != nil {
+	if info.WorkerDebug == nil || len(*info.WorkerDebug) > maxDescription {
 		return "", false
 	}
-	return d.Source, slices.Contains([]string{"engine", "engine_partial", "counted"}, d.Source)
+	doc, err := jsonscan.Check([]byte(*info.WorkerDebug))
+	if err != nil {
+		return "", false
+	}
+	v, _ := doc.Get("source")
+	source, _ = v.Text()
+	return source, slices.Contains([]string{"engine", "engine_partial", "counted"}, source)
 }
 
 // retriable says that a worker's error is no verdict on the request.

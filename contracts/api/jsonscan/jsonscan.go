@@ -18,6 +18,8 @@ import (
 )
 
 const (
+	// MaxSize is the longest document; callers have lower bounds of their own.
+	MaxSize = 1 << 30
 	// MaxDepth is the deepest nesting (field_policy.json, body rule "depth above 64").
 	MaxDepth = 64
 	// fewKeys is how many keys of one object are compared one by one before a map takes over.
@@ -58,6 +60,9 @@ type Member struct {
 // Check reads a whole document: one object, and nothing after it but white space.
 func Check(doc []byte) (Value, error) {
 	s := scanner{data: doc}
+	if len(doc) > MaxSize {
+		return Value{}, s.fail(MaxSize, "the document is too long")
+	}
 	start := s.space(0)
 	if start == len(doc) || doc[start] != byte(Object) {
 		return Value{}, s.fail(start, "the document is not an object")
@@ -174,7 +179,7 @@ func (s *scanner) member(i, depth int, seen *keys) (int, error) {
 	if err != nil {
 		return i, err
 	}
-	if !seen.add(s.data[i:end]) {
+	if !seen.add(s.data, i, end) {
 		return i, s.fail(i, "a key stands twice in one object")
 	}
 	colon := s.space(end)
@@ -184,32 +189,45 @@ func (s *scanner) member(i, depth int, seen *keys) (int, error) {
 	return s.value(s.space(colon+1), depth)
 }
 
-// keys remembers the keys of one object.
+// keys remembers the keys of one object: the first by where they stand, quotes included, so that nested objects need
+// little memory.
 type keys struct {
-	few  [fewKeys][]byte
+	few  [fewKeys][2]uint32
 	n    int
 	many map[string]struct{}
+	// escaped says that one of the few is not written as it is read.
+	escaped bool
 }
 
-// add remembers a quoted key and reports whether it is new.
-func (k *keys) add(quoted []byte) bool {
-	key := unquote(quoted)
-	if k.many == nil {
-		for _, other := range k.few[:k.n] {
-			if bytes.Equal(other, key) {
-				return false
-			}
+// add remembers the key from start to end and reports whether it is new.
+func (k *keys) add(data []byte, start, end int) bool {
+	key := unquote(data[start:end])
+	if k.many != nil {
+		return k.addToMany(key)
+	}
+	for _, at := range k.few[:k.n] {
+		other := data[at[0]+1 : at[1]-1]
+		if k.escaped {
+			other = unquote(data[at[0]:at[1]])
 		}
-		if k.n < fewKeys {
-			k.few[k.n] = key
-			k.n++
-			return true
-		}
-		k.many = make(map[string]struct{}, 2*fewKeys)
-		for _, key := range k.few {
-			k.many[string(key)] = struct{}{}
+		if bytes.Equal(other, key) {
+			return false
 		}
 	}
+	if k.n < fewKeys {
+		k.few[k.n] = [2]uint32{uint32(start), uint32(end)} //nolint:gosec // below MaxSize
+		k.n++
+		k.escaped = k.escaped || len(key) != end-start-2
+		return true
+	}
+	k.many = make(map[string]struct{}, 2*fewKeys)
+	for _, at := range k.few {
+		k.many[string(unquote(data[at[0]:at[1]]))] = struct{}{}
+	}
+	return k.addToMany(key)
+}
+
+func (k *keys) addToMany(key []byte) bool {
 	n := len(k.many)
 	k.many[string(key)] = struct{}{}
 	return len(k.many) > n
