@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cocoon/contracts/registry"
+	"cocoon/contracts/wire/tl"
 	"cocoon/guest/config"
 	"cocoon/guest/rootview"
 	"cocoon/guest/router"
@@ -154,6 +155,11 @@ func (p *workerProcess) networkOf(d *worker.Deps) error {
 			return nil
 		}
 		return view.CheckProxy(peer)
+	}
+	d.CheckProxy = func(p *tl.ProxyParams, workerSC string) error {
+		return view.CheckContracts(rootview.Contracts{
+			ProxyOwner: p.ProxyOwnerAddress, Proxy: p.ProxySCAddress, ProxyKey: p.ProxyPublicKey, WorkerOwner: cfg.Owner, Worker: workerSC,
+		})
 	}
 	d.Prices, d.Eligible, d.Sync = view.Prices, view.Eligible, p.root.follower.State
 	if len(cfg.Proxies) == 0 {

@@ -204,6 +204,49 @@ func (v *View) CheckProxy(p worker.Peer) error {
 	return t.of.CheckImage(registry.Proxies, p.Image)
 }
 
+// Contracts are the addresses that a proxy states for itself and for a worker, as texts of any form.
+type Contracts struct {
+	ProxyOwner, Proxy string
+	ProxyKey          [32]byte
+	WorkerOwner       string
+	Worker            string
+}
+
+// CheckContracts recomputes what a proxy states: addresses that do not follow from the root's parameters, the proxy's owner
+// and key would have the worker count for somebody else (protocol.md section 5.1).
+func (v *View) CheckContracts(c Contracts) error {
+	t, err := v.current()
+	if err != nil {
+		return fmt.Errorf("root contract: %w", err)
+	}
+	var at [4]proxy.Address
+	for i, text := range []string{c.ProxyOwner, c.Proxy, c.WorkerOwner, c.Worker} {
+		if at[i], err = proxy.ParseAddress(text); err != nil {
+			return fmt.Errorf("%s: %.80q is no address", [...]string{"proxy_owner_address", "proxy_sc_address", "worker_owner_address", "worker_sc_address"}[i], text)
+		}
+	}
+	own, err := bind.NewProxy(t.of.Params, t.of.Root, cellAddress(at[0]), c.ProxyKey)
+	if err != nil {
+		return fmt.Errorf("root %s: %w", t.of.Root, err)
+	}
+	mine, err := bind.NewWorker(t.of.Params, own.Address, cellAddress(at[2]), c.ProxyKey)
+	if err != nil {
+		return fmt.Errorf("root %s: %w", t.of.Root, err)
+	}
+	for _, r := range []struct {
+		what       string
+		said, want proxy.Address
+	}{
+		{"its own contract", at[1], roleAddress(own.Address)},
+		{"our contract", at[3], roleAddress(mine.Address)},
+	} {
+		if r.said != r.want {
+			return fmt.Errorf("it names %s as %s, and by root version %d it is %s", r.said, r.what, t.of.Version, r.want)
+		}
+	}
+	return nil
+}
+
 // Addresses are where registered proxies take workers.
 func (v *View) Addresses() []string {
 	t, err := v.current()

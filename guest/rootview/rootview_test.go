@@ -225,6 +225,37 @@ func TestTheTestMarksMustAgree(t *testing.T) {
 	}
 }
 
+// checkContracts has the worker's side recompute what the proxy's side names, and every departure refused.
+func checkContracts(t *testing.T, v *View, owner, wallet proxy.Address, key [32]byte) {
+	t.Helper()
+	root, err := v.Proxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := v.Derive("worker", wallet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := Contracts{ProxyOwner: owner.String(), Proxy: root.Contract.Friendly(true), ProxyKey: key, WorkerOwner: wallet.Friendly(false), Worker: at.String()}
+	if err := v.CheckContracts(good); err != nil {
+		t.Error(err)
+	}
+	for name, spoil := range map[string]func(c *Contracts){
+		"another proxy":    func(c *Contracts) { c.Proxy = owner.String() },
+		"another worker":   func(c *Contracts) { c.Worker = owner.String() },
+		"another key":      func(c *Contracts) { c.ProxyKey[5]++ },
+		"another operator": func(c *Contracts) { c.ProxyOwner = wallet.String() },
+		"another payee":    func(c *Contracts) { c.WorkerOwner = owner.String() },
+		"no address":       func(c *Contracts) { c.Proxy = "EQ" },
+	} {
+		bad := good
+		spoil(&bad)
+		if err := v.CheckContracts(bad); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
 // TestContractsFollowFromTheParameters: what a gateway derives for itself is what its proxy names.
 func TestContractsFollowFromTheParameters(t *testing.T) {
 	r := newRoot()
@@ -254,6 +285,7 @@ func TestContractsFollowFromTheParameters(t *testing.T) {
 				}
 			}
 		}
+		checkContracts(t, v, owner, wallet, key)
 		r.says.Params.PricePerToken, r.says.Params.ParamsVersion = 25, 3 // new parameters, new contracts
 		r.refresh(t, f)
 	}

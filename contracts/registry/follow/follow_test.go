@@ -12,6 +12,7 @@ import (
 
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
+	"cocoon/contracts/chain/lite"
 	"cocoon/contracts/chain/local/adnl"
 	"cocoon/contracts/registry"
 )
@@ -235,6 +236,34 @@ func TestRunFollowsByItself(t *testing.T) {
 	check(t, <-done)
 	if got, err := registry.Load(filepath.Join(s.Dir, snapshotFile), w.root); err != nil || got.CheckModel("m") != nil {
 		t.Errorf("what was saved: %v", err)
+	}
+}
+
+// TestTheTrustedBlockDecides: a section that pins another block than the servers' chain has believes none of it.
+func TestTheTrustedBlockDecides(t *testing.T) {
+	w := newWorld(t)
+	server, err := adnl.Start(t.Context(), w.chain, adnl.Options{Listen: "127.0.0.1:0", Seed: [32]byte{3}, Now: w.now})
+	check(t, err)
+	defer func() { check(t, server.Close()) }()
+	global, err := adnl.GlobalConfig(w.chain, adnl.Endpoint{Addr: server.Addr(), Key: server.Key()})
+	check(t, err)
+	parsed, err := lite.ParseGlobalConfig(global)
+	check(t, err)
+	s := w.section()
+	s.Config = filepath.Join(t.TempDir(), "global.json")
+	check(t, os.WriteFile(s.Config, global, 0o600))
+	other := parsed.Init
+	other.RootHash[0]++
+	for name, tc := range map[string]struct {
+		pin    lite.KeyBlock
+		reason Reason
+	}{"the chain's": {parsed.Init, ""}, "another": {other, Foreign}} {
+		s.Trusted = &tc.pin
+		f, err := New(s, Deps{Now: w.now})
+		check(t, err)
+		f.Start(t.Context())
+		want(t, name, f, tc.reason)
+		f.Close()
 	}
 }
 
