@@ -243,6 +243,22 @@ func (j *job) need(a *ask, client string, exclude []uint64, ours bool) sched.Req
 
 const maxInt31 = 1<<31 - 1
 
+// promptTokens estimates a prompt that nobody counted by the length of its text, as workers do (inference.md section 7).
+func (j *job) promptTokens() int64 {
+	const bytesPerToken = 4
+	n := 0
+	if j.in == nil {
+		n = len(j.body) // a form
+	} else {
+		for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
+			if v, ok := j.in.Body().Get(key); ok {
+				n += len(v.Raw())
+			}
+		}
+	}
+	return int64(n+bytesPerToken-1) / bytesPerToken
+}
+
 // forward is the inner request as a worker gets it: consumed fields cut, the maximum of tokens as reserved, the cache
 // salt of the client's (inference.md sections 4 and 11). Workers that are not ours know no salt.
 func (j *job) forward(version int32, clientSC string) (body []byte) {

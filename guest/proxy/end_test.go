@@ -115,7 +115,7 @@ func TestADeadlineIsBilled(t *testing.T) {
 		"a worker that says nothing more": {5, func(w *scriptWorker, o order) {
 			w.begin(o, headOf(200, "text/event-stream", ""), nil)
 			w.part(o, first, nil)
-		}, int64(len(streamed())+3)/4 + 1},
+		}, int64(len(messages)+3)/4 + 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inProxy(t, func(b *bench) {

@@ -28,14 +28,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
-	model  = "demo/model@0123456789abcdef0123456789abcdef01234567:f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6"
-	canary = "c4n4ry-of-a-prompt"
-	chat   = `{"model":"demo/model","messages":[{"role":"user","content":"` + canary + `"}],"max_tokens":50,"user":"alice"}`
-	stream = `{"model":"demo/model","messages":[{"role":"user","content":"` + canary + `"}],"max_tokens":50,"stream":true}`
-	answer = `{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"message":{"content":"` + canary + `"},"finish_reason":"stop"}]}`
-	first  = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n"
-	second = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
-	done   = "data: [DONE]\n\n"
+	model    = "demo/model@0123456789abcdef0123456789abcdef01234567:f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6"
+	canary   = "c4n4ry-of-a-prompt"
+	messages = `[{"role":"user","content":"` + canary + `"}]`
+	chat     = `{"model":"demo/model","messages":` + messages + `,"max_tokens":50,"user":"alice"}`
+	stream   = `{"model":"demo/model","messages":` + messages + `,"max_tokens":50,"stream":true}`
+	answer   = `{"id":"chatcmpl-1","object":"chat.completion","choices":[{"index":0,"message":{"content":"` + canary + `"},"finish_reason":"stop"}]}`
+	first    = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n"
+	second   = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+	done     = "data: [DONE]\n\n"
 )
 
 func seeded(n byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, 32)) }

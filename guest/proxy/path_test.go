@@ -434,8 +434,8 @@ func TestAWorkerThatDiesInTheMiddleIsNotReplaced(t *testing.T) {
 		if n := len(w1.seen()) + len(w2.seen()); n != 1 {
 			t.Errorf("%d workers were asked", n)
 		}
-		// No numbers came: a quarter of the request's bytes and an event a token.
-		if got, want := b.settled(), int64(len(stream)+3)/4+2; got != want {
+		// No numbers came: a quarter of the messages' bytes and an event a token.
+		if got, want := b.settled(), int64(len(messages)+3)/4+2; got != want {
 			t.Errorf("billed %d, want %d", got, want)
 		}
 	})

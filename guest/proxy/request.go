@@ -340,8 +340,7 @@ func (r *request) usage(res result) pricing.Tokens {
 		return t
 	}
 	if out := r.out.sent(); out.worker && out.look.events > 0 {
-		const bytesPerToken = 4 // inference.md section 7
-		return pricing.Tokens{Prompt: int64(len(r.job.body)+bytesPerToken-1) / bytesPerToken, Completion: out.look.events}
+		return pricing.Tokens{Prompt: r.job.promptTokens(), Completion: out.look.events}
 	}
 	return pricing.Tokens{}
 }
