@@ -65,6 +65,8 @@ func newReceiptLsCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Short:   "List the receipts that a gateway keeps, oldest first",
+		Long: "With -o jsonl every receipt is a line of its own, as \"cocoon receipt show\" has it: the form for\n" +
+			"export, however many there are.",
 		Example: "  cocoon receipt ls\n  cocoon receipt ls --bad -o jsonl",
 		Args:    args(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
@@ -73,6 +75,9 @@ func newReceiptLsCmd(a *app) *cobra.Command {
 				return err
 			}
 			_, _, damaged := store.Size()
+			if a.format == cli.JSONL {
+				return a.exportReceipts(store, bad, damaged)
+			}
 			out := receiptLsResult{Schema: "cocoon.receipt.ls/1", Receipts: []receipts.Record{}, Damaged: damaged}
 			for r, err := range store.All() {
 				if err != nil {
@@ -89,6 +94,28 @@ func newReceiptLsCmd(a *app) *cobra.Command {
 	cmd.Flags().BoolVar(&bad, "bad", false, "only receipts that are not good")
 	return cmd
 }
+
+// exportReceipts prints receipts one by one, so that any number of them fits.
+func (a *app) exportReceipts(store *receipts.Store, bad bool, damaged int) error {
+	for r, err := range store.All() {
+		if err != nil {
+			return err
+		}
+		if bad && r.OK() {
+			continue
+		}
+		if err := a.printer.Result(receiptShowResult{receiptShowSchema, r}); err != nil {
+			return err
+		}
+	}
+	if damaged > 0 {
+		_, err := fmt.Fprintf(a.stderr, "%d damaged lines of the store were left out\n", damaged)
+		return err
+	}
+	return nil
+}
+
+const receiptShowSchema = "cocoon.receipt.show/1"
 
 // receiptShowResult is one receipt.
 type receiptShowResult struct {
@@ -121,7 +148,7 @@ func newReceiptShowCmd(a *app) *cobra.Command {
 			if !ok {
 				return cli.Tag(cli.KindUsage, fmt.Errorf("no receipt has the id %q", args[0]), "list them with \"cocoon receipt ls -o json\"")
 			}
-			return a.printer.Result(receiptShowResult{"cocoon.receipt.show/1", r})
+			return a.printer.Result(receiptShowResult{receiptShowSchema, r})
 		},
 	}
 	cmd.Flags().StringVar(&dir, "receipts", "", "folder of the gateway's receipts (default: in the user's state folder)")

@@ -139,7 +139,7 @@ func TestTheRootIsShownUnderTheReferencesKeys(t *testing.T) {
 			t.Errorf("%s: %v, want %v", key, got, want)
 		}
 	}
-	if hashes, ok := doc.Root["worker_hashes"].([]any); !ok || len(hashes) != 2 || len(hashes[0].(string)) != 64 {
+	if !strings.Contains(r.body, `"worker_hashes":["02`+strings.Repeat("0", 62)+`","03`+strings.Repeat("0", 62)+`"]`) {
 		t.Errorf("worker_hashes %v", doc.Root["worker_hashes"])
 	}
 	if text, ok := doc.Root["proxy_code_hash"].(string); !ok || len(text) != 64 {

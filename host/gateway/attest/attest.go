@@ -112,11 +112,16 @@ func (n *Network) Notify(reason string) {
 	n.routed.rejudge(n, reason)
 }
 
+// renewer is an identity that keeps itself fresh, as *ratls.Identity does.
+type renewer interface {
+	Run(ctx context.Context) error
+}
+
 // Run judges sessions anew after announcements, closes those whose certificate has ended, and renews this side's own
 // certificate where it can be renewed, until ctx ends.
 func (n *Network) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	if own, ok := n.cfg.Identity.(interface{ Run(ctx context.Context) error }); ok {
+	if own, ok := n.cfg.Identity.(renewer); ok {
 		group.Go(func() error { return own.Run(ctx) })
 	}
 	if n.sessions != nil {
