@@ -63,8 +63,8 @@ func newReceiptLsCmd(a *app) *cobra.Command {
 	var dir string
 	var bad bool
 	cmd := &cobra.Command{
-		Use:     "ls",
-		Short:   "List the receipts that a gateway keeps, oldest first",
+		Use:   "ls",
+		Short: "List the receipts that a gateway keeps, oldest first",
 		Long: "With -o jsonl every receipt is a line of its own, as \"cocoon receipt show\" has it: the form for\n" +
 			"export, however many there are.",
 		Example: "  cocoon receipt ls\n  cocoon receipt ls --bad -o jsonl",

@@ -164,7 +164,9 @@ func (s *Server) keep(h hearing, v *verdict, paper []byte) {
 	}
 }
 
-func oneLine(doc []byte) bool { return bytes.IndexByte(doc, '\n') < 0 && bytes.IndexByte(doc, '\r') < 0 }
+func oneLine(doc []byte) bool {
+	return bytes.IndexByte(doc, '\n') < 0 && bytes.IndexByte(doc, '\r') < 0
+}
 
 // tally counts what a request used, once it is known: by its receipt, or by the proxy's word alone.
 func (s *Server) tally(h hearing, v *verdict) {
