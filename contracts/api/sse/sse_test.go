@@ -118,3 +118,20 @@ func FuzzSplitter(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkEvent: one event of a stream, in one write.
+func BenchmarkEvent(b *testing.B) {
+	event := Append(nil, []byte(`{"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":" word"},"finish_reason":null}]}`))
+	var s Splitter
+	b.SetBytes(int64(len(event)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Write(event)
+		if e, ok, err := s.Next(); !ok || err != nil || len(e.Raw) != len(event) {
+			b.Fatal(ok, err)
+		}
+		if _, ok, err := s.Next(); ok || err != nil {
+			b.Fatal(ok, err)
+		}
+	}
+}
