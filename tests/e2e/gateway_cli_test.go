@@ -189,6 +189,15 @@ func TestTheGatewayOfTheCommandLine(t *testing.T) {
 	}
 	o.verify(app, whole, request)
 
+	// Versions are agreed with every proxy: below ours there are no receipts, and streams are made from whole answers.
+	for _, version := range []string{"1", "2", "3", "4"} {
+		old := o.serve(append([]string{"--max-protocol", version}, o.network...)...)
+		r := old.do(http.MethodPost, chatPath, strings.TrimSuffix(request, "}")+`,"stream":true}`)
+		if r.status != http.StatusOK || r.header.Get("X-Cocoon-Stream") != "emulated" || r.header.Get("X-Receipt-Id") != "" || !strings.HasSuffix(r.body, "data: [DONE]\n\n") {
+			t.Errorf("version %s: %d %v %s", version, r.status, r.header, r.body)
+		}
+	}
+
 	address := o.router()
 	code, doc, text = o.run(append(append([]string{"gateway", "check", "--test-network", "--wallet", payer, "--router", address}, o.network...), o.trust...)...)
 	if code != 0 || doc["ready"] != true || doc["form"] != "external router at "+address || !strings.Contains(text, o.about.ProxyImage) {
