@@ -34,7 +34,7 @@ const (
 type path struct {
 	name, addr string
 	roles      []role
-	idle       []float64 // MiB of each role before any load
+	idle       []memory // of each role before any load
 	best       figures
 }
 

@@ -95,7 +95,7 @@ func TestInferenceBesideProxies(t *testing.T) {
 	long := benchLengths()
 	for _, p := range paths {
 		for _, r := range p.roles {
-			p.idle = append(p.idle, r.resident())
+			p.idle = append(p.idle, r.memory())
 		}
 	}
 	slow := machineSlowness(t)
@@ -254,7 +254,7 @@ func table(paths []*path) string {
 		if len(p.roles) > 0 {
 			rss := 0.0
 			for _, r := range p.roles {
-				rss += r.resident()
+				rss += r.memory().all
 			}
 			cells = append(cells,
 				fmt.Sprintf("%.1f", b.request.sum()), ratio(b.request, base.request), fmt.Sprintf("%.2f", b.burst.sum()), ratio(b.burst, base.burst),
@@ -265,7 +265,7 @@ func table(paths []*path) string {
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
 		for i, r := range p.roles {
 			if len(p.roles) > 1 {
-				_, _ = fmt.Fprintf(w, "%s\t\t\t\t\t\t\t%.1f\t\t%.2f\t\t%.2f\t\t\t%.0f\t\n", r.name, b.request[i], b.burst[i], b.paced[i], r.resident())
+				_, _ = fmt.Fprintf(w, "%s\t\t\t\t\t\t\t%.1f\t\t%.2f\t\t%.2f\t\t\t%.0f\t\n", r.name, b.request[i], b.burst[i], b.paced[i], r.memory().all)
 			}
 		}
 	}
@@ -273,17 +273,20 @@ func table(paths []*path) string {
 	return out.String()
 }
 
-// resident is a process's memory in MiB; 0 when it is gone.
-func (r role) resident() float64 {
+// memory of a process, in MiB: all that is resident, and what of it is no file's. Zeros when it is gone.
+type memory struct{ all, own float64 }
+
+func (r role) memory() memory {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", r.pid))
-	var size, pages int64
+	var size, resident, shared int64
 	if err != nil {
-		return 0
+		return memory{}
 	}
-	if _, err := fmt.Sscan(string(data), &size, &pages); err != nil {
-		return 0
+	if _, err := fmt.Sscan(string(data), &size, &resident, &shared); err != nil {
+		return memory{}
 	}
-	return float64(pages*int64(os.Getpagesize())) / mib
+	page := float64(os.Getpagesize()) / mib
+	return memory{float64(resident) * page, float64(resident-shared) * page}
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", float64(d.Microseconds())/1e3) }
@@ -339,11 +342,13 @@ func (p *path) held(t *testing.T, engine *load.Engine) {
 	t.Helper()
 	engine.Pace(heldPace)
 	defer engine.Pace(0)
-	peak := make([]float64, len(p.roles))
+	peak := make([]memory, len(p.roles))
 	spec := load.Spec{Address: p.addr, Model: benchBase, Clients: heldStreams, Stream: true, Prompt: prompt, Warm: 3 * time.Second, Measure: time.Second}
 	got, err := load.Run(t.Context(), spec, func() {
 		for i, r := range p.roles {
-			peak[i] = max(peak[i], r.resident())
+			if now := r.memory(); now.all > peak[i].all {
+				peak[i] = now
+			}
 		}
 	})
 	if err != nil {
@@ -355,8 +360,8 @@ func (p *path) held(t *testing.T, engine *load.Engine) {
 	p.best.broken += got.Broken
 	p.best.refused += got.Refused
 	for i, r := range p.roles {
-		figure{"memory of the " + r.name + ", idle", "MiB", p.idle[i], barIdle, 0}.show(t)
-		figure{fmt.Sprintf("memory of the %s, %d streams", r.name, heldStreams), "MiB", peak[i], barHeld, 0}.show(t)
+		figure{fmt.Sprintf("memory of the %s, idle (%.0f without its binary)", r.name, p.idle[i].own), "MiB", p.idle[i].all, barIdle, 0}.show(t)
+		figure{fmt.Sprintf("memory of the %s, %d streams (%.0f)", r.name, heldStreams, peak[i].own), "MiB", peak[i].all, barHeld, 0}.show(t)
 	}
 	quiet := time.NewTimer(quietAfterAll) // the roles end what we cut
 	<-quiet.C
