@@ -154,6 +154,7 @@ func settle(ctx context.Context, n *gatewayNet) {
 	for {
 		waiting := n.view != nil && n.view.State().Err != nil && n.view.State().Last == nil
 		all := n.pool.Status()
+		waiting = waiting || len(all) < len(n.wanted()) // the root was read just now
 		for _, p := range all {
 			waiting = waiting || p.State == upstream.Connecting && p.Reason == ""
 		}
