@@ -284,3 +284,35 @@ func TestModelsSayWhatWorkersCost(t *testing.T) {
 		t.Errorf("with ?all=1: %s", r.body)
 	}
 }
+
+// TestPagesOfTheListMayCall: the official JavaScript SDK in a browser asks before it sends its headers, and reads those that
+// say when to try again.
+func TestPagesOfTheListMayCall(t *testing.T) {
+	w := start(t, setup{origins: []string{"https://app.example"}}, newScripted("p1", 5, good))
+	r := w.do("OPTIONS", "/v1/chat/completions", "", "Origin", "https://app.example", "Access-Control-Request-Method", "POST",
+		"Access-Control-Request-Headers", "authorization,content-type,x-stainless-os")
+	for name, want := range map[string][]string{
+		"Access-Control-Allow-Origin": {"https://app.example"}, "Access-Control-Allow-Methods": {"GET", "POST"}, "Access-Control-Max-Age": {"600"}, "Vary": {"Origin"},
+		"Access-Control-Allow-Headers": {"Authorization", "Content-Type", "Idempotency-Key", "X-Stainless-Retry-Count", "X-Stainless-Timeout", "X-Stainless-Os"},
+	} {
+		for _, part := range want {
+			if !strings.Contains(r.header.Get(name), part) {
+				t.Errorf("%s: %q lacks %s", name, r.header.Get(name), part)
+			}
+		}
+	}
+	if r.status != 204 || r.body != "" || r.header.Get("Access-Control-Allow-Credentials") != "" {
+		t.Errorf("%d %v %q", r.status, r.header, r.body)
+	}
+	r = w.do("POST", "/v1/chat/completions", chatBody(""), "Origin", "https://app.example")
+	for _, name := range []string{"x-request-id", "X-Receipt-Id", "retry-after-ms", "x-should-retry", "x-ratelimit-remaining-tokens"} {
+		if r.status != 200 || !strings.Contains(r.header.Get("Access-Control-Expose-Headers"), name) {
+			t.Errorf("%d: browsers may not read %s: %q", r.status, name, r.header.Get("Access-Control-Expose-Headers"))
+		}
+	}
+	for _, origin := range []string{"https://app.example.evil", "http://app.example", "null", "https://app.example:444"} {
+		if r := w.do("POST", "/v1/chat/completions", chatBody(""), "Origin", origin); r.header.Get("Access-Control-Allow-Origin") != "" || r.header.Get("Vary") != "Origin" {
+			t.Errorf("%s: %v", origin, r.header)
+		}
+	}
+}
