@@ -63,7 +63,7 @@ func selfOf(ctx context.Context, inner *routerProcess, eligible func() error) (*
 // page adds the machine to a role's page.
 func (s *self) page(p stats.Page) stats.Page {
 	image := stats.Fact{Name: "Image", Value: stats.Hash(s.image), Full: s.image, Mono: true}
-	listed := stats.Fact{Name: "Image is"}
+	listed := stats.Fact{Name: "Listed"}
 	switch {
 	case s.image == "":
 		image = stats.Fact{Name: "Image", Value: "no evidence in this process", Health: stats.Degraded}

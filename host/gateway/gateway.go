@@ -40,7 +40,7 @@ const (
 	// drainTimeout is how long requests may take to end when the gateway stops.
 	drainTimeout = 10 * time.Second
 	syncEvery    = time.Second
-	watchEvery   = 5 * time.Second
+	watchEvery   = time.Second
 
 	// pingAfter is the silence after which a stream gets a sign of life (inference.md section 6.3).
 	pingAfter = 10 * time.Second

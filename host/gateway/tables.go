@@ -10,7 +10,7 @@ import (
 
 func proxiesTable(all []upstream.Status, now time.Time) stats.Table {
 	t := stats.Table{
-		Title: "Proxies", Empty: "no proxy is named",
+		Title: "Proxies", Empty: "No proxy is named.",
 		Columns: []string{"Address", "State", "Since", "Image hash", "Version", "Round trip", "Requests", "Failed", "Tokens used", "Last error"},
 	}
 	for _, p := range all {
@@ -43,7 +43,7 @@ func proxiesTable(all []upstream.Status, now time.Time) stats.Table {
 
 func (s *Server) modelsTable() stats.Table {
 	t := stats.Table{
-		Title: "Models", Empty: "no proxy that is connected offers a model",
+		Title: "Models", Empty: "No proxy that is connected offers a model.",
 		Columns: []string{"Model", "Workers", "Free slots", "Price, lowest", "Price, highest"},
 	}
 	price := func(c int) string { return strconv.FormatFloat(float64(c)/1000, 'f', 2, 64) + " ×" }
@@ -66,7 +66,7 @@ func (s *Server) modelsTable() stats.Table {
 
 func (s *Server) requestsTable(now time.Time) stats.Table {
 	t := stats.Table{
-		Title: "Last requests", Empty: "none yet",
+		Title: "Last requests", Empty: "None yet.",
 		Columns: []string{"Request", "Model", "Ended", "HTTP", "When", "First byte", "Total", "Prompt", "Completion", "Cost", "Receipt"},
 	}
 	rows, _ := s.record.recent()
