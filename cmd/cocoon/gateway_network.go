@@ -125,6 +125,7 @@ func (n *gatewayNet) changed(c rootview.Changes) {
 	if c.Params {
 		n.pool.Renew()
 	}
+	n.pool.Retry()
 }
 
 // run keeps what is known of the network fresh until ctx ends.

@@ -27,6 +27,11 @@ func (l *Link) leave(why leaving) {
 	l.mu.Lock()
 	l.left = max(l.left, why)
 	l.mu.Unlock()
+	l.wake()
+}
+
+// wake has whoever runs the link look what there is to do.
+func (l *Link) wake() {
 	select {
 	case l.told <- struct{}{}:
 	default: // it will look anyway

@@ -114,6 +114,13 @@ func (p *Pool) Renew() {
 	}
 }
 
+// Retry has proxies that are not connected tried at once, because what they were refused for may be true no more.
+func (p *Pool) Retry() {
+	for _, l := range p.Links() {
+		l.wake()
+	}
+}
+
 // Links are all links, in the order that Set was told.
 func (p *Pool) Links() []*Link {
 	p.mu.Lock()

@@ -49,7 +49,9 @@ func newFleet(t *testing.T, c Config) *fleet {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	c.Account, c.Now, c.Log = owner{secret: "s"}, time.Now, slog.New(slog.DiscardHandler)
-	c.Backoff, c.Poll = time.Millisecond, 10*time.Millisecond
+	if c.Poll = 10 * time.Millisecond; c.Backoff == 0 {
+		c.Backoff = time.Millisecond
+	}
 	c.Dial = func(_ context.Context, address string) (net.Conn, Peer, error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -197,6 +199,20 @@ func TestADeadProxyIsTriedUntilItIsUsedNoMore(t *testing.T) {
 	}
 	f.pool.Set([]string{"a"})
 	f.reach("a ready")
+}
+
+func TestARetryDoesNotWaitForThePauseToEnd(t *testing.T) {
+	f := newFleet(t, Config{Proxies: []string{"dead", "a"}, Backoff: time.Hour})
+	f.reach("dead down", "a ready")
+	for want := range 4 {
+		f.until("another attempt", func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.dials["dead"] > want && f.dials["a"] == 1
+		})
+		f.pool.Retry()
+	}
+	f.reach("dead down", "a ready")
 }
 
 func TestRecordsOutliveARestart(t *testing.T) {
