@@ -35,7 +35,7 @@ func proxiesTable(all []upstream.Status, now time.Time) stats.Table {
 			{Text: strconv.FormatInt(p.Requests, 10), Right: true},
 			{Text: strconv.FormatInt(p.Failures, 10), Right: true},
 			{Text: stats.Short(float64(p.MaxTokens)), Right: true},
-			{Text: p.Reason},
+			{Text: p.Reason, Full: p.Reason},
 		})
 	}
 	return t
