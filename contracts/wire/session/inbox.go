@@ -1,0 +1,151 @@
+package session
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"cocoon/contracts/wire"
+	"cocoon/contracts/wire/tl"
+)
+
+// read takes frames from the connection.
+func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
+	in := bufio.NewReaderSize(s.conn, 64<<10)
+	slots := make(chan struct{}, s.opt.MaxQueries)
+	for seqno := int32(0); ; seqno++ {
+		size, err := readHead(in, seqno)
+		if err != nil {
+			return s.readError(err)
+		}
+		var refused error
+		err = s.payload(in, size, func(payload []byte) error {
+			s.touch()
+			refused = s.frame(ctx, payload, slots, group)
+			return refused
+		})
+		switch {
+		case errors.Is(refused, wire.ErrTL):
+			return fmt.Errorf("%w: packet %d: %w", ErrProtocol, seqno, refused)
+		case refused != nil:
+			return refused
+		case err != nil:
+			return s.readError(err)
+		}
+	}
+}
+
+// frame acts on a frame. The payload is valid until it returns; what goes on is a copy.
+func (s *Session) frame(ctx context.Context, payload []byte, slots chan struct{}, group *errgroup.Group) error {
+	if binary.LittleEndian.Uint32(payload) == (*tl.TCPPacket)(nil).TLID() { // nearly all are: the message is read in place
+		c := wire.NewCursor(payload[word:])
+		message := c.Bytes(tl.MaxBytes)
+		if err := c.End(); err != nil {
+			return err
+		}
+		if err := s.spoken((*tl.TCPPacket)(nil).TLName()); err != nil {
+			return err
+		}
+		return s.message(ctx, message)
+	}
+	packet, err := tl.Parse(payload)
+	if err != nil {
+		return err
+	}
+	return s.packet(ctx, packet, slots, group)
+}
+
+// spoken refuses what comes before the handshake.
+func (s *Session) spoken(name string) error {
+	select {
+	case <-s.ready:
+		return nil
+	default:
+		return fmt.Errorf("%w: %s before the handshake", ErrProtocol, name)
+	}
+}
+
+func (s *Session) readError(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		select {
+		case <-s.done:
+			return s.cause
+		default:
+			return fmt.Errorf("%w for %s", ErrSilent, s.opt.Dead)
+		}
+	}
+	return err
+}
+
+// readHead reads the head of a frame, whose number must be seqno, and returns the size of its payload.
+func readHead(in *bufio.Reader, seqno int32) (size int, err error) {
+	head, err := in.Peek(headerSize)
+	if err != nil {
+		if errors.Is(err, io.EOF) && len(head) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, err // io.EOF between two frames is an orderly end
+	}
+	n := binary.LittleEndian.Uint32(head)
+	got := int32(binary.LittleEndian.Uint32(head[4:])) //nolint:gosec // the same four bytes, signed or not
+	switch {
+	case n < minPayload || n > MaxFrame:
+		return 0, fmt.Errorf("%w: frame of %d bytes, allowed are %d to %d", ErrProtocol, n, minPayload, MaxFrame)
+	case got != seqno:
+		return 0, fmt.Errorf("%w: frame number %d, expected %d", ErrProtocol, got, seqno)
+	}
+	_, err = in.Discard(headerSize)
+	return int(n), err
+}
+
+// payload reads what a head announced and has it taken. It is valid until take returns: one that fits into the reader's
+// buffer stays there, another lies in memory that is used again.
+func (s *Session) payload(in *bufio.Reader, size int, take func([]byte) error) error {
+	if size <= in.Size() {
+		payload, err := in.Peek(size)
+		if err != nil {
+			return cutOff(size, err)
+		}
+		if err := take(payload); err != nil {
+			return err
+		}
+		_, err = in.Discard(size)
+		return err
+	}
+	buf := s.borrow()
+	defer s.giveBack(buf)
+	*buf = slices.Grow((*buf)[:0], size)[:size]
+	if _, err := io.ReadFull(in, *buf); err != nil {
+		return cutOff(size, err)
+	}
+	return take(*buf)
+}
+
+func cutOff(size int, err error) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("reading frame of %d bytes: %w", size, err)
+}
+
+// borrow is memory for one message; giveBack keeps it for the next unless it is large.
+func (s *Session) borrow() *[]byte {
+	if buf, ok := s.scratch.Get().(*[]byte); ok {
+		return buf
+	}
+	return new([]byte)
+}
+
+func (s *Session) giveBack(buf *[]byte) {
+	if cap(*buf) <= keep {
+		s.scratch.Put(buf)
+	}
+}
