@@ -79,7 +79,7 @@ type lengths struct {
 
 func benchLengths() lengths {
 	if strings.Contains(os.Getenv("COCOON_TEST"), "big") {
-		return lengths{2, 2 * time.Second, 4 * time.Second, 4 * time.Second, 5 * time.Second, 3 * time.Second}
+		return lengths{2, time.Second, 2 * time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}
 	}
 	return lengths{1, 700 * time.Millisecond, 1500 * time.Millisecond, 1200 * time.Millisecond, 2 * time.Second, 1500 * time.Millisecond}
 }
