@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,9 @@ const (
 	maxProxies, maxTerms = 256, 64
 	// look is how often it is looked whether the root has become too old, or can be used again.
 	look = 5 * time.Second
+	// grace is how long proxies have to see a new version before requests ask for it: they read the root every 30 to 60 s
+	// (contracts.md section 5), and would refuse everything until then. maxVersions bounds those that wait.
+	grace, maxVersions = 90 * time.Second, 64
 )
 
 // Changes are what happened to a root.
@@ -49,6 +53,8 @@ type View struct {
 	mu    sync.Mutex
 	terms []registry.Terms
 	last  *registry.Snapshot
+	// versions are those of the configuration with the time of the first block that they were seen in, oldest first.
+	versions []dated
 	// told is what was last said of the root's usability.
 	told bool
 }
@@ -57,6 +63,12 @@ type View struct {
 type converted struct {
 	of     *registry.Snapshot
 	hashes []tdx.Hash
+}
+
+// dated is a version and when it was first seen, in the chain's time.
+type dated struct {
+	version uint32
+	at      time.Time
 }
 
 // New makes a view. Changed, which may be nil, is told of every change while Run runs, from its goroutines.
@@ -82,6 +94,10 @@ func (v *View) note(s *registry.Snapshot) Changes {
 	defer v.mu.Unlock()
 	c := Changes{First: v.last == nil, Usable: true}
 	c.Params = !c.First && v.last.Params.ParamsVersion != s.Params.ParamsVersion
+	if n := len(v.versions); n == 0 || v.versions[n-1].version != s.Version {
+		v.versions = append(v.versions, dated{s.Version, s.Block.Time})
+		v.versions = v.versions[max(len(v.versions)-maxVersions, 0):]
+	}
 	v.last, v.told = s, true
 	t, err := s.Terms()
 	if err != nil {
@@ -154,13 +170,21 @@ func (v *View) Proxies() []string {
 	return out
 }
 
-// ConfigVersion is the root's version that this client has seen; 0 while there is none.
+// ConfigVersion is the root's version that proxies must have seen; 0 while this view knows none. It is the newest one that
+// they have had time to see, and at the start the one that this view begins with.
 func (v *View) ConfigVersion() int32 {
 	s := v.root.Watcher().Newest()
-	if s == nil || s.Version > 1<<31-1 {
+	if s == nil || s.Version > math.MaxInt32 {
 		return 0
 	}
-	return int32(s.Version)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i, d := range slices.Backward(v.versions) {
+		if i == 0 || s.Block.Time.Sub(d.at) >= grace {
+			return int32(min(d.version, math.MaxInt32)) //nolint:gosec // bounded here
+		}
+	}
+	return 0
 }
 
 // Price is what a token cost when the root had these versions, as far as this view has seen them. Any change of the price

@@ -196,7 +196,7 @@ func TestProxiesAndImagesFollowTheRoot(t *testing.T) {
 		{&bind.RootUnregisterProxy{Seqno: 2}, 5, []string{"10.0.0.1:8888"}},
 	} {
 		w.tell(tc.tell)
-		w.wait(func() bool { return v.ConfigVersion() == tc.version })
+		w.wait(func() bool { return v.version() == tc.version })
 		if got := v.Proxies(); !slices.Equal(got, tc.proxies) {
 			t.Errorf("after %T: %v, want %v", tc.tell, got, tc.proxies)
 		}
@@ -210,12 +210,50 @@ func TestProxiesAndImagesFollowTheRoot(t *testing.T) {
 		t.Errorf("images of workers %v, %v", got, err)
 	}
 	w.tell(&bind.RootHash{Change: registry.Proxies.Op(true), Hash: bind.Hash{3}})
-	w.wait(func() bool { return v.ConfigVersion() == 6 })
+	w.wait(func() bool { return v.version() == 6 })
 	if got, _, _ := proxies.Allowed(); len(got) != 2 {
 		t.Errorf("images of proxies %v", got)
 	}
-	if v.ConfigVersion() != 6 || v.Address() != w.root.String() {
-		t.Errorf("version %d", v.ConfigVersion())
+	if v.version() != 6 || v.Address() != w.root.String() {
+		t.Errorf("version %d", v.version())
+	}
+}
+
+// version is the newest one that was read; 0 before.
+func (v *View) version() int32 {
+	if s := v.Newest(); s != nil {
+		return int32(s.Version) //nolint:gosec // a test's own
+	}
+	return 0
+}
+
+func TestProxiesHaveTimeToSeeANewVersion(t *testing.T) {
+	w := newWorld(t)
+	v := w.view()
+	for _, tc := range []struct {
+		pass time.Duration
+		tell bool
+		want int32
+	}{
+		{0, false, 0},
+		{0, true, 0},
+		{89 * time.Second, false, 0},
+		{2 * time.Second, false, 1},
+		{0, true, 1},
+		{60 * time.Second, true, 1},
+		{40 * time.Second, false, 2},
+		{60 * time.Second, false, 3},
+	} {
+		w.set(func() { w.at = w.at.Add(tc.pass) })
+		if tc.tell {
+			w.tell(&bind.RootHash{Change: registry.Proxies.Op(true), Hash: bind.Hash{byte(v.version()) + 9}})
+		} else {
+			check(t, w.chain.Step())
+		}
+		check(t, v.root.Refresh(t.Context()))
+		if got := v.ConfigVersion(); got != tc.want {
+			t.Errorf("after %s the root is at %d, and %d is asked for, want %d", tc.pass, v.version(), got, tc.want)
+		}
 	}
 }
 

@@ -84,9 +84,13 @@ func (n *Network) follow(ctx context.Context) error {
 	if err := root.Refresh(ctx); err != nil {
 		return err
 	}
-	n.view, err = rootview.New(root, func(rootview.Changes) {
+	n.view, err = rootview.New(root, func(c rootview.Changes) {
 		n.pool.Set(n.view.Proxies())
 		n.trust.Notify("root")
+		if c.Params { // all contracts have new addresses
+			n.pool.Renew()
+		}
+		n.pool.Retry()
 	})
 	return err
 }
@@ -107,11 +111,14 @@ func (n *Network) startGateway(ctx context.Context) error {
 		}
 	}
 	const retry, poll = 100 * time.Millisecond, time.Second // everybody is near
-	n.pool, err = upstream.New(upstream.Config{
-		Proxies: proxies, Dial: n.trust.Dial, Account: attest.SecretAccount{Wallet: member(clientParty, 0)},
-		Test: true, Now: n.cfg.Now, Log: n.cfg.Log, Backoff: retry, Poll: poll,
-	})
-	if err != nil {
+	account := attest.SecretAccount{Wallet: member(clientParty, 0)}
+	use := upstream.Config{
+		Proxies: proxies, Dial: n.trust.Dial, Account: account, Test: true, Now: n.cfg.Now, Log: n.cfg.Log, Backoff: retry, Poll: poll,
+	}
+	if n.view != nil {
+		use.Account, use.ConfigVersion = attest.RootAccount{SecretAccount: account, Root: n.view}, n.view.ConfigVersion
+	}
+	if n.pool, err = upstream.New(use); err != nil {
 		return err
 	}
 	n.parts.start(ctx, "gateway's trust", n.trust.Run)
