@@ -66,7 +66,7 @@ func (g *gatewayFlags) network(ctx context.Context, a *app) (*gatewayNet, error)
 	if n.view != nil {
 		use.ConfigVersion, use.Account = n.view.ConfigVersion, attest.RootAccount{SecretAccount: account, Root: n.view}
 	}
-	if n.pool, err = upstream.New(use); err != nil { //nolint:contextcheck // nothing runs before Run, which has one
+	if n.pool, err = upstream.New(use); err != nil {
 		n.close()
 		return nil, cli.Tag(cli.KindUsage, err)
 	}

@@ -181,7 +181,7 @@ func (v *View) ConfigVersion() int32 {
 	defer v.mu.Unlock()
 	for i, d := range slices.Backward(v.versions) {
 		if i == 0 || s.Block.Time.Sub(d.at) >= grace {
-			return int32(min(d.version, math.MaxInt32)) //nolint:gosec // bounded here
+			return int32(min(d.version, math.MaxInt32))
 		}
 	}
 	return 0

@@ -222,7 +222,7 @@ func TestProxiesAndImagesFollowTheRoot(t *testing.T) {
 // version is the newest one that was read; 0 before.
 func (v *View) version() int32 {
 	if s := v.Newest(); s != nil {
-		return int32(s.Version) //nolint:gosec // a test's own
+		return int32(s.Version)
 	}
 	return 0
 }

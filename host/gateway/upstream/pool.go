@@ -7,18 +7,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Pool is all proxies of a gateway. Which they are may change while it runs.
 type Pool struct {
 	cfg *Config
 
+	// added wakes Run when there are links to begin.
+	added chan struct{}
+
 	mu sync.Mutex
-	// links are in the order of the last Set; leaving are those that finish what they carry.
-	links, leaving []*Link
+	// links are in the order of the last Set; pending are those of them that nobody runs yet, leaving are those that finish
+	// what they carry.
+	links, pending, leaving []*Link
 	// past are the records of proxies that have no link now.
 	past    map[string]score
-	ctx     context.Context //nolint:containedctx // that of Run, for links that are added later; nil before and after
 	running sync.WaitGroup
 }
 
@@ -28,7 +32,7 @@ func New(cfg Config) (*Pool, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{cfg: &cfg, past: make(map[string]score)}
+	p := &Pool{cfg: &cfg, added: make(chan struct{}, 1), past: make(map[string]score)}
 	if err := p.recall(); err != nil {
 		cfg.Log.Warn("Records of proxies cannot be read, and begin anew", slog.Any("err", err))
 	}
@@ -38,29 +42,32 @@ func New(cfg Config) (*Pool, error) {
 
 // Run keeps all links up until ctx ends.
 func (p *Pool) Run(ctx context.Context) {
-	p.mu.Lock()
-	p.ctx = ctx
-	for _, l := range p.links {
-		p.begin(l) //nolint:contextcheck // it takes the context from the pool, where links that are added later find it
+	tick := time.NewTicker(saveEvery)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		p.begin(ctx)
+		select {
+		case <-ctx.Done():
+		case <-p.added:
+		case <-tick.C:
+			p.keep()
+		}
 	}
-	p.mu.Unlock()
-	p.remember(ctx)
-	p.mu.Lock()
-	p.ctx = nil
-	p.mu.Unlock()
 	p.running.Wait()
-	if err := p.save(); err != nil {
-		p.cfg.Log.Warn("Records of proxies cannot be kept", slog.Any("err", err))
-	}
+	p.keep()
 }
 
-// begin runs a link. Callers hold the lock, and Run is under way.
-func (p *Pool) begin(l *Link) {
-	ctx := p.ctx
-	p.running.Go(func() {
-		l.run(ctx)
-		p.left(l)
-	})
+// begin runs the links that nobody runs yet.
+func (p *Pool) begin(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.pending {
+		p.running.Go(func() {
+			l.run(ctx)
+			p.left(l)
+		})
+	}
+	p.pending = nil
 }
 
 // left forgets a link that has finished.
@@ -90,20 +97,24 @@ func (p *Pool) Set(addresses []string) {
 		if delete(was, address); l == nil {
 			l = newLink(address, p.cfg, p.past[address])
 			delete(p.past, address)
-			if p.ctx != nil {
-				p.begin(l)
-			}
+			p.pending = append(p.pending, l)
 		}
 		now = append(now, l)
 	}
 	for _, l := range was {
 		p.past[l.address] = l.record()
-		if p.ctx != nil {
-			p.leaving = append(p.leaving, l)
+		if i := slices.Index(p.pending, l); i >= 0 {
+			p.pending = slices.Delete(p.pending, i, i+1)
+			continue
 		}
+		p.leaving = append(p.leaving, l)
 		l.leave(retire)
 	}
 	p.links = now
+	select {
+	case p.added <- struct{}{}:
+	default: // Run will look anyway
+	}
 }
 
 // Renew makes every session anew, because something that was agreed in its beginning has changed. Each finishes what it

@@ -2,7 +2,6 @@ package upstream
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -199,18 +198,9 @@ func (p *Pool) save() error {
 	return nil
 }
 
-// remember saves the records now and then until ctx ends.
-func (p *Pool) remember(ctx context.Context) {
-	tick := time.NewTicker(saveEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if err := p.save(); err != nil {
-				p.cfg.Log.Warn("Records of proxies cannot be kept", slog.Any("err", err))
-			}
-		}
+// keep saves the records; what cannot be kept is only experience.
+func (p *Pool) keep() {
+	if err := p.save(); err != nil {
+		p.cfg.Log.Warn("Records of proxies cannot be kept", slog.Any("err", err))
 	}
 }
