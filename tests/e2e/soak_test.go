@@ -48,6 +48,9 @@ type trial struct {
 	// leave is behind which event the app goes, 0 for never.
 	leave int
 	seen  seen
+	// why is what is wrong with it, got how many tokens came.
+	why string
+	got int64
 }
 
 // trialOf mixes bursts, paced streams, whole answers, faults of engines and apps that leave: a tenth leaves, a tenth meets a
@@ -88,8 +91,9 @@ func (t *trial) run(ctx context.Context, n *world) {
 			leave()
 		}
 	})
-	if !t.seen.failed() {
-		t.seen.body = ""
+	t.why, t.got = t.wrong(), int64(strings.Count(t.seen.text, " "))
+	if t.seen.text, t.seen.header = "", nil; t.why == "" {
+		t.seen.body = "" // a hundred thousand of them would be most of the memory
 	}
 }
 
@@ -191,7 +195,7 @@ func (n *world) audit(trials []*trial) (out tally) {
 	const most = 20
 	complaints := 0
 	for i, one := range trials {
-		why := one.wrong()
+		why := one.why
 		e, ok := entries[one.seen.id[:min(len(one.seen.id), 32)]]
 		if why == "" && !ok && one.leave == 0 {
 			why = "nothing was settled"
@@ -224,7 +228,6 @@ func (n *world) audit(trials []*trial) (out tally) {
 
 // misbilled says what is wrong with an entry; sent is how many tokens the engines sent.
 func (t *trial) misbilled(e ledger.Entry, sent int64) string {
-	got := int64(strings.Count(t.seen.text, " "))
 	switch {
 	case t.seen.whole() && (e.Status != string(receipt.Complete) || e.Source != "engine" || e.Tokens.Prompt != 5 || e.Tokens.Completion != sent):
 		return fmt.Sprintf("a whole answer of %d tokens is billed otherwise", sent)
@@ -232,8 +235,8 @@ func (t *trial) misbilled(e ledger.Entry, sent int64) string {
 		return "an engine's fault is billed as something else"
 	case e.Tokens.Completion > max(sent, 3): // a whole answer that was withheld has three
 		return fmt.Sprintf("more is billed than the %d tokens that were generated", sent)
-	case strings.HasPrefix(t.kind, "numbered-") && e.Tokens.Completion < got:
-		return fmt.Sprintf("%d tokens came", got)
+	case strings.HasPrefix(t.kind, "numbered-") && e.Tokens.Completion < t.got:
+		return fmt.Sprintf("%d tokens came", t.got)
 	}
 	return ""
 }
