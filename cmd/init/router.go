@@ -134,6 +134,7 @@ func giveBack(ctx context.Context) error {
 		metrics.Read(allocated)
 		now := allocated[0].Value.Uint64()
 		if now-last < quietBytes && now-given > worthBytes {
+			runtime.GC() // the next one, which FreeOSMemory does, finds the pools of buffers emptied
 			debug.FreeOSMemory()
 			given = now
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -297,8 +296,8 @@ func TestPortsListenWhereTheyAreTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer l.Close()
-			got := l.Addr().(*net.TCPAddr).IP
+			defer func() { _ = l.Close() }()
+			got := addressOf(l.Addr()).Addr()
 			if tc.want == "everywhere" && got.IsUnspecified() {
 				return
 			}

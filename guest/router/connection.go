@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"time"
 
 	"cocoon/measure/ratls"
@@ -19,8 +20,8 @@ type connection struct {
 	ticket *ticket
 	// near is the accepted socket: the peer's on a reverse port, the local program's on the others.
 	near *socket
-	// spawn starts a goroutine that the router waits for.
-	spawn func(func())
+	// open counts the goroutines that the router waits for.
+	open *sync.WaitGroup
 	// ends is what happens at the connection's end, the latest first.
 	ends []func()
 	// flowing says that a session has taken over: it calls end.
@@ -232,7 +233,7 @@ func (c *connection) join(ctx context.Context, local, peer *socket, conn *ratls.
 		local: plain(local), peer: secured(stream, peer), first: first, in: c.metrics.in, out: c.metrics.out, ended: c.end,
 	}
 	c.flowing = true
-	s.start(c.spawn) //nolint:contextcheck // the last record has a deadline of its own: the session may be ending because ctx has
+	s.start(c.open, c.router.lot) //nolint:contextcheck // the last record has a deadline of its own: the session may be ending because ctx has
 	return nil
 }
 

@@ -111,7 +111,7 @@ func (l *listener) admit(ctx context.Context, conn net.Conn, open *sync.WaitGrou
 		s.abort()
 		return
 	}
-	c := &connection{listener: l, ticket: ticket, near: s, spawn: open.Go}
+	c := &connection{listener: l, ticket: ticket, near: s, open: open}
 	c.atEnd(ticket.done)
 	open.Go(func() { c.run(ctx) })
 }

@@ -63,7 +63,8 @@ type session struct {
 	// ended is called once, when both streams have ended or one broke, and both sockets are closed.
 	ended func(err error)
 
-	spawn   func(func())
+	open    *sync.WaitGroup
+	lot     *lot
 	mu      sync.Mutex
 	errs    []error
 	running int
@@ -79,23 +80,37 @@ type direction struct {
 	idle bool
 }
 
-// start moves bytes both ways, what has arrived already in this goroutine and the rest in others that spawn starts. It
-// returns when there is nothing to move, so that the stack which the handshake has grown goes.
-func (s *session) start(spawn func(func())) {
-	s.running, s.spawn = 2, spawn
-	spawn(func() { s.run(direction{from: s.local, to: s.peer, count: s.out}) })
+// start moves bytes both ways, what has arrived already in this goroutine and the rest in others, which are counted in
+// open. It returns when there is nothing to move, so that the stack which the handshake has grown goes. Directions that wait
+// long do so in the lot, if there is one.
+func (s *session) start(open *sync.WaitGroup, l *lot) {
+	s.running, s.open, s.lot = 2, open, l
+	open.Go(func() { s.run(direction{from: s.local, to: s.peer, count: s.out}) })
 	s.run(direction{from: s.peer, to: s.local, count: s.in, head: s.first})
 }
 
-// run moves one direction until its end, or until it has to wait. A new goroutine does that: the stack of one that has
-// done TLS never shrinks to the size of a fresh one, and most sessions wait most of the time.
+// wait has a direction go on in another goroutine, at once or when there is something to move if it waits in a lot. It is
+// counted in open meanwhile.
+func (s *session) wait(d direction, in *lot) {
+	s.open.Add(1)
+	resume := func() {
+		s.open.Go(func() { s.run(d) })
+		s.open.Done()
+	}
+	if !in.park(d.from.socket, resume) {
+		resume()
+	}
+}
+
+// run moves one direction until its end, or until it has to wait: most sessions wait most of the time, and the stack of a
+// goroutine that has done TLS never shrinks to the size of a fresh one.
 func (s *session) run(d direction) {
 	var err error
 	defer func() {
 		if p := recover(); p != nil {
 			err, d.idle = fmt.Errorf("panic: %v", p), false
 		}
-		if d.idle {
+		if d.idle { // it goes on elsewhere
 			return
 		}
 		if err != nil { // the other direction cannot go on alone
@@ -105,16 +120,21 @@ func (s *session) run(d direction) {
 		s.finish(err)
 	}()
 	if d.idle {
-		d.idle = false
-		if err = d.from.socket.ready(); err != nil {
+		switch err = s.lot.linger(d.from.socket); {
+		case errors.Is(err, errPark):
+			err = nil
+			s.wait(d, s.lot)
+			return
+		case err != nil:
+			d.idle = false
 			return
 		}
+		d.idle = false
 	}
 	err = d.copy()
 	if errors.Is(err, errNotReady) {
 		d.head, d.idle, err = nil, true, nil
-		next := d
-		s.spawn(func() { s.run(next) })
+		s.wait(d, nil)
 	}
 }
 

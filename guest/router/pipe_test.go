@@ -149,7 +149,7 @@ func TestSessionsOfCryptoTLS(t *testing.T) {
 	ended := make(chan error, 1)
 	m := NewMetrics().listener("test")
 	moving := &session{local: plain(local), peer: secured(server, s), in: m.in, out: m.out, ended: func(err error) { ended <- err }}
-	open.Go(func() { moving.start(open.Go) })
+	open.Go(func() { moving.start(&open, nil) })
 	for _, size := range []int{1, 100_000, 3} {
 		data := bytes.Repeat([]byte{byte(size)}, size)
 		for _, way := range []struct {

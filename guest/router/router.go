@@ -74,7 +74,9 @@ type Router struct {
 	// outgoing counts what Dial does.
 	outgoing *listenerMetrics
 	models   *models
-	reload   sync.Mutex
+	// lot is where idle sessions wait while Run runs.
+	lot    *lot
+	reload sync.Mutex
 }
 
 // ErrPortsChanged says that a new configuration cannot take effect without a restart.
@@ -254,6 +256,10 @@ func (r *Router) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.lot, err = newLot(); err != nil {
+		closeAll(sockets)
+		return err
+	}
 	// Sessions outlive ctx by the drain time.
 	sessions, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
@@ -261,11 +267,14 @@ func (r *Router) Run(ctx context.Context) error {
 	var open sync.WaitGroup
 	accepting, ctx := errgroup.WithContext(ctx) // a port that is lost takes the others with it
 	judging.Go(func() error { return r.sessions.Run(sessions) })
+	judging.Go(func() error { r.lot.run(); return nil })
+	judging.Go(func() error { r.lot.sweeps(sessions); return nil })
 	for i, l := range r.listeners {
 		accepting.Go(func() error { return l.accept(ctx, sessions, sockets[i], &open) })
 	}
 	err = accepting.Wait()
 	r.drain(&open, end)
+	r.lot.close()
 	return errors.Join(err, judging.Wait())
 }
 
@@ -275,15 +284,19 @@ func (r *Router) open(ctx context.Context) ([]net.Listener, error) {
 	for _, l := range r.listeners {
 		s, err := r.deps.Listen(ctx, l.port)
 		if err != nil {
-			for _, s := range out {
-				_ = s.Close()
-			}
+			closeAll(out)
 			return nil, fmt.Errorf("listening on port %d: %w", l.port.Listen, err)
 		}
 		out = append(out, s)
 		r.deps.Log.Info("Listening", slog.Int("port", int(l.port.Listen)), slog.String("kind", string(l.port.Kind)), slog.String("policy", l.port.Policy))
 	}
 	return out, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		_ = l.Close() // nothing was accepted
+	}
 }
 
 // drain waits for sessions to end and then ends them.

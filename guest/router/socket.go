@@ -36,6 +36,13 @@ type socket struct {
 	n              int
 	err            error
 	readFD, peekFD func(fd uintptr) bool
+	// watched says that a lot's epoll instance knows the socket; kicked, which the lot's lock guards, that it has ended
+	// waiting with a read deadline.
+	watched, kicked bool
+
+	mu     sync.Mutex
+	closed bool
+	wake   func() // called by Close
 }
 
 // Dead ends are found by these; live ones may be idle for as long as they like (attestation.md section 14.3).
@@ -120,6 +127,28 @@ func (s *socket) ready() error {
 		return s.readError()
 	}
 	return nil
+}
+
+// onClose has wake called by Close, in place of what was to be called before; false says that it is too late.
+func (s *socket) onClose(wake func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wake = wake
+	return !s.closed
+}
+
+// Close closes the socket and wakes who waits for it without a goroutine.
+func (s *socket) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	wake := s.wake
+	s.wake = nil
+	s.mu.Unlock()
+	err := s.Conn.Close()
+	if wake != nil {
+		wake()
+	}
+	return err
 }
 
 // CloseWrite ends the stream towards the other side.
