@@ -104,18 +104,34 @@ type jsonConnection struct {
 }
 
 type jsonProxy struct {
-	ProxySC   string `json:"proxy_sc_address"`
-	Key       string `json:"proxy_public_key"`
-	ClientSC  string `json:"sc_address"`
-	State     string `json:"state"`
-	ToDB      int64  `json:"tokens_used_proxy_committed_to_db"`
-	Max       int64  `json:"tokens_used_proxy_max"`
+	ProxySC  string `json:"proxy_sc_address"`
+	Key      string `json:"proxy_public_key"`
+	ClientSC string `json:"sc_address"`
+	State    string `json:"state"`
+	ToDB     int64  `json:"tokens_used_proxy_committed_to_db"`
+	Max      int64  `json:"tokens_used_proxy_max"`
+	// Chain, Charged and Paid are the channel's own numbers.
+	Chain     unread `json:"tokens_used_proxy_committed_to_blockchain"`
+	Charged   unread `json:"tokens_charged"`
+	Paid      unread `json:"tokens_payed"`
 	ImageHash string `json:"image_hash,omitempty"`
+}
+
+// unread is what only a contract knows that nothing here reads: null.
+type unread = *int64
+
+type jsonWallet struct {
+	Address string `json:"address"`
+	Balance unread `json:"balance"`
+	Seqno   unread `json:"seqno"`
+	Pending unread `json:"pending_transactions_cnt"`
+	Active  unread `json:"active_transactions_cnt"`
 }
 
 // jsonStats has the keys of protocol.md section 8.2 for a client. What the chain says is absent without access to one.
 type jsonStats struct {
 	Status struct {
+		Balance       unread `json:"wallet_balance"`
 		Enabled       bool   `json:"enabled"`
 		GitCommit     string `json:"git_commit"`
 		GitCommitData string `json:"git_commit_data"`
@@ -130,6 +146,7 @@ type jsonStats struct {
 		OwnerAddress   string `json:"owner_address"`
 		CheckProxyHash bool   `json:"check_proxy_hash"`
 	} `json:"localconf"`
+	Wallet      jsonWallet       `json:"wallet"`
 	RootConfig  *rootConfig      `json:"root_contract_config,omitempty"`
 	Connections []jsonConnection `json:"proxy_connections"`
 	Proxies     []jsonProxy      `json:"proxies"`
@@ -155,13 +172,15 @@ func (s *Server) jsonstats() any {
 		BytesReceived: r.bytesIn.Read(now), BytesSent: r.bytesOut.Read(now), Time: r.seconds.Read(now),
 	}
 	out.LocalConf.RootAddress, out.LocalConf.OwnerAddress, out.LocalConf.CheckProxyHash = s.cfg.Root, s.cfg.Owner, true
+	out.Wallet.Address = s.cfg.Owner
 	out.Connections, out.Proxies = []jsonConnection{}, []jsonProxy{}
 	for _, p := range s.cfg.Pool.Status() {
 		out.LocalConf.CheckProxyHash = out.LocalConf.CheckProxyHash && !p.Unverified
 		out.Connections = append(out.Connections, jsonConnection{p.Address, p.State == upstream.Ready, p.Offer.ProxySC, string(p.State), p.Reason})
 		if p.Offer.ProxySC != "" {
 			out.Proxies = append(out.Proxies, jsonProxy{
-				p.Offer.ProxySC, hexKey(p.Offer.ProxyKey), p.Offer.ClientSC, string(p.State), p.DBTokens, p.MaxTokens, p.Offer.Peer.Image,
+				ProxySC: p.Offer.ProxySC, Key: hexKey(p.Offer.ProxyKey), ClientSC: p.Offer.ClientSC, State: string(p.State), ToDB: p.DBTokens,
+				Max: p.MaxTokens, ImageHash: p.Offer.Peer.Image,
 			})
 		}
 	}

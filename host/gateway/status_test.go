@@ -360,3 +360,71 @@ func TestPageInABrowser(t *testing.T) {
 		}
 	}
 }
+
+// TestJSONStatsHasTheKeysOfTheReference is the client's part of the table in protocol.md section 8.2.
+func TestJSONStatsHasTheKeysOfTheReference(t *testing.T) {
+	w := start(t, setup{}, newScripted("p1", 5, good))
+	w.chat("")
+	var doc struct {
+		Status, Wallet, Stats, Localconf map[string]any
+		Connections                      []map[string]any `json:"proxy_connections"`
+		Proxies                          []map[string]any
+	}
+	if err := json.Unmarshal([]byte(w.do("GET", "/jsonstats", "").body), &doc); err != nil || len(doc.Connections) != 1 || len(doc.Proxies) != 1 {
+		t.Fatalf("%+v, %v", doc, err)
+	}
+	for where, want := range map[string]struct {
+		in   map[string]any
+		keys string
+	}{
+		"status":              {doc.Status, "wallet_balance ton_last_synced_at enabled git_commit git_commit_data"},
+		"stats":               {doc.Stats, "queries success failed bytes_received bytes_sent time"},
+		"wallet":              {doc.Wallet, "address balance seqno pending_transactions_cnt active_transactions_cnt"},
+		"localconf":           {doc.Localconf, "root_address owner_address check_proxy_hash"},
+		"proxy_connections[]": {doc.Connections[0], "address is_ready proxy_sc_address"},
+		"proxies[]": {doc.Proxies[0], "proxy_sc_address proxy_public_key sc_address state tokens_used_proxy_committed_to_blockchain tokens_used_proxy_committed_to_db " +
+			"tokens_used_proxy_max tokens_charged tokens_payed"},
+	} {
+		for key := range strings.FieldsSeq(want.keys) {
+			if _, ok := want.in[key]; !ok {
+				t.Errorf("%s has no %s", where, key)
+			}
+		}
+	}
+	for name, v := range doc.Stats {
+		if list, ok := v.([]any); !ok || len(list) != 7 {
+			t.Errorf("stats.%s is %v", name, v)
+		}
+	}
+}
+
+// TestThePageRemembersWhatHappened: charts, numbers and rows agree, and the verdict keeps its beginning.
+func TestThePageRemembersWhatHappened(t *testing.T) {
+	w := start(t, setup{}, newScripted("p1", 5, good))
+	if r := w.chat(""); r.status != 200 {
+		t.Fatalf("status %d", r.status)
+	}
+	if r := w.do("POST", "/v1/chat/completions", chatBody(`,"max_tokens":-1`)); r.status != 400 {
+		t.Fatalf("status %d", r.status)
+	}
+	w.until(func() bool { return w.server.record.receiptOK.Read(time.Now())[0] == 1 })
+	w.server.verdict()
+	first := w.server.verdict()
+	p := w.server.page()
+	if p.Verdict.Word != "OK" || p.Verdict.Since != first.Since || len(p.Charts) != 6 || len(p.Numbers) != 8 {
+		t.Errorf("%+v, %d charts, %d numbers", p.Verdict, len(p.Charts), len(p.Numbers))
+	}
+	if rows := p.Tables[2].Rows; len(rows) != 1 || rows[0][2].Text != "complete" || rows[0][10].Text != "ok" {
+		t.Errorf("rows %+v", rows)
+	}
+	day := w.do("GET", "/stats?span=24h", "").body
+	if !strings.Contains(day, "24 h ago") || strings.Count(day, "<figure") != 6 {
+		t.Error("the day's charts are missing")
+	}
+	text := w.do("GET", "/metrics", "").body
+	for _, want := range []string{`cocoon_gateway_requests_total{status="complete"} 1`, `cocoon_gateway_requests_total{status="refused"} 1`, "cocoon_gateway_request_seconds_count 1"} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
