@@ -259,8 +259,9 @@ func (n *world) secret() {
 	var routers, counters, status bytes.Buffer
 	n.metrics.Write(&routers)
 	n.proxy.WriteMetrics(&counters)
-	check(n.t, json.NewEncoder(&status).Encode([]any{n.proxy.JSONStats(), n.proxy.Page(), n.workers[0].worker.Status()}))
-	shown["router's metrics"], shown["proxy's metrics"], shown["proxy's and worker's status"] = routers.String(), counters.String(), status.String()
+	n.workers[0].worker.WriteMetrics(&counters)
+	check(n.t, json.NewEncoder(&status).Encode([]any{n.proxy.JSONStats(), n.proxy.Page(), n.workers[0].worker.JSONStats(), n.workers[0].worker.Page()}))
+	shown["router's metrics"], shown["proxy's and worker's metrics"], shown["proxy's and worker's status"] = routers.String(), counters.String(), status.String()
 	for _, path := range []string{"/metrics", "/stats", "/jsonstats", "/", "/v1/models", "/v1/aci/sessions", "/v1/attestation/report"} {
 		r := n.do(http.MethodGet, path, "")
 		if r.status != http.StatusOK {
