@@ -418,7 +418,7 @@ func (r *request) tellPayments(ctx context.Context, e ledger.Entry) {
 		return
 	}
 	if pay, err := r.p.deps.Ledger.Pay(ctx, r.a.w.party()); err == nil {
-		_ = r.a.w.sess.Send(ctx, &tl.ProxyWorkerRequestPayment{
+		_ = r.a.w.sess.SendSoon(ctx, &tl.ProxyWorkerRequestPayment{ // a busy worker gets it with its next request
 			RequestID: r.a.id, SignedPayment: signed(pay), DBTokens: pay.DB, MaxTokens: pay.Max, RequestTokens: e.Paid(),
 			RequestClientOwner: r.c.owner.Friendly(r.p.cfg.Testnet),
 		})

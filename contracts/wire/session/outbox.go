@@ -22,6 +22,8 @@ type outbox struct {
 	limit   int
 	closed  bool
 	waiting int           // who waits for room
+	soon    *time.Timer   // wakes the writer for what is in no hurry
+	timed   bool          // soon runs
 	some    chan struct{} // has an element when the writer has work
 	room    chan struct{} // closed and replaced when the writer took everything and somebody waits
 }
@@ -43,6 +45,8 @@ type parcel struct {
 	message []byte
 	// sealed says that there is a message, which may be empty.
 	sealed bool
+	// patient is a frame that goes out with the next one, or a little later.
+	patient bool
 }
 
 func (p *parcel) size() int {
@@ -115,9 +119,34 @@ func (o *outbox) append(p parcel) {
 	if p.sealed {
 		o.buf = wire.AppendBytes(o.buf, p.message)
 	}
+	if !p.patient {
+		o.rouse()
+		return
+	}
+	if !o.timed {
+		o.timed = true
+		if o.soon == nil {
+			o.soon = time.AfterFunc(soon, o.onTime)
+		} else {
+			o.soon.Reset(soon)
+		}
+	}
+}
+
+// rouse wakes the writer.
+func (o *outbox) rouse() {
 	select {
 	case o.some <- struct{}{}:
 	default:
+	}
+}
+
+// onTime sends what was in no hurry, if nothing took it along.
+func (o *outbox) onTime() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.timed = false; len(o.buf) > 0 && !o.closed {
+		o.rouse()
 	}
 }
 
@@ -144,6 +173,9 @@ func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
+	if o.soon != nil {
+		o.soon.Stop()
+	}
 	o.wake()
 }
 

@@ -48,6 +48,8 @@ const (
 	defaultAccept  = 60 * time.Second
 	defaultMaxSend = 4 << 20
 	defaultQueries = 64
+	// soon is how long a message that is in no hurry may wait for company.
+	soon = 20 * time.Millisecond
 	// lastWords is how long an ending session may take to send what waits.
 	lastWords = time.Second
 )
@@ -350,6 +352,14 @@ func (s *Session) Send(ctx context.Context, p tl.Object) error { return s.SendWi
 
 // SendWithin is Send that waits for room no longer than patience says, when that is not 0, and then gives ErrFull.
 func (s *Session) SendWithin(ctx context.Context, p tl.Object, patience time.Duration) error {
+	return s.send(ctx, p, patience, false)
+}
+
+// SendSoon is Send of what is in no hurry: it goes out with the next message, or a little later. A peer is not woken for it
+// alone.
+func (s *Session) SendSoon(ctx context.Context, p tl.Object) error { return s.send(ctx, p, 0, true) }
+
+func (s *Session) send(ctx context.Context, p tl.Object, patience time.Duration, patient bool) error {
 	if err := s.mayTalk(); err != nil {
 		return fmt.Errorf("sending %s: %w", p.TLName(), err)
 	}
@@ -358,7 +368,7 @@ func (s *Session) SendWithin(ctx context.Context, p tl.Object, patience time.Dur
 	*buf = p.Append((*buf)[:0])
 	var head [word]byte
 	binary.LittleEndian.PutUint32(head[:], (*tl.TCPPacket)(nil).TLID())
-	frame := parcel{head: head[:], message: *buf, sealed: true}
+	frame := parcel{head: head[:], message: *buf, sealed: true, patient: patient}
 	if size := frame.size(); size > MaxFrame {
 		return fmt.Errorf("sending %s: %d bytes, a frame has at most %d", p.TLName(), size, MaxFrame)
 	}

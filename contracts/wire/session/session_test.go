@@ -142,12 +142,11 @@ func TestTheHandlerCanEndTheSession(t *testing.T) {
 		if err := d.dialer.Send(t.Context(), &tl.ClientRefundRejected{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-d.ends; err == nil || !strings.Contains(err.Error(), "enough") {
-			t.Errorf("ended with %v", err)
-		}
+		first := <-d.ends // of either side
 		d.cancel()
-		if err := <-d.ends; err == nil {
-			t.Error("the other side ended without a reason")
+		second := <-d.ends
+		if first == nil || second == nil || !strings.Contains(first.Error()+second.Error(), "enough") {
+			t.Errorf("ended with %v and %v", first, second)
 		}
 	})
 }
@@ -233,6 +232,43 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 	if err := o.put(t.Context(), parcel{}, 0); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
+}
+
+// TestWhatIsInNoHurryWaitsForCompany: it leaves with the next message, in order, or after its time, and at the end.
+func TestWhatIsInNoHurryWaitsForCompany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := start(t, Options{})
+		<-d.dialer.Ready()
+		cancel := func(n byte) tl.Object { return &tl.ClientCancelQuery{RequestID: [32]byte{n}} }
+		arrived := func() int { return strings.Count(d.right.seen(), "cancelQuery") }
+		began := time.Now()
+		check := func(what string, want int, after time.Duration) {
+			synctest.Wait()
+			if got := arrived(); got != want || time.Since(began) != after {
+				t.Errorf("%s: %d arrived after %s, want %d after %s", what, got, time.Since(began), want, after)
+			}
+		}
+		for _, send := range []func() error{
+			func() error { return d.dialer.SendSoon(t.Context(), cancel(1)) },
+			func() error { return d.dialer.SendSoon(t.Context(), cancel(2)) },
+		} {
+			if err := send(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check("alone", 0, 0)
+		if err := d.dialer.Send(t.Context(), cancel(3)); err != nil {
+			t.Fatal(err)
+		}
+		check("with company", 3, 0)
+		if err := d.dialer.SendSoon(t.Context(), cancel(4)); err != nil {
+			t.Fatal(err)
+		}
+		check("alone again", 3, 0)
+		<-time.After(soon)
+		check("in its time", 4, soon)
+		d.stop()
+	})
 }
 
 func TestWhatCannotBeSent(t *testing.T) {
