@@ -38,6 +38,9 @@ func TestThePageRemembersWhatHappened(t *testing.T) {
 		if page := b.p.Page(); page.Verdict.Word != "degraded" || len(page.Verdict.Reasons) != 1 || page.Tables[0].Empty == "" {
 			t.Errorf("without a worker: %+v", page.Verdict)
 		}
+		if r := b.p.Readiness(); !r.Ready || len(r.Reasons) != 1 || r.Reasons[0].Code != "no_worker_ready" {
+			t.Errorf("without a worker: %+v", r)
+		}
 		b.p.look()
 		b.worker(5, serveWhole)
 		c := b.client(5)

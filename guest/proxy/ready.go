@@ -9,6 +9,9 @@ func (p *Proxy) Readiness() stats.Readiness {
 	if !out.Ready {
 		out.Reasons = append(out.Reasons, stats.Reason{Code: o.Code, Text: o.Text})
 	}
+	if s := p.Status(); out.Ready && s.readyWorkers() == 0 { // the proxy's own part is in order: it stays ready
+		out.Reasons = append(out.Reasons, stats.Reason{Code: "no_worker_ready", Text: "no worker takes requests now"})
+	}
 	if p.deps.Sync == nil {
 		return out
 	}
