@@ -35,7 +35,7 @@ func (q *query) send(ctx context.Context, p tl.Object) error {
 
 // head sends the head of an answer whose body follows.
 func (q *query) head(ctx context.Context, r *tl.HTTPResponse) error {
-	q.headSent = true
+	q.headSent.Store(true)
 	return q.send(ctx, q.headMessage(r, nil))
 }
 
@@ -170,7 +170,7 @@ func (q *query) errorMessage(out outcome) tl.Object {
 	switch {
 	case q.version >= versionEx:
 		return &tl.ProxyQueryAnswerErrorEx{RequestID: id, ErrorCode: code, Error: out.text, FinalInfo: final}
-	case q.headSent:
+	case q.headSent.Load():
 		return &tl.ProxyQueryAnswerPartError{ErrorCode: code, Error: out.text, RequestID: id, TokensUsed: final.TokensUsed}
 	}
 	return &tl.ProxyQueryAnswerError{ErrorCode: code, Error: out.text, RequestID: id, TokensUsed: final.TokensUsed}

@@ -234,11 +234,15 @@ func (c *connection) find(id [32]byte) *query {
 	return c.queries[id]
 }
 
-func (c *connection) cancelAll(cause error) {
+func (c *connection) cancelAll(cause error) { c.cancelThose(cause, func(*query) bool { return true }) }
+
+func (c *connection) cancelThose(cause error, which func(q *query) bool) {
 	c.mu.Lock()
 	all := make([]*query, 0, len(c.queries))
 	for _, q := range c.queries {
-		all = append(all, q)
+		if which(q) {
+			all = append(all, q)
+		}
 	}
 	c.mu.Unlock()
 	for _, q := range all {

@@ -101,7 +101,7 @@ func (p *past) over(q *query, out outcome, bill pricing.Billed) {
 	c.seconds.Add(now, now.Sub(q.began).Seconds())
 	c.received.Add(now, float64(len(q.ask.Query)))
 	c.sent.Add(now, float64(q.sent))
-	if q.headSent && !q.firstByte.IsZero() { // a stream: an answer as a whole has no first token
+	if q.headSent.Load() && !q.firstByte.IsZero() { // a stream: an answer as a whole has no first token
 		p.first.Add(now, q.firstByte.Sub(q.began))
 		if u.Completion > 1 {
 			p.each.Add(now, now.Sub(q.firstByte)/time.Duration(u.Completion-1))

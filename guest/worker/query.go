@@ -8,6 +8,7 @@ import (
 	"hash"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"cocoon/contracts/pricing"
@@ -32,7 +33,7 @@ type query struct {
 	// name is the client's id of the request in hex; request the hash of what came.
 	name, request string
 	hash          hash.Hash
-	headSent      bool
+	headSent      atomic.Bool
 	firstByte     time.Time
 	sent          int64 // bytes of the body
 }

@@ -18,6 +18,8 @@ import (
 	"cocoon/contracts/promptcrypt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/engine"
+	"cocoon/guest/worker/engine/enginetest"
 )
 
 // find returns the queries of one kind that a proxy was asked.
@@ -175,6 +177,46 @@ func TestAnnouncements(t *testing.T) {
 	if a := p.run(2, call{body: chat(false, "x")}); a.code != 0 {
 		t.Errorf("%d %s", a.code, a.text)
 	}
+}
+
+// TestAnEngineThatIsTooBusyForItsHealthCheck: proxies send nothing more, what it has not begun is given back, and a stream
+// that goes on goes on.
+func TestAnEngineThatIsTooBusyForItsHealthCheck(t *testing.T) {
+	fake := enginetest.New()
+	k := newKit(t, func(_ *Config, d *Deps) {
+		d.Engine = serveEngine(t, fake, func(c *engine.Config) {
+			c.Health.Interval, c.Health.Timeout = engine.Duration(10*time.Millisecond), engine.Duration(50*time.Millisecond)
+		})
+	})
+	p := k.connect(5)
+	busy := p.query(1, call{body: chat(true, "fault:slow-gaps")})
+	if head, ok := p.next().(*tl.ProxyQueryAnswerEx); !ok || head.RequestID != busy {
+		t.Fatalf("%+v", head)
+	}
+	fake.SetMute(true)
+	for notice[*tl.WorkerEnabledDisabled](t, p).Disabled != 1 {
+	}
+	var got []byte
+	for last := false; !last; {
+		part, ok := p.next().(*tl.ProxyQueryAnswerPartEx)
+		if !ok {
+			t.Fatal("no part")
+		}
+		got, last = append(got, part.Answer...), part.FinalInfo != nil
+	}
+	if s, ok := p.next().(*tl.ProxyQueryStatement); !ok || s.Status != 0 || !bytes.HasSuffix(got, []byte("data: [DONE]\n\n")) {
+		t.Errorf("%+v, %.300s", s, got)
+	}
+	fake.SetMute(false)
+	for notice[*tl.WorkerEnabledDisabled](t, p).Disabled != 0 {
+	}
+	waiting := p.query(2, call{body: chat(true, "fault:hang-head")})
+	k.until("asked", func() bool { return fake.Active.Load() == 1 })
+	fake.SetMute(true)
+	if a := p.collect(waiting); a.code != int32(session.CodeError) || a.statement.Status != 4 {
+		t.Errorf("%d %s, %+v", a.code, a.text, a.statement)
+	}
+	fake.SetMute(false)
 }
 
 // TestEngineDown: when the engine goes, proxies are told, running requests end with an engine error and their usage, and

@@ -241,8 +241,11 @@ func (w *Worker) engineIs(err error) {
 		conns = append(conns, c)
 	}
 	w.mu.Unlock()
+	// An engine that is only slow to answer for its health may be busy with what it streams: a stream that stops ends by its
+	// own silence. What it has not begun another worker can do.
+	slow := errors.Is(err, context.DeadlineExceeded)
 	for _, c := range conns {
-		c.cancelAll(errEngineDown)
+		c.cancelThose(errEngineDown, func(q *query) bool { return !slow || !q.headSent.Load() })
 	}
 }
 

@@ -38,7 +38,7 @@ type Engine struct {
 	// Requests counts completions asked for, Cancelled those whose connection closed before the script's end, Active those
 	// under way.
 	Requests, Cancelled, Active atomic.Int64
-	sick                        atomic.Bool
+	sick, mute                  atomic.Bool
 
 	mu     sync.Mutex
 	last   []byte
@@ -51,6 +51,9 @@ func New() *Engine { return &Engine{Default: "good", tagged: make(map[string]int
 // SetHealthy decides what the health path answers.
 func (e *Engine) SetHealthy(ok bool) { e.sick.Store(!ok) }
 
+// SetMute has the health path answer nothing at all.
+func (e *Engine) SetMute(on bool) { e.mute.Store(on) }
+
 // LastBody is the body of the latest completion request.
 func (e *Engine) LastBody() []byte {
 	e.mu.Lock()
@@ -62,6 +65,9 @@ func (e *Engine) LastBody() []byte {
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/health":
+		if e.mute.Load() {
+			<-r.Context().Done()
+		}
 		if e.sick.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
