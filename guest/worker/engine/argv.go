@@ -12,8 +12,8 @@ import (
 type Values struct {
 	Model, File, Socket string
 	MaxRequests         int
-	GPUFraction   float64
-	TP            int
+	GPUFraction         float64
+	TP                  int
 }
 
 func substitutions() []string {

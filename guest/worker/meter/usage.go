@@ -57,42 +57,50 @@ func responseNames() names {
 func readUsage(v jsonscan.Value, n names) (Usage, bool) {
 	var u Usage
 	var total int64
-	seen := 0
-	ok := v.Kind() == jsonscan.Object
-	count := func(v jsonscan.Value) int64 {
-		k, is := v.Int()
-		ok = ok && is && k >= 0 && k <= maxTokens
-		return k
-	}
-	given := func(v jsonscan.Value) int64 {
-		if v.Kind() == jsonscan.Null {
-			return 0
-		}
-		return count(v)
-	}
-	detail := func(v jsonscan.Value, key string) int64 {
-		if d, has := v.Get(key); has {
-			return given(d)
-		}
-		return 0
-	}
+	var prompted, summed bool
+	c := counter{ok: v.Kind() == jsonscan.Object}
 	for m := range v.All() {
 		switch string(m.Key) {
 		case n.prompt:
-			u.Prompt, seen = count(m.Value), seen|1
+			u.Prompt, prompted = c.count(m.Value), true
 		case n.completion:
-			u.Completion = count(m.Value)
+			u.Completion = c.count(m.Value)
 		case "total_tokens":
-			total, seen = count(m.Value), seen|2
+			total, summed = c.count(m.Value), true
 		case n.promptDetails:
-			u.Cached = detail(m.Value, "cached_tokens")
+			u.Cached = c.detail(m.Value, "cached_tokens")
 		case n.completionDetails:
-			u.Reasoning = max(u.Reasoning, detail(m.Value, "reasoning_tokens"))
+			u.Reasoning = max(u.Reasoning, c.detail(m.Value, "reasoning_tokens"))
 		case "reasoning_tokens": // SGLang has it beside the totals
-			u.Reasoning = max(u.Reasoning, given(m.Value))
+			u.Reasoning = max(u.Reasoning, c.given(m.Value))
 		}
 	}
-	return u, ok && seen&1 != 0 && (seen&2 == 0 || total == u.Prompt+u.Completion)
+	return u, c.ok && prompted && (!summed || total == u.Prompt+u.Completion)
+}
+
+// counter reads counts and remembers whether all of them were valid.
+type counter struct{ ok bool }
+
+func (c *counter) count(v jsonscan.Value) int64 {
+	k, is := v.Int()
+	c.ok = c.ok && is && k >= 0 && k <= maxTokens
+	return k
+}
+
+// given is a count that may be null.
+func (c *counter) given(v jsonscan.Value) int64 {
+	if v.Kind() == jsonscan.Null {
+		return 0
+	}
+	return c.count(v)
+}
+
+// detail is a count within details, which may be null, or lack it.
+func (c *counter) detail(v jsonscan.Value, key string) int64 {
+	if d, has := v.Get(key); has {
+		return c.given(d)
+	}
+	return 0
 }
 
 // readTimings reads llama-server's running counts: cache_n and prompt_n make the prompt, predicted_n the answer.
