@@ -162,6 +162,7 @@ func (n *world) adapter(node *workerNode, o options) *engine.Adapter {
 		cfg, err = engine.Builtin(engine.Fake)
 		check(n.t, err)
 		cfg.Listen = "unix:" + socket
+		cfg.Health.Timeout = engine.Duration(patience) // a machine that is busy with something else is no engine that is down
 	}
 	a, err := engine.New(cfg)
 	check(n.t, err)
