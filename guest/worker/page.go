@@ -161,15 +161,11 @@ func proxyTable(s *Status, now time.Time) stats.Table {
 func mishapTable(list []mishap, now time.Time) stats.Table {
 	t := stats.Table{Title: "Last errors", Empty: "None since the start.", Columns: []string{"When", "What", "Why"}}
 	for _, m := range slices.Backward(list) {
-		health := stats.Bad
-		if m.status == outcomeRefused {
-			health = stats.Degraded
-		}
 		what, why := strings.ReplaceAll(m.status, "_", " "), strings.ReplaceAll(m.code, "_", " ")
 		if why == what {
 			why = "-"
 		}
-		t.Rows = append(t.Rows, []stats.Cell{{Text: stats.Ago(now.Sub(m.at))}, {Text: what, Health: health}, {Text: why}})
+		t.Rows = append(t.Rows, []stats.Cell{{Text: stats.Ago(now.Sub(m.at))}, {Text: what, Health: stats.Bad}, {Text: why}})
 	}
 	return t
 }

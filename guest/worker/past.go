@@ -114,7 +114,7 @@ func (p *past) over(q *query, out outcome, bill pricing.Billed) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hold(now, u, bill)
-	if outcome == outcomeFailed || outcome == outcomeRefused {
+	if outcome == outcomeFailed { // what callers did wrong is no error of this machine
 		code := string(out.used.Code)
 		if code == "" && out.code != 0 {
 			code = out.text

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
 	"cocoon/guest/worker/engine/enginetest"
@@ -253,13 +252,11 @@ func reached(ctx context.Context, fake *enginetest.Engine) {
 func TestTheGoSDKIsToldThatNobodyServes(t *testing.T) {
 	n, s := withSDK(t)
 	n.workers[0].fake.SetHealthy(false)
-	var e *openai.Error
 	n.until("the proxy has heard that the engine is down", func() bool {
-		s.attempts.Store(0)
-		e = apiError(asking("hi", nil)(t.Context(), &s))
-		return e != nil
+		e := apiError(asking("hi", nil)(t.Context(), &s))
+		return e != nil && e.Code == "no_workers"
 	})
-	if e.StatusCode != http.StatusServiceUnavailable || e.Code != "no_workers" || s.attempts.Load() != 1 {
-		t.Errorf("status %d, %s after %d attempts", e.StatusCode, e.RawJSON(), s.attempts.Load())
-	}
+	s.attempts.Store(0)
+	down := refusal{asking("hi", nil), http.StatusServiceUnavailable, "no_workers", "", 1}
+	down.expect(t, s)
 }
