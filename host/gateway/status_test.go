@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"cocoon/contracts/api"
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/tl"
 	"cocoon/host/gateway/keys"
@@ -425,6 +426,28 @@ func TestThePageRemembersWhatHappened(t *testing.T) {
 	for _, want := range []string{`cocoon_gateway_requests_total{status="complete"} 1`, `cocoon_gateway_requests_total{status="refused"} 1`, "cocoon_gateway_request_seconds_count 1"} {
 		if !strings.Contains(text, want+"\n") {
 			t.Errorf("no %s in\n%s", want, text)
+		}
+	}
+}
+
+func TestWhoseMistakeAnErrorIs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		status int
+		body   string
+		ended  string
+		code   api.Code
+	}{
+		"context":        {400, `{"error":{"message":"x","type":"invalid_request_error","param":null,"code":"context_length_exceeded"}}`, statusRefused, api.ContextLength},
+		"other status":   {400, `{"error":{"code":"engine_error"}}`, statusRefused, api.InvalidValue},
+		"unknown code":   {400, `{"error":{"code":"<script>"}}`, statusRefused, api.InvalidValue},
+		"no JSON":        {404, `gone`, statusRefused, api.InvalidValue},
+		"engine":         {502, `{"error":{"code":"engine_error"}}`, statusFailed, api.EngineError},
+		"number":         {500, `{"error":{"code":500}}`, statusFailed, api.EngineError},
+		"overloaded":     {429, `{"error":{"code":"rate_limit_exceeded"}}`, statusFailed, api.RateLimitExceeded},
+		"code of a peer": {500, `{"error":{"code":"anything goes"}}`, statusFailed, api.EngineError},
+	} {
+		if ended, code := blameOf(tc.status, []byte(tc.body)); ended != tc.ended || code != tc.code {
+			t.Errorf("%s: %s, %s", name, ended, code)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"cocoon/contracts/api"
 	"cocoon/contracts/api/emulate"
+	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/wire/tl"
 	"cocoon/host/gateway/upstream"
@@ -97,10 +98,32 @@ func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) err
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	x.outcome.status = statusComplete
 	if head.StatusCode >= http.StatusBadRequest {
-		x.outcome.status, x.outcome.code = statusFailed, api.EngineError
+		x.outcome.status, x.outcome.code = blameOf(int(head.StatusCode), body)
 	}
 	x.head(int(head.StatusCode), media)
 	return x.write(body)
+}
+
+// blameOf is how a request ended that was answered with an error: by its caller's mistake, or by a failure. The code is
+// the answer's own if it is one of ours.
+func blameOf(status int, body []byte) (string, api.Code) {
+	doc, err := jsonscan.Check(body)
+	code := api.EngineError
+	if inner, _ := doc.Get("error"); err == nil && inner.Kind() == jsonscan.Object {
+		said, _ := inner.Get("code")
+		text, ok := said.Text()
+		known := (&api.Error{Code: api.Code(text)}).Status()
+		if ok && known == status && known != http.StatusInternalServerError { // which is what an unknown code comes to
+			code = api.Code(text)
+		}
+	}
+	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
+		return statusFailed, code
+	}
+	if code == api.EngineError {
+		code = api.InvalidValue
+	}
+	return statusRefused, code
 }
 
 // inBand turns an answer with an error status into an event.
