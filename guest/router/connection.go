@@ -137,7 +137,9 @@ func (c *connection) outward(ctx context.Context) error {
 		}
 	}
 	target := addressOf(peer.RemoteAddr())
-	conn, err := c.router.dialer(c.metrics, policyName, &c.port.Limits, c.port.MaxDifficulty).Handshake(ctx, peer)
+	d := c.router.dialer(c.metrics, policyName, &c.port.Limits, c.port.MaxDifficulty)
+	d.Detachable = true
+	conn, err := d.Handshake(ctx, peer)
 	if err := c.admitted(conn, err); err != nil {
 		if c.port.Reply == Late {
 			err = errors.Join(err, c.reply(ctx, replyTo(err)))

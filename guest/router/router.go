@@ -217,7 +217,6 @@ func (r *Router) endpoint(m *listenerMetrics, policyName string, t ratls.Timeout
 	return ratls.Endpoint{
 		Credentials: r.deps.Credentials, Judge: r.deps.Judge, Terms: r.terms(policyName), Mode: r.cfg.Profile.mode(),
 		Sessions: r.sessions, Label: m.name, Timeouts: t, Observe: m.observe,
-		Detachable: true,
 	}
 }
 
