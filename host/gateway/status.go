@@ -113,7 +113,7 @@ type jsonProxy struct {
 	// Chain, Charged and Paid are the channel's own numbers.
 	Chain     unread `json:"tokens_used_proxy_committed_to_blockchain"`
 	Charged   unread `json:"tokens_charged"`
-	Paid      unread `json:"tokens_payed"`
+	Paid      unread `json:"tokens_payed"` //nolint:misspell // the reference's key
 	ImageHash string `json:"image_hash,omitempty"`
 }
 

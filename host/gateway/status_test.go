@@ -384,7 +384,7 @@ func TestJSONStatsHasTheKeysOfTheReference(t *testing.T) {
 		"localconf":           {doc.Localconf, "root_address owner_address check_proxy_hash"},
 		"proxy_connections[]": {doc.Connections[0], "address is_ready proxy_sc_address"},
 		"proxies[]": {doc.Proxies[0], "proxy_sc_address proxy_public_key sc_address state tokens_used_proxy_committed_to_blockchain tokens_used_proxy_committed_to_db " +
-			"tokens_used_proxy_max tokens_charged tokens_payed"},
+			"tokens_used_proxy_max tokens_charged tokens_payed"}, //nolint:misspell // the reference's key
 	} {
 		for key := range strings.FieldsSeq(want.keys) {
 			if _, ok := want.in[key]; !ok {
