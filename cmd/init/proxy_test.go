@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +101,7 @@ func TestProxyBehindAnExternalRouter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.ClientPort, c.WorkersPort, c.HTTPPort = freePort(t), freePort(t), freePort(t)
+	c.ClientPort, c.WorkersPort, c.HTTPPort, c.Access = freePort(t), freePort(t), freePort(t), ""
 	p := &proxyProcess{cfg: c, allowLocal: true, log: slog.New(slog.DiscardHandler), now: time.Now}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -140,18 +142,19 @@ func TestProxyBehindAnExternalRouter(t *testing.T) {
 	}
 }
 
+// freePort finds a port below those that the system gives to connections, so that it is still free a moment later.
 func freePort(t *testing.T) int64 {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const from, to, tries = 12_000, 32_000, 100
+	for range tries {
+		port := from + rand.Int64N(to-from) //nolint:gosec // any will do
+		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10))); err == nil {
+			_ = l.Close() // only its number is wanted
+			return port
+		}
 	}
-	defer l.Close() //nolint:errcheck // only its number is wanted
-	tcp, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatal("no TCP")
-	}
-	return int64(tcp.Port)
+	t.Fatal("no port is free")
+	return 0
 }
 
 func dialUntil(t *testing.T, port int64) net.Conn {
