@@ -2,7 +2,6 @@ package vectors
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,16 +71,6 @@ func prepare(ctx context.Context, t *testing.T, in *inputs.Inputs) *layout {
 	must(err)
 	l.put(t, "COCOON_FIRMWARE", "firmware/shipped.fd", shipped)
 	l.env = append(l.env, "COCOON_TEST_FIRMWARE="+unpacked, "COCOON_TEST_FIRMWARE_DIR="+unpacked)
-
-	engine, err := in.Group(ctx, "engine-cpu")
-	must(err)
-	must(inputs.WriteTree(engine, filepath.Join(l.dir, "engine/root")))
-	must(os.Mkdir(filepath.Join(l.dir, "engine/model"), 0o755))
-	if err := in.Model(filepath.Join(l.dir, "engine/model/scripted.gguf")); err == nil {
-		l.env = append(l.env, "COCOON_TEST_ENGINE="+filepath.Join(l.dir, "engine"))
-	} else if !errors.Is(err, inputs.ErrNoVectors) {
-		t.Fatal(err)
-	}
 	return l
 }
 
@@ -104,7 +93,6 @@ func TestPinnedInputs(t *testing.T) {
 		"./measure/ovmf":      "Vector|Firmware|MRTD",
 		"./measure/launch":    "TestLoadFirmwareMeasuresTheFile|Derive",
 		"./measure/launch/pe": "Kernel|Vector|Authenticode",
-		"./guest/engine":      "TestRealEngine",
 	} {
 		t.Run(strings.TrimPrefix(pkg, "./"), func(t *testing.T) {
 			cmd := exec.CommandContext(ctx, "go", "test", "-count", "1", "-v", "-run", tests, pkg)
