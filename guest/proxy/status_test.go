@@ -23,10 +23,7 @@ func TestPagesShowNamesOfPeersAsText(t *testing.T) {
 		c.send(run(1, chat))
 		c.collect(1)
 		synctest.Wait()
-		pages, err := stats.NewRenderer()
-		if err != nil {
-			t.Fatal(err)
-		}
+		pages := stats.NewRenderer()
 		w := httptest.NewRecorder()
 		if err := pages.Serve(w, httptest.NewRequestWithContext(t.Context(), "GET", "/stats", nil), b.p.Page()); err != nil {
 			t.Fatal(err)

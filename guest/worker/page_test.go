@@ -13,10 +13,7 @@ import (
 
 func (k *kit) html() string {
 	k.t.Helper()
-	r, err := stats.NewRenderer()
-	if err != nil {
-		k.t.Fatal(err)
-	}
+	r := stats.NewRenderer()
 	w := httptest.NewRecorder()
 	if err := r.Serve(w, httptest.NewRequestWithContext(k.t.Context(), "GET", "/stats", nil), k.w.Page()); err != nil {
 		k.t.Fatal(err)

@@ -1,12 +1,9 @@
 package stats
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"fmt"
-	"html/template"
 	"net/http"
 	"strconv"
 	"time"
@@ -98,36 +95,22 @@ var (
 	style string
 	//go:embed page.js
 	script string
-	//go:embed page.html.tmpl
-	markup string
 )
 
 // Renderer turns pages into HTML. It is immutable.
 type Renderer struct {
-	tmpl   *template.Template
 	policy string
 }
 
-// NewRenderer reads the embedded page.
-func NewRenderer() (*Renderer, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded with the program
-		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // as above
-		"draw":   draw,
-		"lines":  table,
-		"span":   func(t, now time.Time) string { return Span(now.Sub(t)) },
-	}).Parse(markup)
-	if err != nil {
-		return nil, fmt.Errorf("reading the page's template: %w", err)
-	}
+// NewRenderer makes one.
+func NewRenderer() *Renderer {
 	pin := func(text string) string {
 		sum := sha256.Sum256([]byte(text))
 		return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 	}
 	policy := "default-src 'none'; style-src " + pin(style) + "; script-src " + pin(script) +
 		"; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-	return &Renderer{tmpl: t, policy: policy}, nil
+	return &Renderer{policy: policy}
 }
 
 // view is a page with what the reader asked of it.
@@ -139,7 +122,6 @@ type view struct {
 
 // Serve answers with a page. The query's span says how much of the past the charts show: 10m, 1h or 24h.
 func (r *Renderer) Serve(w http.ResponseWriter, req *http.Request, p Page) error {
-	var out bytes.Buffer
 	v := view{Page: p, Spans: spans()}
 	v.Span = &v.Spans[1]
 	for i, s := range v.Spans {
@@ -147,17 +129,15 @@ func (r *Renderer) Serve(w http.ResponseWriter, req *http.Request, p Page) error
 			v.Span = &v.Spans[i]
 		}
 	}
-	if err := r.tmpl.Execute(&out, v); err != nil {
-		return fmt.Errorf("rendering the page: %w", err)
-	}
+	out := newHTML().page(&v)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", r.policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(out.Len()))
-	_, err := w.Write(out.Bytes())
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	_, err := w.Write(out)
 	return err
 }
 

@@ -3,16 +3,20 @@ package stats
 import (
 	"bytes"
 	"encoding/json"
+	"html/template"
 	"io"
 	"log/slog"
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 const hostile = `"><script>alert(1)</script>`
@@ -35,10 +39,7 @@ func page() Page {
 
 func render(t *testing.T, p Page, url string) *httptest.ResponseRecorder {
 	t.Helper()
-	r, err := NewRenderer()
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := NewRenderer()
 	w := httptest.NewRecorder()
 	if err := r.Serve(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, url, nil), p); err != nil {
 		t.Fatal(err)
@@ -265,5 +266,41 @@ func TestPerfSaysWhatTheProcessDoes(t *testing.T) {
 	m.Process(1.5)
 	if text := string(m.Bytes()); !strings.Contains(text, "cocoon_process_uptime_seconds 1.5\n") || !strings.Contains(text, "cocoon_process_memory_bytes") {
 		t.Errorf("got\n%s", text)
+	}
+}
+
+// TestPagesAreWhatTheLibraryWouldWrite: html/template, which knows the context of every value, gives the same bytes for the
+// same page. It also writes + as a reference, for browsers that are gone.
+func TestPagesAreWhatTheLibraryWouldWrite(t *testing.T) {
+	markup, err := os.ReadFile("testdata/page.html.tmpl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	library, err := template.New("page").Funcs(template.FuncMap{
+		"utc": utc, "draw": draw, "lines": table,
+		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded with the program
+		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // as above
+		"span":   func(t, now time.Time) string { return Span(now.Sub(t)) },
+	}).Parse(string(markup))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := Page{Title: "bare", Made: t0, Verdict: Verdict{Health: Bad, Word: "down"}}
+	odd := page()
+	odd.Notice, odd.Verdict.Health, odd.Title = "", Good, "a\x00b & 'c' + \"d\" <e> \u2028 \xff"
+	odd.Identity = append(odd.Identity, Fact{Name: "nothing"}, Fact{Name: "short", Value: "s", Full: hostile, Health: Bad})
+	for name, p := range map[string]Page{"hostile": page(), "bare": bare, "odd": odd} {
+		for i := range spans() {
+			v := view{Page: p, Spans: spans()}
+			v.Span = &v.Spans[i]
+			var want bytes.Buffer
+			if err := library.Execute(&want, v); err != nil {
+				t.Fatal(err)
+			}
+			got := string(newHTML().page(&v))
+			if diff := cmp.Diff(strings.ReplaceAll(want.String(), "&#43;", "+"), got); diff != "" {
+				t.Errorf("%s, %s (-library +ours):\n%s", name, v.Span.Name, diff)
+			}
+		}
 	}
 }

@@ -2,7 +2,7 @@
 // /metrics (inference.md section 19, protocol.md section 8.2).
 //
 // It owns the shapes, the renderer and the read-only HTTP surface that gateway, proxy and worker share; what they fill in
-// is theirs. It trusts no string: everything reaches a page through html/template and a metric through its escaping. A
+// is theirs. It trusts no string: everything reaches a page and a metric through its escaping. A
 // page loads nothing from elsewhere and says the same without scripts; its one script, pinned by hash, only renews it.
 // Counters and histories are safe for concurrent use and take the time from their caller; pages are plain data. It
 // refuses to change anything, and holds numbers only: nothing here may carry a prompt, a key or a client's address.

@@ -47,11 +47,7 @@ func NewSurface(v Views, log *slog.Logger) (*Surface, error) {
 	if v.Page == nil || v.JSON == nil || v.Metrics == nil || v.Ready == nil {
 		return nil, fmt.Errorf("making status pages: a view is missing")
 	}
-	pages, err := NewRenderer()
-	if err != nil {
-		return nil, err
-	}
-	return &Surface{v, pages, log}, nil
+	return &Surface{v, NewRenderer(), log}, nil
 }
 
 // Paths are what there is to read, by exact path.
