@@ -54,8 +54,9 @@ func newImageModelCmd(a *app) *cobra.Command {
 		Use:   "model NAME --from DIR|TAR --commit HEX",
 		Short: "Make a model volume whose root hash is its identity",
 		Long: "NAME is the model's name at its hub. The volume and its description go to --out/models. The form\n" +
-			"erofs is one file; tar is the form of models that are listed already: an archive and a hash file, or with\n" +
-			"--joined one file for the one disk that our guest opens. Both tar forms have the same root hash.",
+			"erofs is one file; tar is the form of models that are listed already: an archive and a hash file,\n" +
+			"or with --joined one file for the one disk that our guest opens. Both tar forms have the same\n" +
+			"root hash.",
 		Example: "  cocoon image model Acme/tiny --from files --commit 0123456789abcdef0123456789abcdef01234567\n" +
 			"  cocoon image model Acme/tiny --from model.tar --commit 0123456789abcdef0123456789abcdef01234567",
 		Args: args(1, 1, "NAME"),

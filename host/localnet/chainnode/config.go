@@ -22,6 +22,8 @@ import (
 const (
 	DefaultPeriod      = time.Second
 	DefaultLiteservers = 2
+	// window is how many blocks stay in memory, half a megabyte each with their states; older ones are on disk.
+	window = 64
 	// MinPeriod keeps an idle network from using a whole core.
 	MinPeriod      = 10 * time.Millisecond
 	maxPeriod      = time.Hour
@@ -80,7 +82,7 @@ func (c Config) Validate() error {
 
 func (c Config) chain() local.Options {
 	return local.Options{
-		Deterministic: c.Deterministic, Now: c.Now, Seed: c.Seed, GlobalVersion: c.GlobalVersion, Dir: c.Dir, Log: c.Log,
+		Deterministic: c.Deterministic, Now: c.Now, Seed: c.Seed, GlobalVersion: c.GlobalVersion, Dir: c.Dir, Window: window, Log: c.Log,
 	}
 }
 
