@@ -76,7 +76,7 @@ func newImageModelCmd(a *app) *cobra.Command {
 	fl.StringVar(&f.commit, "commit", "", "commit of the hub's repository, 40 hex digits")
 	fl.StringVar(&f.source, "source", "", "where the files came from, for people")
 	fl.StringVar(&f.format, "format", "erofs", "erofs or tar")
-	fl.BoolVar(&f.joined, "joined", false, "with --format tar: put the hash area behind the archive instead of beside it")
+	fl.BoolVar(&f.joined, "joined", false, "with --format tar: hash area behind the archive, not beside it")
 	fl.StringSliceVar(&f.exclude, "exclude", nil, "top-level names to leave out")
 	return cmd
 }
