@@ -278,8 +278,8 @@ func TestPagesAreWhatTheLibraryWouldWrite(t *testing.T) {
 	}
 	library, err := template.New("page").Funcs(template.FuncMap{
 		"utc": utc, "draw": draw, "lines": table,
-		"style":  func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded with the program
-		"script": func() template.JS { return template.JS(script) },  //nolint:gosec // as above
+		"style":  func() template.CSS { return template.CSS(style) }, // embedded with the program
+		"script": func() template.JS { return template.JS(script) },
 		"span":   func(t, now time.Time) string { return Span(now.Sub(t)) },
 	}).Parse(string(markup))
 	if err != nil {
