@@ -18,7 +18,7 @@ func TestBudgetsOutliveTheGateway(t *testing.T) {
 	}
 	ask := func(w *world) reply {
 		r := w.do("POST", "/v1/chat/completions", chatBody(""), "Authorization", "Bearer secret")
-		w.server.running.Wait()
+		w.server.running.end()
 		return r
 	}
 	t.Run("the first run", func(t *testing.T) {

@@ -100,7 +100,7 @@ type Server struct {
 	surface  *stats.Surface
 	record   *recorder
 	started  time.Time
-	running  sync.WaitGroup // what goes on after an answer: receipts
+	running  errands // what goes on after an answer: receipts
 	stopping context.Context
 	seen     firstSeen
 	audited  auditor
@@ -203,7 +203,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	s.running.Wait()
+	s.running.end()
 	cut()
 	all.Wait()
 	return errors.Join(err, s.sync())

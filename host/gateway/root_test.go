@@ -162,7 +162,7 @@ func TestAProxyThatAsksForMoreThanItsReceiptsSayIsRed(t *testing.T) {
 		if r := w.chat(""); r.status != 200 {
 			t.Fatalf("%d %s", r.status, r.body)
 		}
-		w.server.running.Wait()
+		w.server.running.end()
 		w.until(func() bool { s := w.server.cfg.Pool.Status()[0]; return s.DBTokens == asks && s.Running == 0 })
 		w.server.audit()
 	}

@@ -91,7 +91,7 @@ func (x *exchange) settleLater(call *upstream.Call) {
 		x.s.tally(h, x.outcome.verdict)
 		return
 	}
-	x.s.running.Go(func() {
+	x.s.running.run(func() {
 		defer call.Forget()
 		wait := time.NewTimer(x.s.cfg.Receipt)
 		defer wait.Stop()

@@ -95,10 +95,12 @@ func (d *duo) stop() {
 
 func TestAConversation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := start(t, Options{})
-		if _, err := d.dialer.Query(t.Context(), &tl.TestQuery{ID: 1}); !errors.Is(err, ErrNotReady) {
+		near, far := net.Pipe()
+		if _, err := New(near, Options{Dialer: true}, &echo{}).Query(t.Context(), &tl.TestQuery{ID: 1}); !errors.Is(err, ErrNotReady) {
 			t.Errorf("a query before the handshake: %v", err)
 		}
+		_, _ = near.Close(), far.Close()
+		d := start(t, Options{})
 		<-d.dialer.Ready()
 		<-d.acceptor.Ready()
 		for _, s := range []*Session{d.dialer, d.acceptor} {
