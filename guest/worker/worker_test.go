@@ -246,7 +246,10 @@ func TestCancel(t *testing.T) {
 			p := k.connect(5)
 			tc.body = strings.Replace(tc.body, `"max_tokens":50`, `"max_tokens":4000`, 1)
 			id := p.query(1, call{body: tc.body})
-			k.until("active", func() bool { return k.engine.Active.Load() == 1 })
+			// The engine is also asked whether it is well: that is not the query.
+			k.until("active", func() bool {
+				return k.engine.Active.Load() == 1 && bytes.Contains(k.engine.LastBody(), []byte("fault:"))
+			})
 			var early []tl.Object
 			for seen := 0; seen < tc.parts; {
 				o := p.next()
