@@ -520,7 +520,7 @@ func TestSenderConfirmsExpiresAndRefuses(t *testing.T) {
 		t.Errorf("an old seqno: %v", err)
 	}
 	n.SetExternals(local.Drop)
-	until = n.clock().Add(20 * time.Second)
+	until = n.clock().Add(2 * time.Minute)
 	_, lost := walletMessage(t, key, 3, until)
 	if _, err := sender.Send(t.Context(), chain.Message{Cell: lost, Seqno: 3, ValidUntil: until}); !errors.Is(err, chain.ErrExpired) {
 		t.Errorf("a lost message: %v", err)
