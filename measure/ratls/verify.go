@@ -112,15 +112,21 @@ func (v *verifications) verify(ctx context.Context, x *exhibit, now time.Time) (
 		return nil, err
 	}
 	key := verified{x.digest, collateral.Generation(), collateral.Root()}
-	if res, ok := v.good.get(key, now); ok {
-		v.hits.Add(1)
-		return res, nil
-	}
-	if err, ok := v.bad.get(key, now); ok {
-		v.hits.Add(1)
-		return nil, err
+	if res, known, err := v.known(key, now); known {
+		return res, err
 	}
 	return v.fly(ctx, key, x.quote, collateral)
+}
+
+// known is what was found out about a quote before.
+func (v *verifications) known(key verified, now time.Time) (res *dcap.Result, known bool, err error) {
+	if res, known = v.good.get(key, now); !known {
+		err, known = v.bad.get(key, now)
+	}
+	if known {
+		v.hits.Add(1)
+	}
+	return res, known, err
 }
 
 func (v *verifications) collateral(ctx context.Context, p dcap.Platform) (*dcap.Collateral, error) {
@@ -146,6 +152,9 @@ func (v *verifications) fly(ctx context.Context, key verified, quote []byte, c *
 				err = coded(CodeInternal, fmt.Errorf("verifying quote: panic: %v", p))
 			}
 		}()
+		if res, known, err := v.known(key, v.cfg.Now()); known { // a flight has ended since it was looked for
+			return res, err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), v.cfg.Limits.Wait)
 		defer cancel()
 		return v.run(ctx, key, quote, c)
