@@ -1,17 +1,17 @@
 package keys
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"cocoon/measure/strictjson"
 )
 
 const (
@@ -100,13 +100,8 @@ func parseState(data []byte) (stateFile, error) {
 	if len(data) > maxState {
 		return file, fmt.Errorf("%d bytes, at most %d", len(data), maxState)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
+	if err := strictjson.Decode(data, &file); err != nil {
 		return file, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return file, errors.New("something follows the object")
 	}
 	if file.Schema != stateSchema || len(file.Keys) > maxKeys {
 		return file, fmt.Errorf("schema %.40q with %d keys, want %s with at most %d", file.Schema, len(file.Keys), stateSchema, maxKeys)

@@ -1,11 +1,9 @@
 package upstream
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -15,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"cocoon/measure/strictjson"
 )
 
 const (
@@ -120,13 +120,8 @@ func parseScores(data []byte) (map[string]score, error) {
 	if len(data) > maxScoreFile {
 		return nil, fmt.Errorf("%d bytes, at most %d", len(data), maxScoreFile)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
+	if err := strictjson.Decode(data, &file); err != nil {
 		return nil, err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the object")
 	}
 	if file.Schema != scoreSchema || len(file.Proxies) > maxScores {
 		return nil, fmt.Errorf("schema %.40q with %d records; want %s with at most %d", file.Schema, len(file.Proxies), scoreSchema, maxScores)
