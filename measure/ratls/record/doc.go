@@ -9,6 +9,6 @@
 // It owns keys, sequence numbers, records, alerts, key updates. It trusts its creator for the secrets and for the
 // connection being exactly behind the handshake, which a Fence sees to. Records come from whoever can write to the
 // network: every length is bounded, and after the first record that is wrong nothing is read any more. One goroutine may
-// read while another writes. It refuses early data, requests for
-// certificates, any version but 1.3 and any cipher suite but those with AES-GCM.
+// read while another writes. It refuses early data, requests for certificates, any version but 1.3 and any cipher suite but
+// those with AES-GCM.
 package record
