@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -31,6 +32,8 @@ type chained struct {
 	app    *caller
 	client *lite.Client
 	owner  *publish.Signer
+	// version is the root's, which counts its changes.
+	version int
 }
 
 func newChained(t *testing.T) *chained {
@@ -63,7 +66,8 @@ func newChained(t *testing.T) *chained {
 	return c
 }
 
-// publish puts a hash into a list of the root, or takes it out, and returns when that is proven.
+// publish puts a hash into a list of the root, or takes it out, and returns when that is proven and the gateway knows of it:
+// it judges receipts by what it knows.
 func (c *chained) publish(list registry.List, hash string, remove bool) {
 	c.t.Helper()
 	raw, err := hex.DecodeString(hash)
@@ -78,6 +82,11 @@ func (c *chained) publish(list registry.List, hash string, remove bool) {
 	defer cancel()
 	_, err = job.Run(ctx, c.client)
 	check(c.t, err)
+	c.version++
+	seen := fmt.Sprintf(`"version":%d,`, c.version)
+	c.app.until("the gateway has read the root", func() bool {
+		return strings.Contains(c.app.do(http.MethodGet, "/readyz", "").body, seen)
+	})
 }
 
 // ask makes a short request.
