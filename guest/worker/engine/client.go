@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,8 +51,10 @@ type Response struct {
 
 // Adapter talks to one engine.
 type Adapter struct {
-	cfg  *Config
-	http *http.Client
+	cfg *Config
+	// links carry requests; http everything that is small and seldom.
+	links *links
+	http  *http.Client
 }
 
 // New makes an adapter. Nothing is dialled before it is used.
@@ -67,15 +68,14 @@ func New(cfg *Config) (*Adapter, error) {
 		network, address = "unix", socket
 	}
 	var d net.Dialer
+	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, network, address) }
 	transport := &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, network, address) },
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		IdleConnTimeout:        idleTimeout,
-		MaxIdleConns:           maxIdle,
-		MaxIdleConnsPerHost:    maxIdle,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
 	}
-	return &Adapter{cfg: cfg, http: &http.Client{
+	return &Adapter{cfg: cfg, links: &links{dial: dial}, http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // an engine sends nobody elsewhere
 	}}, nil
@@ -85,24 +85,17 @@ func New(cfg *Config) (*Adapter, error) {
 func (a *Adapter) Config() *Config { return a.cfg }
 
 // Close drops idle connections.
-func (a *Adapter) Close() { a.http.CloseIdleConnections() }
+func (a *Adapter) Close() {
+	a.links.close()
+	a.http.CloseIdleConnections()
+}
 
 // Do puts a request to the engine. The answer's status may be any; ctx ends the engine's work on it.
 func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 	if !a.cfg.allows(r.Path) {
 		return nil, fmt.Errorf("asking engine: %w", ErrPath)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://engine"+r.Path, bytes.NewReader(r.Body))
-	if err != nil {
-		return nil, fmt.Errorf("asking engine: %w", err)
-	}
-	req.Header.Set("Content-Type", r.ContentType)
-	req.Header.Set("Idempotency-Key", r.ID) // Go repeats a POST on a stale connection only with it
-	req.Header.Set("User-Agent", "")
-	if r.Stream {
-		req.Header.Set("Accept", "text/event-stream")
-	}
-	res, err := a.http.Do(req)
+	res, err := a.links.post(ctx, r)
 	if err != nil {
 		a.abort(ctx, r.ID)
 		return nil, fmt.Errorf("asking engine: %w", err)
