@@ -211,6 +211,6 @@ func (q *query) count(out outcome) {
 	if out.used.Estimated {
 		t.Estimated++
 	}
-	w.log.Info("Query ended", slog.String("req", q.name), slog.String("outcome", string(out.status)),
+	w.log.Debug("Query ended", slog.String("req", q.name), slog.String("outcome", string(out.status)),
 		slog.Duration("dur", w.deps.Now().Sub(q.began)), slog.Int64("prompt_tokens", u.Prompt), slog.Int64("completion_tokens", u.Completion))
 }
