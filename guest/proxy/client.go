@@ -34,7 +34,7 @@ type client struct {
 	ctx    context.Context //nolint:containedctx // the life of the session, which its requests share
 	opened chan struct{}
 	ended  chan error
-	work   sync.WaitGroup
+	work   session.Crew
 
 	mu      sync.Mutex
 	stage   stage
@@ -337,7 +337,6 @@ func (c *client) ask(a ask, at stage, version int32) error {
 	if !twice && !full {
 		r = newRequest(c, a, version)
 		c.running[a.id] = r
-		c.work.Add(1)
 	}
 	c.mu.Unlock()
 	switch {
@@ -346,11 +345,10 @@ func (c *client) ask(a ask, at stage, version int32) error {
 	case full:
 		c.refuse(a, version, notReady("no ready workers for model: %d requests of this connection are under way", maxClientRequests))
 	default:
-		go func() {
-			defer c.work.Done()
+		c.work.Go(func() {
 			defer c.forget(a.id)
 			r.run(c.ctx)
-		}()
+		})
 	}
 	return nil
 }

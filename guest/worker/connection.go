@@ -39,7 +39,7 @@ type connection struct {
 	sess           *session.Session
 	ctx            context.Context //nolint:containedctx // the life of the session, which its queries share
 	end            context.CancelCauseFunc
-	work           sync.WaitGroup
+	work           session.Crew
 
 	mu      sync.Mutex
 	version int32
