@@ -28,9 +28,10 @@ const (
 	roleBallast   = 32 << 20
 )
 
-// roomy runs a role with that memory.
+// roomy runs a role with that memory, and calm.
 func roomy(run func(ctx context.Context, args []string) (int, error)) func(ctx context.Context, args []string) (int, error) {
 	return func(ctx context.Context, args []string) (int, error) {
+		calm()
 		debug.SetGCPercent(roleGCPercent)
 		ballast := make([]byte, roleBallast)
 		defer runtime.KeepAlive(ballast)
