@@ -16,9 +16,29 @@ import (
 	"cocoon/contracts/wire/tl"
 )
 
+// ear reads from the connection as long as the peer has time left.
+type ear struct{ s *Session }
+
+func (e ear) Read(p []byte) (int, error) {
+	for {
+		n, err := e.s.conn.Read(p)
+		if err == nil || !timedOut(err) || !e.s.listen() {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func timedOut(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
 // read takes frames from the connection.
 func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
-	in := bufio.NewReaderSize(s.conn, 64<<10)
+	in := bufio.NewReaderSize(ear{s}, 64<<10)
 	slots := make(chan struct{}, s.opt.MaxQueries)
 	for seqno := int32(0); ; seqno++ {
 		size, err := readHead(in, seqno)
@@ -73,8 +93,7 @@ func (s *Session) spoken(name string) error {
 }
 
 func (s *Session) readError(err error) error {
-	var timeout net.Error
-	if errors.As(err, &timeout) && timeout.Timeout() {
+	if timedOut(err) {
 		select {
 		case <-s.done:
 			return s.cause

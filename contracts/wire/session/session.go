@@ -100,6 +100,7 @@ type Session struct {
 	scratch sync.Pool // of *[]byte: messages on their way
 	pending pending
 	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
+	last    time.Time    // the same, for the reader alone
 	unknown sync.Map     // ids of unknown packets that were logged
 }
 
@@ -146,6 +147,7 @@ func (s *Session) Run(ctx context.Context) error {
 	defer cancel()
 	group, inner := errgroup.WithContext(ctx)
 	s.touch()
+	s.listen()
 	group.Go(func() error { return s.read(inner, group) })
 	group.Go(func() error { return s.write(inner) })
 	if s.opt.Dialer {
@@ -174,15 +176,27 @@ func (s *Session) end(cause error) {
 	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
-// touch notes that the peer was heard and gives it time until the next word.
+// touch notes that the peer was heard, which gives it time until the next word.
 func (s *Session) touch() {
+	s.last = s.opt.Now()
+	s.heard.Store(s.last.UnixNano())
+}
+
+// listen gives the peer what is left of its time since it was heard; patient says whether something is. The connection's
+// deadline is moved when it is reached, and not with every frame.
+func (s *Session) listen() (patient bool) {
 	now := s.opt.Now()
-	s.heard.Store(now.UnixNano())
-	_ = s.conn.SetReadDeadline(now.Add(s.opt.Dead)) // a connection that refuses deadlines is dead and says so on reading
+	left := s.opt.Dead - now.Sub(s.last)
+	if left <= 0 {
+		return false
+	}
+	_ = s.conn.SetReadDeadline(now.Add(left)) // a connection that refuses deadlines is dead and says so on reading
 	select {
 	case <-s.done:
 		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+		return false
 	default:
+		return true
 	}
 }
 
