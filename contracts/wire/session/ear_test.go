@@ -1,8 +1,14 @@
 package session
 
 import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"math/big"
 	"net"
 	"testing"
 	"testing/synctest"
@@ -26,4 +32,43 @@ func TestSilenceIsCountedFromTheLastWord(t *testing.T) {
 		}
 		_ = b.Close()
 	})
+}
+
+// TestTLSOutlivesTheDeadline: the record layer reads on behind a deadline that was reached and moved.
+func TestTLSOutlivesTheDeadline(t *testing.T) {
+	certificate := selfSigned(t)
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		dialer := New(tls.Client(a, &tls.Config{InsecureSkipVerify: true}), Options{Dialer: true}, &echo{}) //nolint:gosec // who it is does not matter here
+		acceptor := New(tls.Server(b, &tls.Config{Certificates: []tls.Certificate{certificate}}), Options{}, &echo{})
+		ctx, cancel := context.WithCancel(t.Context())
+		ends := make(chan error, 2)
+		for _, s := range []*Session{dialer, acceptor} {
+			go func() { ends <- s.Run(ctx) }()
+		}
+		<-dialer.Ready()
+		time.Sleep(10 * defaultAccept) //nolint:forbidigo // the bubble's clock
+		select {
+		case err := <-ends:
+			t.Errorf("a session that pings ended: %v", err)
+		default:
+		}
+		cancel()
+		<-ends
+		<-ends
+	})
+}
+
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := &x509.Certificate{SerialNumber: big.NewInt(1)}
+	der, err := x509.CreateCertificate(rand.Reader, doc, doc, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }
