@@ -154,6 +154,9 @@ func TestTheKeyManagerIsAskedEveryFewSeconds(t *testing.T) {
 		if n := m.questions(); n < 60 || n > 120 {
 			t.Errorf("asked %d times in ten minutes", n)
 		}
+		if young := missEvery - time.Since(t.Status().Fetched); young > 0 { // an answer of this second would stand
+			<-time.After(young)
+		}
 		m.set(func() { m.keys = []tl.KeyManagerPrivateKey{keyOf(5, time.Hour)} })
 		began := time.Now()
 		if _, ok := t.Private(t.Context(), promptcrypt.Public(seed(5))); !ok || time.Since(began) > missWait {
