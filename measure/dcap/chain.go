@@ -112,14 +112,18 @@ func readPlatform(area []byte, tee tdx.TEEType) (Platform, error) {
 	if err != nil {
 		return Platform{}, fail(ClassChain, "PCK certificate: %w", err)
 	}
+	issuer, err := parts.issuerName()
+	if err != nil {
+		return Platform{}, fail(ClassChain, "PCK certificate: %w", err)
+	}
 	c := pckChain{leaf: l}
-	switch parts.issuerName {
+	switch issuer {
 	case namePlatformCA:
 		c.ca = PlatformCA
 	case nameProcessorCA:
 		c.ca = ProcessorCA
 	default:
-		return Platform{}, fail(ClassChain, "PCK certificate is issued by %q, want %q or %q", parts.issuerName, namePlatformCA, nameProcessorCA)
+		return Platform{}, fail(ClassChain, "PCK certificate is issued by %q, want %q or %q", issuer, namePlatformCA, nameProcessorCA)
 	}
 	return c.platform(tee), nil
 }

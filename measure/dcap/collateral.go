@@ -1,6 +1,7 @@
 package dcap
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -16,6 +17,8 @@ type Collateral struct {
 	root       *root
 	ca         CA
 	authority  certificate // the PCK CA that issued pckCRL
+	above      []byte      // how a quote's certificates end when authority issued the first
+	aboveHash  [sha256.Size]byte
 	rootCRL    *crl
 	pckCRL     *crl
 	tcb        *tcbInfo

@@ -117,6 +117,9 @@ func ReadLeaf(raw []byte) (Leaf, error) {
 	if err != nil {
 		return Leaf{}, err
 	}
+	if _, err := v.issuerName(); err != nil { // else checkSigned finds it equal to the issuer's own
+		return Leaf{}, err
+	}
 	return Leaf{l.from, l.to, l.key, []byte(l.serial), v.issuer, v.message, v.signature, l.extension.fmspc}, nil
 }
 

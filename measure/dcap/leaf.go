@@ -40,7 +40,15 @@ type leaf struct {
 // views are the parts of a PCK certificate that only checking it needs.
 type views struct {
 	issuer, message, signature []byte
-	issuerName                 string
+}
+
+// issuerName is the issuer's common name.
+func (v views) issuerName() (string, error) {
+	name, err := commonName(v.issuer)
+	if err != nil {
+		return "", fmt.Errorf("issuer: %w", err)
+	}
+	return name, nil
 }
 
 // readLeaf reads a PCK certificate in DER. It takes only the shape that Intel's have: crypto/x509 would read all of
@@ -74,12 +82,8 @@ func readLeaf(raw []byte) (*leaf, views, error) {
 	list := wrapped.inside("extensions", tagSequence)
 	wrapped.end()
 	body.end()
-	err := cmp.Or(outer.err, in.err, body.err, validity.err, wrapped.err)
-	if err != nil {
+	if err := cmp.Or(outer.err, in.err, body.err, validity.err, wrapped.err); err != nil {
 		return nil, views{}, err
-	}
-	if v.issuerName, err = commonName(v.issuer); err != nil {
-		return nil, views{}, fmt.Errorf("issuer: %w", err)
 	}
 	return l, v, l.finish(subject, point, list)
 }
@@ -104,10 +108,14 @@ func (l *leaf) finish(subject, point []byte, list *fieldsDER) error {
 
 // checkSigned checks that the CA above issued the certificate and signed it.
 func (v views) checkSigned(above certificate) error {
-	switch {
-	case !bytes.Equal(v.issuer, above.RawSubject):
-		return fmt.Errorf("certificate of %q: issued by %q, want the %q above it", namePCK, v.issuerName, above.Subject.CommonName)
-	case !verifyDER(above.key, v.message, v.signature):
+	if !bytes.Equal(v.issuer, above.RawSubject) {
+		name, err := v.issuerName()
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("certificate of %q: issued by %q, want the %q above it", namePCK, name, above.Subject.CommonName)
+	}
+	if !verifyDER(above.key, v.message, v.signature) {
 		return fmt.Errorf("certificate of %q: not signed by the %q above it", namePCK, above.Subject.CommonName)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -176,7 +177,7 @@ func nameAttribute(list *fieldsDER) (string, error) {
 		return "", err
 	case len(id) != 3 || id[0] != 0x55 || id[1] != 0x04 || id[2] >= 0x80: // 2.5.4, X.520
 		return "", fmt.Errorf("attribute %x", []byte(id))
-	case tag != tagUTF8String && tag != tagPrintableString || len(text) == 0 || bytes.ContainsFunc(text, isUnusual):
+	case tag != tagUTF8String && tag != tagPrintableString || len(text) == 0 || slices.ContainsFunc(text, isUnusual):
 		return "", fmt.Errorf("attribute %x: tag %#02x, or unusual letters in %.40q", []byte(id), tag, text)
 	case id[2] != arcCommonName:
 		return "", nil
@@ -186,13 +187,13 @@ func nameAttribute(list *fieldsDER) (string, error) {
 
 const arcCommonName = 3
 
-// isUnusual tells characters that are not in PrintableString.
-func isUnusual(r rune) bool {
+// isUnusual tells bytes that are not in PrintableString.
+func isUnusual(c byte) bool {
 	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
 		return false
 	}
-	return !strings.ContainsRune(" '()+,-./:=?", r)
+	return strings.IndexByte(" '()+,-./:=?", c) < 0
 }
 
 // isPlainOID checks the form of an OID whose arcs have at most four bytes each.

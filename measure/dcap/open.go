@@ -76,6 +76,8 @@ func (c *Collateral) openRevocations(b *Bundle, roots *Roots) error {
 	if c.authority, c.ca, err = authority(raw, c.root); err != nil {
 		return fail(ClassCollateralSignature, "PCK CRL issuer chain: %w", err)
 	}
+	c.above = pemAbove(c.authority.text, c.root.text)
+	c.aboveHash = sha256.Sum256(c.above)
 	c.certs = append(c.certs, c.authority.window(), c.root.window())
 	if c.rootCRL, err = openHexCRL("root CA CRL", b.RootCACRL, c.root.certificate); err != nil {
 		return err

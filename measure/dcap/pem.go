@@ -74,17 +74,20 @@ func pemBlock(text []byte) (body, rest []byte, err error) {
 // pemDecode decodes a body: lines, all full but the last, and each ended by a line feed. So every certificate has one
 // body, and bodies can be compared in place of certificates.
 func pemDecode(body []byte) ([]byte, error) {
-	for at := pemLine; at < len(body)-1; at += pemLine + 1 {
-		if body[at] != '\n' {
+	var buf [3 << 10]byte // a PCK certificate's text has 1.8 kB
+	text := buf[:0]
+	for len(body) > 0 {
+		n := min(pemLine, len(body)-1)
+		if n == 0 || body[n] != '\n' {
 			return nil, errLines
 		}
+		text, body = append(text, body[:n]...), body[n+1:]
 	}
-	lines := (len(body) + pemLine) / (pemLine + 1)
-	if body[len(body)-1] != '\n' || len(body) == (lines-1)*(pemLine+1)+1 || bytes.Count(body, []byte("\n")) != lines || bytes.IndexByte(body, '\r') >= 0 {
-		return nil, errLines // the decoder would pass over others
+	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
+		return nil, errLines // the decoder would pass over them
 	}
-	cert := make([]byte, base64.StdEncoding.DecodedLen(len(body)))
-	n, err := base64.StdEncoding.Strict().Decode(cert, body)
+	cert := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Strict().Decode(cert, text)
 	if err != nil {
 		return nil, err
 	}
@@ -101,6 +104,15 @@ func pemEncode(cert []byte) []byte {
 		n := min(len(text), pemLine)
 		out = append(append(out, text[:n]...), '\n')
 		text = text[n:]
+	}
+	return out
+}
+
+// pemAbove is what follows the body of a first certificate in a text of it and others, without a line feed at the end.
+func pemAbove(bodies ...[]byte) []byte {
+	out := []byte(pemEnd)
+	for _, body := range bodies {
+		out = append(append(append(out, "\n"+pemBegin...), body...), pemEnd...)
 	}
 	return out
 }

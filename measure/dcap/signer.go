@@ -1,6 +1,7 @@
 package dcap
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/sha256"
 
@@ -17,7 +18,7 @@ type signer struct {
 
 // signer finds who signed a quote. Chains that were seen before are not verified again, nor are attestation keys.
 func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
-	chainKey := sha256.Sum256(s.PCKChain)
+	chainKey := c.chainKey(s.PCKChain)
 	// All fields but the last have fixed sizes, so the hashed bytes can be read in one way only.
 	sum := sha256.New()
 	for _, field := range [][]byte{chainKey[:], s.Key, s.QEReport, s.QESignature, s.QEAuth} {
@@ -42,6 +43,24 @@ func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
 	}
 	v.signers.put(key, found)
 	return found, nil
+}
+
+// chainKey is what the cache knows a quote's certificates by. With collateral of the same CA, what stands above the
+// platform's certificate need not be hashed again: the collateral's hash of it stands for it. No certificates begin like
+// that hash, so nothing is known by the keys of both kinds.
+func (c *Collateral) chainKey(area []byte) [sha256.Size]byte {
+	if c != nil {
+		text := bytes.TrimSuffix(bytes.TrimSuffix(area, []byte{0}), []byte("\n")) // what pemBodies allows at the end
+		if own, ok := bytes.CutSuffix(text, c.above); ok {
+			sum := sha256.New()
+			sum.Write(c.aboveHash[:])
+			sum.Write(own)
+			var key [sha256.Size]byte
+			sum.Sum(key[:0])
+			return key
+		}
+	}
+	return sha256.Sum256(area)
 }
 
 // readSigner follows the signatures from the PCK key to the attestation key: the PCK key signs the quoting enclave's
