@@ -26,6 +26,7 @@ import (
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
+	"cocoon/tests/logbook"
 )
 
 // routerWait bounds every wait of these tests.
@@ -143,26 +144,9 @@ type routing struct {
 	p      *routerProcess
 	addr   chan string
 	reload chan os.Signal
-	log    *safeBuffer
+	log    *logbook.Book
 	done   chan error
 	cancel func()
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 func startRouting(t *testing.T, allowLocal bool, file func() string, args ...string) *routing {
@@ -174,7 +158,7 @@ func startRouting(t *testing.T, allowLocal bool, file func() string, args ...str
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &routing{addr: make(chan string, 4), reload: make(chan os.Signal, 1), log: new(safeBuffer), done: make(chan error, 1)}
+	r := &routing{addr: make(chan string, 4), reload: make(chan os.Signal, 1), log: new(logbook.Book), done: make(chan error, 1)}
 	r.p = &routerProcess{
 		cfg: cfg, log: slog.New(slog.NewTextHandler(r.log, nil)), now: time.Now, allowLocal: allowLocal, reload: r.reload, reparse: parse,
 		openQuotes: func() (quotes, error) { return nil, nil },

@@ -2,7 +2,6 @@ package debugshell
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"cocoon/guest/klog"
 	"cocoon/guest/supervise"
 	"cocoon/measure/bootfiles"
+	"cocoon/tests/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -134,28 +134,10 @@ func (c *console) reads(t *testing.T, text string) {
 	}
 }
 
-// log is a buffer that the shell's goroutines and the test share.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // start runs a shell until the returned function is called, which gives Run's error.
-func start(t *testing.T, c *console, restart supervise.Restart) (stop func() error, out *log) {
+func start(t *testing.T, c *console, restart supervise.Restart) (stop func() error, out *logbook.Book) {
 	t.Helper()
-	out = new(log)
+	out = new(logbook.Book)
 	s := Shell{Log: slog.New(slog.NewTextHandler(out, nil)), Processes: supervise.Plain{}, Now: time.Now, Console: c.open, Restart: restart}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -23,6 +23,7 @@ import (
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy/ledger"
+	"cocoon/tests/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -96,31 +97,13 @@ func (c *chainStub) fundsOf(string) ledger.Funds {
 	return c.funds
 }
 
-// syncBuffer collects logs.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // bench is a proxy with its surroundings.
 type bench struct {
 	t      *testing.T
 	p      *Proxy
 	chain  *chainStub
 	ledger *ledger.Memory
-	logs   *syncBuffer
+	logs   *logbook.Book
 	ctx    context.Context
 	served sync.WaitGroup
 	ends   chan error
@@ -155,7 +138,7 @@ func inProxy(t *testing.T, test func(b *bench), options ...option) {
 func newBench(t *testing.T, options ...option) *bench {
 	t.Helper()
 	owner := address(1)
-	b := &bench{t: t, logs: new(syncBuffer), ends: make(chan error, 64)}
+	b := &bench{t: t, logs: new(logbook.Book), ends: make(chan error, 64)}
 	b.chain = &chainStub{Pseudo: &Pseudo{Owner: owner}, funds: (&Pseudo{}).Funds("")}
 	var err error
 	b.ledger, err = ledger.NewMemory(ledger.Config{Funds: b.chain.fundsOf, Signer: ledger.Keyed{Key: seeded(2)}})

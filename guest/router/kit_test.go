@@ -25,6 +25,7 @@ import (
 	"cocoon/measure/ratls"
 	"cocoon/measure/ratls/pow"
 	"cocoon/measure/tdx"
+	"cocoon/tests/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -126,7 +127,7 @@ func (w *world) images(hashes ...string) string {
 type running struct {
 	*Router
 	metrics *Metrics
-	log     *lines
+	log     *logbook.Book
 	addr    map[uint16]string
 	stop    func()
 	done    chan error
@@ -143,7 +144,7 @@ func start(tb testing.TB, w *world, id ratls.Credentials, args, file string, cha
 	if err != nil {
 		tb.Fatal(err)
 	}
-	r := &running{metrics: NewMetrics(), log: new(lines), addr: map[uint16]string{}, done: make(chan error, 1)}
+	r := &running{metrics: NewMetrics(), log: new(logbook.Book), addr: map[uint16]string{}, done: make(chan error, 1)}
 	var mu sync.Mutex
 	ready := make(chan struct{}, len(cfg.Ports))
 	deps := Deps{
@@ -217,24 +218,6 @@ func eventually(tb testing.TB, what string, ok func() bool) {
 			tb.Fatalf("waited in vain: %s", what)
 		}
 	}
-}
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // inner is a service inside; serve gets each of its connections.

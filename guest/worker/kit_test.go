@@ -1,14 +1,12 @@
 package worker
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -26,6 +24,7 @@ import (
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/worker/engine"
 	"cocoon/guest/worker/engine/enginetest"
+	"cocoon/tests/logbook"
 )
 
 // patience bounds every wait of these tests.
@@ -43,31 +42,13 @@ const (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lines collects a log.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // kit is a worker between a fake engine and a scripted proxy.
 type kit struct {
 	t      *testing.T
 	w      *Worker
 	engine *enginetest.Engine
 	conns  chan net.Conn
-	log    *lines
+	log    *logbook.Book
 	key    ed25519.PublicKey
 	stop   func()
 }
@@ -79,7 +60,7 @@ func newKit(t *testing.T, tweak func(*Config, *Deps)) *kit {
 	adapter := serveEngine(t, fake, nil)
 	seed := [ed25519.SeedSize]byte{1}
 	key := ed25519.NewKeyFromSeed(seed[:])
-	k := &kit{t: t, engine: fake, conns: make(chan net.Conn, 16), log: new(lines)}
+	k := &kit{t: t, engine: fake, conns: make(chan net.Conn, 16), log: new(logbook.Book)}
 	k.key, _ = key.Public().(ed25519.PublicKey)
 	cfg := Config{Owner: proxyContract, Model: testModel, Coefficient: 1000, MaxActive: 8, ProxyCount: 1, Test: true}
 	deps := Deps{
@@ -407,5 +388,3 @@ func (k *kit) checkStatement(id [32]byte, body string, a answer) {
 		k.t.Errorf("the statement does not fit the answer: status %d, body of %d bytes", a.statement.Status, len(a.body))
 	}
 }
-
-var _ io.Writer = (*lines)(nil)

@@ -27,6 +27,7 @@ import (
 	"cocoon/host/gateway/keys"
 	"cocoon/host/gateway/receipts"
 	"cocoon/host/gateway/upstream"
+	"cocoon/tests/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -264,30 +265,13 @@ type world struct {
 	url     string
 	server  *Server
 	proxies map[string]*scripted
-	log     *safeBuffer
+	log     *logbook.Book
 	store   *receipts.Store
 	dir     string
 	began   chan struct{} // closed when an app has the head of an answer
 	once    sync.Once
 	client  *http.Client
 	conns   sync.Map // proxy name -> net.Conn of the gateway's side
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }
 
 type setup struct {
@@ -307,7 +291,7 @@ type setup struct {
 
 func start(t *testing.T, c setup, proxies ...*scripted) *world {
 	t.Helper()
-	w := &world{t: t, began: make(chan struct{}), proxies: make(map[string]*scripted), log: &safeBuffer{}, client: &http.Client{Transport: &http.Transport{}}}
+	w := &world{t: t, began: make(chan struct{}), proxies: make(map[string]*scripted), log: new(logbook.Book), client: &http.Client{Transport: &http.Transport{}}}
 	var names []string
 	for _, p := range proxies {
 		w.proxies[p.name] = p

@@ -22,6 +22,7 @@ import (
 	"cocoon/guest/proxy/promptkeys"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/policy"
+	"cocoon/tests/logbook"
 )
 
 // TestDefect21PeersBehindIPv6: they are served, and a router of either generation may name them.
@@ -41,7 +42,7 @@ func TestDefect21PeersBehindIPv6(t *testing.T) {
 	}
 	defer l.Close() //nolint:errcheck // test
 	ctx, cancel := context.WithCancel(t.Context())
-	n := &network{TB: t, ctx: ctx, log: new(lines), served: make(chan error, 4)}
+	n := &network{TB: t, ctx: ctx, log: new(logbook.Book), served: make(chan error, 4)}
 	n.start(nil)
 	n.running.Go(func() {
 		if conn, err := l.Accept(); err == nil {

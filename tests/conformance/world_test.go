@@ -24,6 +24,7 @@ import (
 	"cocoon/guest/worker/engine"
 	"cocoon/host/gateway"
 	"cocoon/host/gateway/upstream"
+	"cocoon/tests/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -64,24 +65,6 @@ func (c *chain) Client(ctx context.Context, owner proxy.Address) (proxy.Account,
 	return a, err
 }
 
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // network is a proxy of ours, and what surrounds it.
 type network struct {
 	testing.TB
@@ -89,7 +72,7 @@ type network struct {
 	proxy   *proxy.Proxy
 	chain   *chain
 	books   *ledger.Memory
-	log     *lines
+	log     *logbook.Book
 	running sync.WaitGroup
 	ends    []func()
 	served  chan error // how sessions of the proxy ended
@@ -102,7 +85,7 @@ type option func(*proxy.Config, *proxy.Deps)
 func within(t *testing.T, test func(n *network), options ...option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		n := &network{TB: t, log: new(lines), served: make(chan error, 256)}
+		n := &network{TB: t, log: new(logbook.Book), served: make(chan error, 256)}
 		ctx, cancel := context.WithCancel(t.Context())
 		n.ctx = ctx
 		defer n.stop(cancel)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"cocoon/guest/proxy/ledger"
+	"cocoon/tests/logbook"
 )
 
 // reply is what an app saw.
@@ -27,7 +28,7 @@ type reply struct {
 type caller struct {
 	t      *testing.T
 	url    string
-	log    *lines
+	log    *logbook.Book
 	client *http.Client
 }
 

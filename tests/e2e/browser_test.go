@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"cocoon/tests/inputs"
+	"cocoon/tests/logbook"
 )
 
 // browser is a headless Chromium that is spoken to over pipes.
@@ -114,7 +115,7 @@ func (b *browser) ask(expression string) string {
 
 func (b *browser) until(what, expression string) {
 	b.t.Helper()
-	(&caller{t: b.t, log: new(lines)}).within(patience, what, func() bool { return b.ask(expression) == "true" })
+	(&caller{t: b.t, log: new(logbook.Book)}).within(patience, what, func() bool { return b.ask(expression) == "true" })
 }
 
 // look is one way to look at a page.

@@ -23,6 +23,7 @@ import (
 	"cocoon/host/localnet/network"
 	"cocoon/host/publish"
 	"cocoon/measure/measuretest"
+	"cocoon/tests/logbook"
 )
 
 // chained is a local network whose parts follow a root contract, with the client and the key that change it.
@@ -38,7 +39,7 @@ type chained struct {
 
 func newChained(t *testing.T) *chained {
 	t.Helper()
-	log := new(lines)
+	log := new(logbook.Book)
 	n, err := network.Start(t.Context(), network.Config{
 		Dir: t.TempDir(), Guest: guest(t), Listen: "127.0.0.1:0", Seed: [measuretest.SeedSize]byte{4}, Proxies: 2, Workers: 2, Chain: true,
 		Now: time.Now, Log: slog.New(slog.NewTextHandler(log, nil)),

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"cocoon/tests/inputs"
+	"cocoon/tests/logbook"
 )
 
 // payer is the wallet of the command line's gateway.
@@ -107,7 +108,7 @@ func (o *operator) serve(args ...string) *caller {
 		"gateway", "run", "--listen", "127.0.0.1:0", "--test-network", "--wallet", payer, "--receipts", filepath.Join(o.t.TempDir(), "receipts"), "-o", "json",
 	}, args...)
 	cmd := o.command(append(all, o.trust...)...)
-	log := new(lines)
+	log := new(logbook.Book)
 	cmd.Stderr = log
 	out, err := cmd.StdoutPipe()
 	check(o.t, err)
@@ -146,7 +147,7 @@ func (o *operator) router() string {
 		"policies":[{"name":"proxies","type":"tdx","tdx_config":{"allow_simulated":true,"allowed_collateral_root_hashes":[%q],"image_source":"defer"}}],
 		"ports":[{"port":%s,"type":"socks5","policy_name":"proxies","serialize_info":true}]}`, root, o.simulation().Collateral.URL, o.about.RootID, port))
 	cmd := exec.Command(guest(o.t), "router", "-c", file)
-	log := new(lines)
+	log := new(logbook.Book)
 	cmd.Stdout, cmd.Stderr = log, log
 	check(o.t, cmd.Start())
 	o.t.Cleanup(func() {

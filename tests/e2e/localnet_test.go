@@ -15,6 +15,7 @@ import (
 	"cocoon/host/localnet/network"
 	"cocoon/measure/measuretest"
 	"cocoon/tests/inputs"
+	"cocoon/tests/logbook"
 )
 
 // guest builds the guest binary of this checkout.
@@ -34,9 +35,9 @@ func guest(t *testing.T) string {
 type pinned struct{ engine, model, template string }
 
 // localnet starts a local network of processes.
-func localnet(t *testing.T, e pinned) (*network.Network, *lines) {
+func localnet(t *testing.T, e pinned) (*network.Network, *logbook.Book) {
 	t.Helper()
-	log := new(lines)
+	log := new(logbook.Book)
 	n, err := network.Start(t.Context(), network.Config{
 		Dir: t.TempDir(), Guest: guest(t), Listen: "127.0.0.1:0", Seed: [measuretest.SeedSize]byte{3}, Engine: e.engine, Model: e.model, Template: e.template, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(log, nil)),
@@ -116,7 +117,7 @@ func serveLocally(t *testing.T, e pinned, who, says string) {
 }
 
 // silent checks that no process has logged a prompt.
-func silent(t *testing.T, dir string, log *lines) {
+func silent(t *testing.T, dir string, log *logbook.Book) {
 	t.Helper()
 	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil || len(logs) < 2 {

@@ -29,6 +29,7 @@ import (
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
+	"cocoon/tests/logbook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -48,24 +49,6 @@ const (
 func address(n byte) proxy.Address { return proxy.Address{Hash: [32]byte(bytes.Repeat([]byte{n}, 32))} }
 
 func seeded(n byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, 32)) }
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // book is the honest ledger, which notes how often it was asked to settle.
 type book struct {
@@ -148,7 +131,7 @@ type tuning struct {
 // start builds a network and waits until the gateway may be asked.
 func start(t *testing.T, o options) *world {
 	t.Helper()
-	n := &world{caller: caller{t: t, log: new(lines), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}, doors: make(map[uint16]string), level: slog.LevelDebug}
+	n := &world{caller: caller{t: t, log: new(logbook.Book), client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}, doors: make(map[uint16]string), level: slog.LevelDebug}
 	if o.terse {
 		n.level = slog.LevelWarn
 	}
