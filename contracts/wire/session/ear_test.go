@@ -62,16 +62,16 @@ func TestTLSOutlivesTheDeadline(t *testing.T) {
 	})
 }
 
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
+func selfSigned(tb testing.TB) tls.Certificate {
+	tb.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	doc := &x509.Certificate{SerialNumber: big.NewInt(1)}
 	der, err := x509.CreateCertificate(rand.Reader, doc, doc, public, private)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: private}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -150,6 +151,18 @@ func (o *outbox) onTime() {
 	}
 }
 
+// gather lets the goroutines that can run say what they have to say before what is collected leaves: what one read of many
+// frames has set off, and what many engines have written, goes out as one record with one system call. Nobody waits for it
+// who has nothing to do meanwhile, and a full record does not wait.
+func (o *outbox) gather() {
+	o.mu.Lock()
+	full := len(o.buf) >= record
+	o.mu.Unlock()
+	if !full {
+		runtime.Gosched()
+	}
+}
+
 // take swaps the collected bytes for an empty buffer.
 func (o *outbox) take(empty []byte) []byte {
 	o.mu.Lock()
@@ -187,6 +200,7 @@ func (s *Session) write(ctx context.Context) error {
 		ended := false
 		select {
 		case <-s.out.some:
+			s.out.gather()
 		case <-s.done:
 			ended = true
 		}

@@ -41,6 +41,8 @@ const (
 	word = 4
 	// keep is the largest buffer that is used again.
 	keep = 256 << 10
+	// record is what one TLS record holds (RFC 8446 section 5.1).
+	record = 16 << 10
 
 	// defaults of Options.
 	defaultPing    = 10 * time.Second

@@ -1,0 +1,98 @@
+package session
+
+import (
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"cocoon/contracts/wire/tl"
+)
+
+// frames is a connection that takes what is written and counts how often.
+type frames struct {
+	net.Conn
+	mu     sync.Mutex
+	writes int
+	bytes  int
+}
+
+func (f *frames) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.writes++
+	f.bytes += len(p)
+	return len(p), nil
+}
+
+func (f *frames) count() (writes, bytes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.writes, f.bytes
+}
+
+// TestWhoCanRunSpeaksFirst: what many goroutines send at a time leaves in few writes, whole and without waiting for a timer.
+func TestWhoCanRunSpeaksFirst(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // one processor: everybody but one waits for it
+	const many, most = 100, 10
+	near, far := net.Pipe()
+	conn := &frames{Conn: near}
+	s := New(conn, Options{}, &echo{})
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = s.Run(t.Context())
+	}()
+	if _, err := far.Write(frameOf(&tl.TCPConnect{ID: 1})); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Ready()
+	var all sync.WaitGroup
+	for range many {
+		all.Go(func() {
+			if err := s.Send(t.Context(), &tl.ClientCancelQuery{}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	_ = far.Close()
+	<-ended // what waits is sent before
+	writes, bytes := conn.count()
+	message := parcel{head: make([]byte, word), message: (&tl.ClientCancelQuery{}).Append(nil), sealed: true}
+	want := len(frameOf(&tl.TCPConnected{})) + many*(headerSize+message.size())
+	if writes > most || bytes != want {
+		t.Errorf("%d frames in %d writes of %d bytes, want %d bytes", many+1, writes, bytes, want)
+	}
+}
+
+// TestAFullRecordDoesNotWait: what fills a record is not kept for the sake of company.
+func TestAFullRecordDoesNotWait(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for name, tc := range map[string]struct {
+		size int
+		want bool
+	}{
+		"a short frame lets others run": {100, true},
+		"a full record does not":        {record, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o outbox
+			o.init(defaultMaxSend)
+			o.control(make([]byte, headerSize+tc.size))
+			var ran atomic.Bool
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				ran.Store(true)
+			}()
+			o.gather()
+			got := ran.Load() // with one processor the other goroutine cannot run meanwhile
+			<-done
+			if got != tc.want {
+				t.Errorf("others ran: %t", got)
+			}
+		})
+	}
+}
