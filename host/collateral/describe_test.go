@@ -9,10 +9,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cocoon/measure/dcap"
+	"cocoon/measure/measuretest/pcstest"
 )
 
 func TestDescriptionSaysWhatIsInABundle(t *testing.T) {
-	d, err := Describe(vector(t, "tdx_quote_collateral"), dcap.IntelRoots(), realTime())
+	d, err := Describe(pcstest.Vector(t, "tdx_quote_collateral"), dcap.IntelRoots(), pcstest.Real())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestDescriptionSaysWhatIsInABundle(t *testing.T) {
 	if diff := cmp.Diff(want, d.Parts); diff != "" {
 		t.Errorf("parts differ (-want +got):\n%s", diff)
 	}
-	if d.Expires != "2025-07-19T10:00:35Z" || !d.ExpiresAt().Equal(realTime().AddDate(0, 0, 29).Add(10*60*60e9+35e9)) {
+	if d.Expires != "2025-07-19T10:00:35Z" || !d.ExpiresAt().Equal(pcstest.Real().AddDate(0, 0, 29).Add(10*60*60e9+35e9)) {
 		t.Errorf("expires %s, %s", d.Expires, d.ExpiresAt())
 	}
 	if len(d.Levels) == 0 || len(d.Modules) == 0 || len(d.Enclave) == 0 {
@@ -55,23 +56,23 @@ func TestDescriptionSaysWhatIsInABundle(t *testing.T) {
 }
 
 func TestDescriptionTellsExpiredFromForged(t *testing.T) {
-	expired, err := Describe(vector(t, "tdx_quote_collateral"), dcap.IntelRoots(), realTime().AddDate(1, 0, 0))
+	expired, err := Describe(pcstest.Vector(t, "tdx_quote_collateral"), dcap.IntelRoots(), pcstest.Real().AddDate(1, 0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !expired.Genuine || expired.Valid || expired.Class != string(dcap.ClassCollateralExpired) || len(expired.Levels) == 0 {
 		t.Errorf("%+v", expired)
 	}
-	b := vector(t, "tdx_quote_collateral")
+	b := pcstest.Vector(t, "tdx_quote_collateral")
 	b.TCBInfo = strings.Replace(b.TCBInfo, "OutOfDate", "UpToDate", 1)
-	forged, err := Describe(b, dcap.IntelRoots(), realTime())
+	forged, err := Describe(b, dcap.IntelRoots(), pcstest.Real())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if forged.Genuine || forged.Valid || forged.Class != string(dcap.ClassCollateralSignature) || len(forged.Parts)+len(forged.Levels) > 0 || !forged.ExpiresAt().IsZero() {
 		t.Errorf("%+v", forged)
 	}
-	simulated, err := Describe(issued(t, platform(t), 0), dcap.IntelRoots(), start())
+	simulated, err := Describe(pcstest.Issued(t, pcstest.Platform(t), 0), dcap.IntelRoots(), pcstest.Start())
 	if err != nil || simulated.Genuine || simulated.Class != string(dcap.ClassRoot) {
 		t.Errorf("%+v, %v", simulated, err)
 	}
@@ -84,16 +85,16 @@ func TestAFileIsDescribedEvenIfItIsNoBundle(t *testing.T) {
 		class dcap.Class
 	}{
 		"empty":     {"", dcap.ClassCollateralMalformed},
-		"cut":       {string(vector(t, "tdx_quote_collateral").Encode()[:500]), dcap.ClassCollateralMalformed},
+		"cut":       {string(pcstest.Vector(t, "tdx_quote_collateral").Encode()[:500]), dcap.ClassCollateralMalformed},
 		"no object": {"[]", dcap.ClassCollateralMalformed},
-		"whole":     {string(vector(t, "tdx_quote_collateral").Encode()), ""},
+		"whole":     {string(pcstest.Vector(t, "tdx_quote_collateral").Encode()), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(dir, name+".json")
 			if err := os.WriteFile(file, []byte(tc.data), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			d, err := DescribeFile(file, dcap.IntelRoots(), realTime())
+			d, err := DescribeFile(file, dcap.IntelRoots(), pcstest.Real())
 			if err != nil || d.Class != string(tc.class) || d.Genuine != (tc.class == "") {
 				t.Errorf("%+v, %v", d, err)
 			}
@@ -102,8 +103,8 @@ func TestAFileIsDescribedEvenIfItIsNoBundle(t *testing.T) {
 			}
 		})
 	}
-	_, err := DescribeFile(filepath.Join(dir, "missing"), dcap.IntelRoots(), realTime())
-	contains(t, err, "missing")
+	_, err := DescribeFile(filepath.Join(dir, "missing"), dcap.IntelRoots(), pcstest.Real())
+	pcstest.Contains(t, err, "missing")
 }
 
 func TestNeedsAreShort(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
+	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
 	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/tests/golden"
@@ -25,20 +26,20 @@ func relay(t *testing.T, cfg RelayConfig) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, r)
+	return pcstest.Serve(t, r)
 }
 
 // offline is a cache of real bundles at the time when they are valid.
-func offline(t *testing.T, names ...string) (*pcs.Cache, *clock) {
+func offline(t *testing.T, names ...string) (*pcs.Cache, *pcstest.Clock) {
 	t.Helper()
-	now := &clock{now: realTime()}
+	now := pcstest.NewClock(pcstest.Real())
 	fixed := pcs.NewFixed("vectors")
 	for _, n := range names {
-		if err := fixed.Add(vector(t, n), dcap.IntelRoots()); err != nil {
+		if err := fixed.Add(pcstest.Vector(t, n), dcap.IntelRoots()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cache, err := pcs.NewCache(pcs.Config{Roots: dcap.IntelRoots(), Sources: []pcs.Source{fixed}, Now: now.read})
+	cache, err := pcs.NewCache(pcs.Config{Roots: dcap.IntelRoots(), Sources: []pcs.Source{fixed}, Now: now.Read})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func get(t *testing.T, url string) (int, http.Header, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := httpClient(t).Do(req)
+	resp, err := pcstest.HTTPClient(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,11 +71,11 @@ func TestAGuestGetsSignedOriginalsThroughARelay(t *testing.T) {
 		"TDX": "tdx_quote_collateral", "TDX with another FMSPC": "cos113_collateral", "SGX": "sgx_quote_collateral",
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := vector(t, vectorName)
-			p := nameOf(t, want, dcap.IntelRoots())
+			want := pcstest.Vector(t, vectorName)
+			p := pcstest.NameOf(t, want, dcap.IntelRoots())
 			cache, now := offline(t, vectorName)
 			client, err := pcs.NewClient(pcs.ClientConfig{
-				URL: relay(t, RelayConfig{Cache: cache, Now: now.read}), HTTP: httpClient(t),
+				URL: relay(t, RelayConfig{Cache: cache, Now: now.Read}), HTTP: pcstest.HTTPClient(t),
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +88,7 @@ func TestAGuestGetsSignedOriginalsThroughARelay(t *testing.T) {
 				got.QEIdentitySignature != want.QEIdentitySignature || got.PCKCRL != want.PCKCRL || got.RootCACRL != want.RootCACRL {
 				t.Error("other bytes arrived than were signed")
 			}
-			if _, err := dcap.Open(got, dcap.IntelRoots(), realTime()); err != nil {
+			if _, err := dcap.Open(got, dcap.IntelRoots(), pcstest.Real()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -96,7 +97,7 @@ func TestAGuestGetsSignedOriginalsThroughARelay(t *testing.T) {
 
 func TestTheRelaysAnswersAreIntelsByteForByte(t *testing.T) {
 	cache, now := offline(t, "tdx_quote_collateral")
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read})
 	code, header, body := get(t, url+"/tdx/certification/v4/tcb?fmspc=b0c06f000000&update=standard")
 	if code != http.StatusOK || header.Get("Content-Type") != jsonType {
 		t.Fatalf("status %d, %s", code, body)
@@ -112,11 +113,11 @@ func TestTheRelaysAnswersAreIntelsByteForByte(t *testing.T) {
 
 func TestChainHeadersKeepIntelsSpelling(t *testing.T) {
 	cache, now := offline(t, "tdx_quote_collateral")
-	r, err := NewRelay(RelayConfig{Cache: cache, Now: now.read})
+	r, err := NewRelay(RelayConfig{Cache: cache, Now: now.Read})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := cache.Bundle(t.Context(), tdxQuotePlatform()); err != nil {
+	if _, err := cache.Bundle(t.Context(), pcstest.TDXQuotePlatform()); err != nil {
 		t.Fatal(err)
 	}
 	for path, header := range map[string]string{
@@ -137,12 +138,12 @@ func TestChainHeadersKeepIntelsSpelling(t *testing.T) {
 }
 
 func TestARevocationListComesInTheEncodingAskedFor(t *testing.T) {
-	b := vector(t, "tdx_quote_collateral")
+	b := pcstest.Vector(t, "tdx_quote_collateral")
 	cache, now := offline(t, "tdx_quote_collateral")
-	if _, err := cache.Bundle(t.Context(), tdxQuotePlatform()); err != nil {
+	if _, err := cache.Bundle(t.Context(), pcstest.TDXQuotePlatform()); err != nil {
 		t.Fatal(err)
 	}
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read}) + "/sgx/certification/v4/pckcrl?ca=platform"
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read}) + "/sgx/certification/v4/pckcrl?ca=platform"
 	for encoding, decode := range map[string]func(string) string{
 		"":              func(s string) string { return s },
 		"&encoding=der": func(s string) string { return hex.EncodeToString([]byte(s)) },
@@ -164,7 +165,7 @@ func TestARevocationListComesInTheEncodingAskedFor(t *testing.T) {
 
 func TestTheRelayRefusesPlainly(t *testing.T) {
 	cache, now := offline(t, "tdx_quote_collateral")
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read})
 	if code, _, body := get(t, url+"/tdx/certification/v4/tcb?fmspc=B0C06F000000"); code != http.StatusOK {
 		t.Fatalf("status %d: %s", code, body)
 	}
@@ -197,27 +198,27 @@ func TestTheRelayRefusesPlainly(t *testing.T) {
 }
 
 func TestARelayThatKnowsNothingYetAnswersInAnyOrder(t *testing.T) {
-	p := platform(t)
-	name := nameOf(t, issued(t, p, 0), p.Roots())
-	upstream := serve(t, measuretest.NewService(p))
+	p := pcstest.Platform(t)
+	name := pcstest.NameOf(t, pcstest.Issued(t, p, 0), p.Roots())
+	upstream := pcstest.Serve(t, measuretest.NewService(p))
 	for _, path := range []string{
 		"/sgx/certification/v4/pckcrl?ca=platform&encoding=der", "/tdx/certification/v4/qe/identity",
 		"/sgx/certification/v4/rootcacrl", "/tdx/certification/v4/tcb?fmspc=" + name.FMSPC.String(),
 	} {
-		now := &clock{now: start()}
-		cache, _ := host(t, sources.Config{Roots: p.Roots(), Now: now.read}, upstream)
-		if code, _, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.read, Seed: name.FMSPC})+path); code != http.StatusOK {
+		now := pcstest.NewClock(pcstest.Start())
+		cache, _ := host(t, sources.Config{Roots: p.Roots(), Now: now.Read}, upstream)
+		if code, _, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.Read, Seed: name.FMSPC})+path); code != http.StatusOK {
 			t.Errorf("%s: status %d, %s", path, code, body)
 		}
 	}
 }
 
 func TestTheRelayNeverPassesOnWhatDoesNotVerify(t *testing.T) {
-	good := vector(t, "tdx_quote_collateral")
+	good := pcstest.Vector(t, "tdx_quote_collateral")
 	evil := replay(t, good, golden.Vector(t, "attestation/malleable_tcb_case_nextupdate.json"))
-	now := &clock{now: realTime()}
-	cache, _ := host(t, sources.Config{Roots: dcap.IntelRoots(), Now: now.read}, evil)
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read, Seed: tdxQuotePlatform().FMSPC})
+	now := pcstest.NewClock(pcstest.Real())
+	cache, _ := host(t, sources.Config{Roots: dcap.IntelRoots(), Now: now.Read}, evil)
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read, Seed: pcstest.TDXQuotePlatform().FMSPC})
 	for _, path := range []string{"/tdx/certification/v4/tcb?fmspc=B0C06F000000", "/sgx/certification/v4/rootcacrl"} {
 		if code, _, body := get(t, url+path); code != http.StatusBadGateway || strings.Contains(body, "2099") {
 			t.Errorf("%s: status %d, %.100q", path, code, body)
@@ -227,12 +228,12 @@ func TestTheRelayNeverPassesOnWhatDoesNotVerify(t *testing.T) {
 
 func TestAnExpiredRelayRefusesAndSaysSoInItsStatus(t *testing.T) {
 	cache, now := offline(t, "tdx_quote_collateral")
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read})
 	tcb := url + "/tdx/certification/v4/tcb?fmspc=B0C06F000000"
 	if code, _, body := get(t, tcb); code != http.StatusOK {
 		t.Fatalf("status %d: %s", code, body)
 	}
-	now.set(realTime().AddDate(0, 2, 0))
+	now.Set(pcstest.Real().AddDate(0, 2, 0))
 	if code, _, body := get(t, tcb); code != http.StatusBadGateway || !strings.Contains(body, "pck_crl expired at 2025-07-19T10:00:35Z") {
 		t.Errorf("status %d: %s", code, body)
 	}
@@ -251,21 +252,21 @@ func TestAnExpiredRelayRefusesAndSaysSoInItsStatus(t *testing.T) {
 }
 
 func TestManyGuestsCostOneFetch(t *testing.T) {
-	p := platform(t)
-	name := nameOf(t, issued(t, p, 0), p.Roots())
+	p := pcstest.Platform(t)
+	name := pcstest.NameOf(t, pcstest.Issued(t, p, 0), p.Roots())
 	var asked atomic.Int64
 	service := measuretest.NewService(p)
-	upstream := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := pcstest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
 		service.ServeHTTP(w, r)
 	}))
-	now := &clock{now: start()}
-	cache, _ := host(t, sources.Config{Roots: p.Roots(), Now: now.read}, upstream)
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	now := pcstest.NewClock(pcstest.Start())
+	cache, _ := host(t, sources.Config{Roots: p.Roots(), Now: now.Read}, upstream)
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read})
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			guest, err := pcs.NewClient(pcs.ClientConfig{URL: url, HTTP: httpClient(t)})
+			guest, err := pcs.NewClient(pcs.ClientConfig{URL: url, HTTP: pcstest.HTTPClient(t)})
 			if err != nil {
 				t.Error(err)
 				return
@@ -288,27 +289,27 @@ func TestARelayNeedsItsParts(t *testing.T) {
 }
 
 func TestPartsThatPlatformsShareAreTheYoungest(t *testing.T) {
-	now := &clock{now: start().Add(day)}
+	now := pcstest.NewClock(pcstest.Start().Add(pcstest.Day))
 	fixed := pcs.NewFixed("two models")
 	var names []dcap.Platform
 	var youngest *dcap.Bundle
 	for i, after := range []int{0, 3, 1} {
 		p, err := measuretest.NewPlatform(measuretest.Options{
-			Seed: [measuretest.SeedSize]byte{4, 5, 6}, Now: start(), FMSPC: [6]byte{0x50, byte(i)},
+			Seed: [measuretest.SeedSize]byte{4, 5, 6}, Now: pcstest.Start(), FMSPC: [6]byte{0x50, byte(i)},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := bundle(t, p, measuretest.CollateralSpec{Now: start().Add(time.Duration(after) * time.Hour)})
+		b := pcstest.Bundle(t, p, measuretest.CollateralSpec{Now: pcstest.Start().Add(time.Duration(after) * time.Hour)})
 		if err := fixed.Add(b, p.Roots()); err != nil {
 			t.Fatal(err)
 		}
-		names = append(names, nameOf(t, b, p.Roots()))
+		names = append(names, pcstest.NameOf(t, b, p.Roots()))
 		if after == 3 {
 			youngest = b
 		}
 	}
-	cache, err := pcs.NewCache(pcs.Config{Roots: platform(t).Roots(), Sources: []pcs.Source{fixed}, Now: now.read})
+	cache, err := pcs.NewCache(pcs.Config{Roots: pcstest.Platform(t).Roots(), Sources: []pcs.Source{fixed}, Now: now.Read})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +319,7 @@ func TestPartsThatPlatformsShareAreTheYoungest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read})
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read})
 	for path, want := range map[string]string{
 		"/sgx/certification/v4/pckcrl?ca=platform": youngest.PCKCRL, "/rootcacrl": youngest.RootCACRL,
 		"/tdx/certification/v4/qe/identity": string(identityPart(youngest).body),
@@ -331,7 +332,7 @@ func TestPartsThatPlatformsShareAreTheYoungest(t *testing.T) {
 
 func TestStrangersAreToldToComeBack(t *testing.T) {
 	cache, now := offline(t, "tdx_quote_collateral")
-	url := relay(t, RelayConfig{Cache: cache, Now: now.read}) + "/tdx/certification/v4/tcb?fmspc="
+	url := relay(t, RelayConfig{Cache: cache, Now: now.Read}) + "/tdx/certification/v4/tcb?fmspc="
 	if code, _, body := get(t, url+"b0c06f000000"); code != http.StatusOK {
 		t.Fatalf("status %d: %s", code, body)
 	}
@@ -352,7 +353,7 @@ func TestStrangersAreToldToComeBack(t *testing.T) {
 
 func TestStatusOfAnEmptyRelay(t *testing.T) {
 	cache, now := offline(t)
-	code, header, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.read})+"/status")
+	code, header, body := get(t, relay(t, RelayConfig{Cache: cache, Now: now.Read})+"/status")
 	want := "{\n  \"schema\": \"cocoon.collateral.status/1\",\n  \"time\": \"2025-06-20T00:00:00Z\",\n  \"platforms\": []\n}\n"
 	if code != http.StatusOK || header.Get("Content-Type") != jsonType || body != want {
 		t.Errorf("status %d, %s", code, body)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls"
 	"cocoon/measure/ratls/pcs"
 )
@@ -41,7 +42,7 @@ func TestServeSaysWhyItCannotGoOn(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	contains(t, Serve(t.Context(), l, http.NotFoundHandler(), slog.New(slog.DiscardHandler)), "serving collateral on 127.0.0.1:")
+	pcstest.Contains(t, Serve(t.Context(), l, http.NotFoundHandler(), slog.New(slog.DiscardHandler)), "serving collateral on 127.0.0.1:")
 }
 
 func TestTooManyRequestsAtATimeAreSentAway(t *testing.T) {

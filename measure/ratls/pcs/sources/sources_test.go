@@ -9,15 +9,16 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
+	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
 )
 
 func TestSourcesAreAskedInOrder(t *testing.T) {
-	p := platform(t)
+	p := pcstest.Platform(t)
 	service := measuretest.NewService(p)
 	var asked []string
 	counted := func(name string, h http.Handler) string {
-		return serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		return pcstest.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/tcb") {
 				asked = append(asked, name)
 			}
@@ -26,9 +27,9 @@ func TestSourcesAreAskedInOrder(t *testing.T) {
 	}
 	first, second := counted("first", http.NotFoundHandler()), counted("second", service)
 	dir := t.TempDir()
-	now := &clock{now: start()}
-	name := nameOf(t, issued(t, p, 0), p.Roots())
-	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, first, second)
+	now := pcstest.NewClock(pcstest.Start())
+	name := pcstest.NameOf(t, pcstest.Issued(t, p, 0), p.Roots())
+	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.Read, StoreDir: dir}, first, second)
 	for range 3 { // memory answers the second and third
 		if _, err := cache.Collateral(t.Context(), name); err != nil {
 			t.Fatal(err)
@@ -37,85 +38,85 @@ func TestSourcesAreAskedInOrder(t *testing.T) {
 	if got := strings.Join(asked, " "); got != "first second" {
 		t.Errorf("asked %s", got)
 	}
-	again, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, first, second)
+	again, _ := host(t, Config{Roots: p.Roots(), Now: now.Read, StoreDir: dir}, first, second)
 	if _, err := again.Collateral(t.Context(), name); err != nil || len(asked) != 2 {
 		t.Errorf("the store did not answer: %v, asked %s", err, asked)
 	}
 }
 
 func TestUnreachableServicesServeTheStoreUntilItsExpiry(t *testing.T) {
-	p := platform(t)
-	b := issued(t, p, 0)
-	name := nameOf(t, b, p.Roots())
+	p := pcstest.Platform(t)
+	b := pcstest.Issued(t, p, 0)
+	name := pcstest.NameOf(t, b, p.Roots())
 	dir := t.TempDir()
-	if err := openStore(t, dir, p.Roots()).Save(name, b, start()); err != nil {
+	if err := openStore(t, dir, p.Roots()).Save(name, b, pcstest.Start()); err != nil {
 		t.Fatal(err)
 	}
-	gone := serve(t, http.NotFoundHandler())
-	now := &clock{now: start().Add(20 * day)}
-	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, gone)
+	gone := pcstest.Serve(t, http.NotFoundHandler())
+	now := pcstest.NewClock(pcstest.Start().Add(20 * pcstest.Day))
+	cache, _ := host(t, Config{Roots: p.Roots(), Now: now.Read, StoreDir: dir}, gone)
 	held, err := cache.Collateral(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	now.set(held.Expires())
+	now.Set(held.Expires())
 	if _, err := cache.Collateral(t.Context(), name); err != nil {
 		t.Errorf("in the last second: %v", err)
 	}
-	now.set(start().Add(31 * day))
-	fresh, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, gone)
+	now.Set(pcstest.Start().Add(31 * pcstest.Day))
+	fresh, _ := host(t, Config{Roots: p.Roots(), Now: now.Read, StoreDir: dir}, gone)
 	for what, c := range map[string]*pcs.Cache{"the same process": cache, "a new process": fresh} {
 		_, err := c.Collateral(t.Context(), name)
 		if dcap.ClassOf(err) != dcap.ClassCollateralExpired {
 			t.Errorf("%s: got %v of class %q", what, err, dcap.ClassOf(err))
 		}
-		contains(t, err, "tcb_info expired at 2026-03-31T11:00:00Z", gone, "give a newer bundle")
+		pcstest.Contains(t, err, "tcb_info expired at 2026-03-31T11:00:00Z", gone, "give a newer bundle")
 	}
 }
 
 func TestRealBundlesServeOffline(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"cos113_collateral", "tdx_quote_collateral", "sgx_quote_collateral"} {
-		if err := WriteFile(filepath.Join(dir, name+".json"), vector(t, name)); err != nil {
+		if err := WriteFile(filepath.Join(dir, name+".json"), pcstest.Vector(t, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	now := &clock{now: realTime()}
-	cache, _ := host(t, Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: dir})
+	now := pcstest.NewClock(pcstest.Real())
+	cache, _ := host(t, Config{Roots: dcap.IntelRoots(), Now: now.Read, Bundle: dir})
 	for _, name := range []string{"cos113_collateral", "tdx_quote_collateral", "sgx_quote_collateral"} {
-		if _, err := cache.Collateral(t.Context(), nameOf(t, vector(t, name), dcap.IntelRoots())); err != nil {
+		if _, err := cache.Collateral(t.Context(), pcstest.NameOf(t, pcstest.Vector(t, name), dcap.IntelRoots())); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestConfigurationThatCannotWorkIsRefused(t *testing.T) {
-	now := &clock{now: start()}
+	now := pcstest.NewClock(pcstest.Start())
 	empty := t.TempDir()
 	broken := filepath.Join(t.TempDir(), "broken.json")
 	if err := os.WriteFile(broken, []byte("{}"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	simulated := filepath.Join(t.TempDir(), "simulated.json")
-	if err := WriteFile(simulated, issued(t, platform(t), 0)); err != nil {
+	if err := WriteFile(simulated, pcstest.Issued(t, pcstest.Platform(t), 0)); err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
 		cfg  Config
 		want string
 	}{
-		"no roots":        {Config{Now: now.read}, "no trusted roots"},
+		"no roots":        {Config{Now: now.Read}, "no trusted roots"},
 		"no clock":        {Config{Roots: dcap.IntelRoots()}, "no clock"},
-		"bad address":     {Config{Roots: dcap.IntelRoots(), Now: now.read, PCCS: []string{"pccs:8081"}}, "http://"},
-		"missing bundle":  {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: "/nonexistent"}, "/nonexistent"},
-		"empty folder":    {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: empty}, "no .json file in " + empty},
-		"broken bundle":   {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: broken}, "pck_crl_issuer_chain is missing"},
-		"other root":      {Config{Roots: dcap.IntelRoots(), Now: now.read, Bundle: simulated}, simulated},
-		"store in a file": {Config{Roots: dcap.IntelRoots(), Now: now.read, StoreDir: broken}, "opening collateral store"},
+		"bad address":     {Config{Roots: dcap.IntelRoots(), Now: now.Read, PCCS: []string{"pccs:8081"}}, "http://"},
+		"missing bundle":  {Config{Roots: dcap.IntelRoots(), Now: now.Read, Bundle: "/nonexistent"}, "/nonexistent"},
+		"empty folder":    {Config{Roots: dcap.IntelRoots(), Now: now.Read, Bundle: empty}, "no .json file in " + empty},
+		"broken bundle":   {Config{Roots: dcap.IntelRoots(), Now: now.Read, Bundle: broken}, "pck_crl_issuer_chain is missing"},
+		"other root":      {Config{Roots: dcap.IntelRoots(), Now: now.Read, Bundle: simulated}, simulated},
+		"store in a file": {Config{Roots: dcap.IntelRoots(), Now: now.Read, StoreDir: broken}, "opening collateral store"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := Open(tc.cfg)
-			contains(t, err, tc.want)
+			pcstest.Contains(t, err, tc.want)
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
+	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
 )
 
@@ -27,11 +28,11 @@ func openStore(t *testing.T, dir string, roots *dcap.Roots) *Store {
 }
 
 func TestStoreKeepsSignedOriginals(t *testing.T) {
-	p := platform(t)
-	b := issued(t, p, 0)
-	name := nameOf(t, b, p.Roots())
+	p := pcstest.Platform(t)
+	b := pcstest.Issued(t, p, 0)
+	name := pcstest.NameOf(t, b, p.Roots())
 	dir := t.TempDir()
-	if err := openStore(t, dir, p.Roots()).Save(name, b, start()); err != nil {
+	if err := openStore(t, dir, p.Roots()).Save(name, b, pcstest.Start()); err != nil {
 		t.Fatal(err)
 	}
 	s := openStore(t, dir, p.Roots())
@@ -55,31 +56,31 @@ func TestStoreKeepsSignedOriginals(t *testing.T) {
 }
 
 func TestStoreRefusesToGoBack(t *testing.T) {
-	p := platform(t)
+	p := pcstest.Platform(t)
 	lower := measuretest.CollateralSpec{
-		Now:     start().Add(2 * day),
+		Now:     pcstest.Start().Add(2 * pcstest.Day),
 		TCBInfo: func(i *measuretest.TCBInfo) { i.TCBEvaluationDataNumber-- },
 	}
-	mixed := issued(t, p, 2*day)
-	mixed.PCKCRL = issued(t, p, -day).PCKCRL
-	held := issued(t, p, 0)
-	name := nameOf(t, held, p.Roots())
+	mixed := pcstest.Issued(t, p, 2*pcstest.Day)
+	mixed.PCKCRL = pcstest.Issued(t, p, -pcstest.Day).PCKCRL
+	held := pcstest.Issued(t, p, 0)
+	name := pcstest.NameOf(t, held, p.Roots())
 	for what, tc := range map[string]struct {
 		offered *dcap.Bundle
 		want    error
 	}{
-		"older":                   {issued(t, p, -day), pcs.ErrRollback},
-		"lower evaluation number": {bundle(t, p, lower), pcs.ErrRollback},
+		"older":                   {pcstest.Issued(t, p, -pcstest.Day), pcs.ErrRollback},
+		"lower evaluation number": {pcstest.Bundle(t, p, lower), pcs.ErrRollback},
 		"older revocation list":   {mixed, pcs.ErrRollback},
-		"same":                    {issued(t, p, 0), nil},
-		"newer":                   {issued(t, p, 2*day), nil},
+		"same":                    {pcstest.Issued(t, p, 0), nil},
+		"newer":                   {pcstest.Issued(t, p, 2*pcstest.Day), nil},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := openStore(t, t.TempDir(), p.Roots())
-			if err := s.Save(name, held, start()); err != nil {
+			if err := s.Save(name, held, pcstest.Start()); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Save(name, tc.offered, start().Add(2*day)); !errors.Is(err, tc.want) {
+			if err := s.Save(name, tc.offered, pcstest.Start().Add(2*pcstest.Day)); !errors.Is(err, tc.want) {
 				t.Errorf("got %v, want %v", err, tc.want)
 			}
 			got, err := s.Load(name)
@@ -94,9 +95,9 @@ func TestStoreRefusesToGoBack(t *testing.T) {
 }
 
 func TestStoreRefusesWhatDoesNotVerify(t *testing.T) {
-	p := platform(t)
-	good := issued(t, p, 0)
-	name := nameOf(t, good, p.Roots())
+	p := pcstest.Platform(t)
+	good := pcstest.Issued(t, p, 0)
+	name := pcstest.NameOf(t, good, p.Roots())
 	forged := *good
 	forged.TCBInfo = strings.Replace(forged.TCBInfo, "OutOfDate", "UpToDate", 1)
 	other := name
@@ -108,11 +109,11 @@ func TestStoreRefusesWhatDoesNotVerify(t *testing.T) {
 		now      time.Time
 		class    dcap.Class
 	}{
-		"forged":         {name, &forged, p.Roots(), start(), dcap.ClassCollateralSignature},
-		"expired":        {name, good, p.Roots(), start().Add(31 * day), dcap.ClassCollateralExpired},
-		"from tomorrow":  {name, good, p.Roots(), start().Add(-day), dcap.ClassCollateralNotYetValid},
-		"other root":     {name, good, dcap.IntelRoots(), start(), dcap.ClassRoot},
-		"other platform": {other, good, p.Roots(), start(), ""},
+		"forged":         {name, &forged, p.Roots(), pcstest.Start(), dcap.ClassCollateralSignature},
+		"expired":        {name, good, p.Roots(), pcstest.Start().Add(31 * pcstest.Day), dcap.ClassCollateralExpired},
+		"from tomorrow":  {name, good, p.Roots(), pcstest.Start().Add(-pcstest.Day), dcap.ClassCollateralNotYetValid},
+		"other root":     {name, good, dcap.IntelRoots(), pcstest.Start(), dcap.ClassRoot},
+		"other platform": {other, good, p.Roots(), pcstest.Start(), ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := openStore(t, t.TempDir(), tc.roots)
@@ -128,16 +129,16 @@ func TestStoreRefusesWhatDoesNotVerify(t *testing.T) {
 }
 
 func TestADamagedFileIsPutAsideAndFetchedAgain(t *testing.T) {
-	p := platform(t)
-	b := issued(t, p, 0)
-	name := nameOf(t, b, p.Roots())
+	p := pcstest.Platform(t)
+	b := pcstest.Issued(t, p, 0)
+	name := pcstest.NameOf(t, b, p.Roots())
 	whole := b.Encode()
 	for what, data := range map[string][]byte{
 		"cut":     whole[:len(whole)/2],
 		"empty":   {},
 		"changed": []byte(strings.Replace(string(whole), "UpToDate", "Revoked\x20", 1)),
 		"longer":  append(append([]byte{}, whole...), whole...),
-		"swapped": vector(t, "tdx_quote_collateral").Encode(),
+		"swapped": pcstest.Vector(t, "tdx_quote_collateral").Encode(),
 		"huge":    make([]byte, dcap.MaxBundle+1),
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -160,8 +161,8 @@ func TestADamagedFileIsPutAsideAndFetchedAgain(t *testing.T) {
 			if err := os.WriteFile(s.Path(name), data, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			now := &clock{now: start()}
-			cache, _ := host(t, Config{Roots: p.Roots(), Now: now.read, StoreDir: dir}, serve(t, measuretest.NewService(p)))
+			now := pcstest.NewClock(pcstest.Start())
+			cache, _ := host(t, Config{Roots: p.Roots(), Now: now.Read, StoreDir: dir}, pcstest.Serve(t, measuretest.NewService(p)))
 			if _, err := cache.Collateral(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}
@@ -173,13 +174,13 @@ func TestADamagedFileIsPutAsideAndFetchedAgain(t *testing.T) {
 }
 
 func TestStoreIsSharedByProcesses(t *testing.T) {
-	p := platform(t)
+	p := pcstest.Platform(t)
 	dir := t.TempDir()
 	bundles := make([]*dcap.Bundle, 8)
 	for i := range bundles {
-		bundles[i] = issued(t, p, time.Duration(i)*time.Hour)
+		bundles[i] = pcstest.Issued(t, p, time.Duration(i)*time.Hour)
 	}
-	name := nameOf(t, bundles[0], p.Roots())
+	name := pcstest.NameOf(t, bundles[0], p.Roots())
 	var wg sync.WaitGroup
 	for _, b := range bundles {
 		wg.Go(func() {
@@ -188,7 +189,7 @@ func TestStoreIsSharedByProcesses(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if err := s.Save(name, b, start().Add(day)); err != nil && !errors.Is(err, pcs.ErrRollback) {
+			if err := s.Save(name, b, pcstest.Start().Add(pcstest.Day)); err != nil && !errors.Is(err, pcs.ErrRollback) {
 				t.Error(err)
 			}
 			if _, err := s.Load(name); err != nil {
@@ -204,7 +205,7 @@ func TestStoreIsSharedByProcesses(t *testing.T) {
 }
 
 func TestALockIsNotWaitedForForever(t *testing.T) {
-	p := platform(t)
+	p := pcstest.Platform(t)
 	s := openStore(t, t.TempDir(), p.Roots())
 	f, err := os.OpenFile(filepath.Join(s.dir, lockName), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -216,7 +217,7 @@ func TestALockIsNotWaitedForForever(t *testing.T) {
 	}
 	s.lockLimit = 20 * time.Millisecond
 	_, err = s.Load(dcap.Platform{})
-	contains(t, err, lockName, "another process has held it for 20ms")
+	pcstest.Contains(t, err, lockName, "another process has held it for 20ms")
 }
 
 func TestStoreNeedsAFolder(t *testing.T) {
@@ -225,7 +226,7 @@ func TestStoreNeedsAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := OpenStore(file, dcap.IntelRoots())
-	contains(t, err, "opening collateral store", file)
+	pcstest.Contains(t, err, "opening collateral store", file)
 	s := openStore(t, filepath.Join(t.TempDir(), "store"), dcap.IntelRoots())
 	if err := os.RemoveAll(s.Dir()); err != nil {
 		t.Fatal(err)
@@ -233,7 +234,7 @@ func TestStoreNeedsAFolder(t *testing.T) {
 	if _, err := s.Platforms(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
-	if err := s.Save(tdxQuotePlatform(), vector(t, "tdx_quote_collateral"), realTime()); !errors.Is(err, fs.ErrNotExist) {
+	if err := s.Save(pcstest.TDXQuotePlatform(), pcstest.Vector(t, "tdx_quote_collateral"), pcstest.Real()); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }
