@@ -1,37 +1,57 @@
 package jsonscan
 
-import (
-	"slices"
-	"strconv"
-)
+import "strconv"
 
 // Edit collects changes to the members of one object and applies them to a copy of its document.
 type Edit struct {
 	object  Value
-	members []Member
-	cut     []bool
-	replace map[int][]byte
+	members []member
+	changes []change
 	splice  []byte
 }
 
+// change is what becomes of one member.
+type change struct {
+	index int
+	cut   bool
+	value []byte // when it is not cut
+}
+
+// fewChanges are those for which memory is taken at once.
+const fewChanges = 8
+
 // NewEdit begins to change an object.
 func NewEdit(object Value) *Edit {
-	m := object.Members()
-	return &Edit{object: object, members: m, cut: make([]bool, len(m)), replace: make(map[int][]byte)}
+	return &Edit{object: object, members: object.all(), changes: make([]change, 0, fewChanges)}
+}
+
+// all are the members of an object.
+func (v Value) all() []member {
+	if v.indexed() {
+		return v.in.members
+	}
+	var out []member
+	if v.Kind() == Object {
+		for i := v.first(); v.in.data[i] != '}'; {
+			m := v.in.memberAt(i)
+			out = append(out, m)
+			i = v.in.next(m.end)
+		}
+	}
+	return out
 }
 
 // Cut removes a member; one that is not there changes nothing.
 func (e *Edit) Cut(key string) {
 	if i := e.index(key); i >= 0 {
-		e.cut[i] = true
+		e.change(change{index: i, cut: true})
 	}
 }
 
 // Set gives a member another value, or adds it before the closing brace. The value must be JSON, the key plain ASCII.
 func (e *Edit) Set(key string, value []byte) {
 	if i := e.index(key); i >= 0 {
-		e.cut[i] = false
-		e.replace[i] = value
+		e.change(change{index: i, value: value})
 		return
 	}
 	e.splice = append(e.splice, ',')
@@ -40,67 +60,105 @@ func (e *Edit) Set(key string, value []byte) {
 	e.splice = append(e.splice, value...)
 }
 
-func (e *Edit) index(key string) int {
-	return slices.IndexFunc(e.members, func(m Member) bool { return string(m.Key) == key })
+func (e *Edit) index(key string) int { return e.object.index(e.members, key) }
+
+// index finds a member among those of an object.
+func (v Value) index(members []member, key string) int {
+	for i := range members {
+		if m := v.in.decode(&members[i]); string(m.Key) == key {
+			return i
+		}
+	}
+	return -1
 }
 
-// AppendCut appends the document without one member of the object, as Cut and Bytes would, and says whether it was there.
-func AppendCut(dst []byte, object Value, key string) (out []byte, found bool) {
-	var last, member Member // the one before it, and it
-	for m := range object.All() {
-		if found {
-			if last.Key == nil { // the first: it goes with the comma behind it
-				return append(append(dst, object.doc[:member.keyAt]...), object.doc[m.keyAt:]...), true
-			}
-			break
-		}
-		if found = string(m.Key) == key; found {
-			member = m
-			continue
-		}
-		last = m
+// change notes what becomes of a member, in the order of members. The last word on one counts.
+func (e *Edit) change(c change) {
+	at := len(e.changes)
+	for at > 0 && e.changes[at-1].index >= c.index {
+		at--
 	}
-	from := member.keyAt
-	switch {
-	case !found:
-		return append(dst, object.doc...), false
-	case last.Key != nil:
-		from = last.end
+	if at < len(e.changes) && e.changes[at].index == c.index {
+		e.changes[at] = c
+		return
 	}
-	return append(append(dst, object.doc[:from]...), object.doc[member.end:]...), true
+	e.changes = append(e.changes, change{})
+	copy(e.changes[at+1:], e.changes[at:])
+	e.changes[at] = c
 }
 
-// Bytes is the changed document. A cut member goes with the comma before it, or with the one behind it when no member
-// before it stays; every other byte stays.
-func (e *Edit) Bytes() []byte {
-	doc := e.object.doc
-	out := make([]byte, 0, len(doc)+len(e.splice)+64)
-	at, kept := 0, false
-	change := func(start, end int, with []byte) {
-		out = append(append(out, doc[at:start]...), with...)
-		at = end
+// pieces gives the changed document piece by piece. A cut member goes with the comma before it, or with the one behind it
+// when no member before it stays; every other byte stays.
+func (e *Edit) pieces(put func(piece []byte)) {
+	if e.object.in == nil { // no value has no document
+		return
 	}
-	for i, m := range e.members {
-		value, replaced := e.replace[i]
+	doc, at, next, kept := e.object.in.data, uint32(0), 0, false
+	for _, c := range e.changes {
+		m := &e.members[c.index]
+		kept = kept || c.index > next // those between changes stay
+		next = c.index + 1
+		from, to := m.start, m.end
 		switch {
-		case e.cut[i] && kept:
-			change(e.members[i-1].end, m.end, nil)
-		case e.cut[i] && i+1 < len(e.members):
-			change(m.keyAt, e.members[i+1].keyAt, nil)
-		case e.cut[i]:
-			change(m.keyAt, m.end, nil)
-		default:
+		case !c.cut:
 			kept = true
-			if replaced {
-				change(m.start, m.end, value)
-			}
+		case kept:
+			from = e.members[c.index-1].end
+		case next < len(e.members):
+			from, to = m.keyAt, e.members[next].keyAt
+		default:
+			from = m.keyAt
 		}
+		put(doc[at:from])
+		put(c.value)
+		at = to
 	}
 	if splice := e.splice; len(splice) > 0 {
-		if !kept {
+		if !kept && next == len(e.members) {
 			splice = splice[1:]
 		}
-		change(e.object.end-1, e.object.end-1, splice)
+		brace := e.object.end - 1
+		put(doc[at:brace])
+		put(splice)
+		at = brace
 	}
-	return append(out, doc[at:]...)
+	put(doc[at:])
+}
+
+// Bytes is the changed document.
+func (e *Edit) Bytes() []byte {
+	size := 0
+	e.pieces(func(piece []byte) { size += len(piece) })
+	out := make([]byte, 0, size)
+	e.pieces(func(piece []byte) { out = append(out, piece...) })
+	return out
+}
+
+// Pieces is the changed document in pieces, none of them empty, of which most are the document's own bytes.
+func (e *Edit) Pieces() [][]byte {
+	out := make([][]byte, 0, 2*len(e.changes)+3)
+	e.pieces(func(piece []byte) {
+		if len(piece) > 0 {
+			out = append(out, piece)
+		}
+	})
+	return out
+}
+
+// AppendCut appends the document without one member of its object, as Cut and Bytes would, and says whether it was there.
+func AppendCut(dst []byte, object Value, key string) (out []byte, found bool) {
+	members, doc := object.all(), object.in.data
+	i := object.index(members, key)
+	if i < 0 {
+		return append(dst, doc...), false
+	}
+	m := &members[i]
+	from, to := m.keyAt, m.end
+	switch {
+	case i > 0:
+		from = members[i-1].end
+	case len(members) > 1:
+		to = members[1].keyAt
+	}
+	return append(append(dst, doc[:from]...), doc[to:]...), true
 }

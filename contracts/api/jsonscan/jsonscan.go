@@ -9,12 +9,9 @@ package jsonscan
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
-	"unicode/utf16"
-	"unicode/utf8"
 )
 
 const (
@@ -24,6 +21,10 @@ const (
 	MaxDepth = 64
 	// fewKeys is how many keys of one object are compared one by one before a map takes over.
 	fewKeys = 32
+	// fewMembers is how many members of a document stand in the memory that it comes with.
+	fewMembers = 12
+	// fewOpen is the same for the keys of the objects around a place.
+	fewOpen = 16
 )
 
 // ErrInvalid is what every error of this package wraps.
@@ -45,8 +46,22 @@ const (
 
 // Value is a value inside a checked document.
 type Value struct {
-	doc        []byte
-	start, end int
+	in         *document
+	start, end uint32
+}
+
+// document is what was checked, and where the members of its object stand: those are asked for again and again.
+type document struct {
+	data    []byte
+	root    uint32
+	members []member
+	few     [fewMembers]member
+}
+
+// member is where a member stands: its key with the quotes, and its value.
+type member struct {
+	keyAt, keyEnd, start, end uint32
+	escaped                   bool // the key is not written as it is read
 }
 
 // Member is a member of an object. Key is decoded, so an escaped spelling of a name is that name; it may share the
@@ -54,12 +69,27 @@ type Value struct {
 type Member struct {
 	Key []byte
 	Value
-	keyAt int // offset of the key's opening quote
+	keyAt uint32 // offset of the key's opening quote
 }
 
 // Check reads a whole document: one object, and nothing after it but white space.
-func Check(doc []byte) (Value, error) {
-	s := scanner{data: doc}
+func Check(doc []byte) (Value, error) { return new(Reader).Check(doc) }
+
+// Reader checks one document after the other. Its zero value is ready; it is not safe for concurrent use.
+type Reader struct {
+	doc  document
+	keys []span
+	few  [fewOpen]span
+}
+
+// Check is the function Check without new memory. Values of the document before are not valid any more.
+func (r *Reader) Check(doc []byte) (Value, error) {
+	d := &r.doc
+	if d.members == nil {
+		d.members, r.keys = d.few[:0], r.few[:0]
+	}
+	d.data, d.members = doc, d.members[:0]
+	s := scanner{data: doc, root: d, keys: r.keys[:0]}
 	if len(doc) > MaxSize {
 		return Value{}, s.fail(MaxSize, "the document is too long")
 	}
@@ -67,24 +97,45 @@ func Check(doc []byte) (Value, error) {
 	if start == len(doc) || doc[start] != byte(Object) {
 		return Value{}, s.fail(start, "the document is not an object")
 	}
+	d.root = uint32(start) //nolint:gosec // below MaxSize
 	end, err := s.value(start, 0)
+	r.keys = s.keys
 	if err != nil {
 		return Value{}, err
 	}
 	if rest := s.space(end); rest != len(doc) {
 		return Value{}, s.fail(rest, "bytes after the object")
 	}
-	return Value{doc, start, end}, nil
+	return Value{d, d.root, uint32(end)}, nil //nolint:gosec // below MaxSize
 }
 
 // scanner checks a document. Its errors name the offset, never the content: a body is private.
-type scanner struct{ data []byte }
+type scanner struct {
+	data []byte
+	// root takes the members of the outermost object.
+	root *document
+	// keys are those of the objects around the place that is looked at, the outermost object's first.
+	keys []span
+	// escaped says that the last string had an escape sequence.
+	escaped bool
+}
+
+// span is where a string stands, quotes included.
+type span struct{ start, end uint32 }
 
 func (s *scanner) fail(at int, reason string) error {
 	return fmt.Errorf("%w: offset %d: %s", ErrInvalid, at, reason)
 }
 
+// space is the offset behind the white space at i, most often none.
 func (s *scanner) space(i int) int {
+	if i < len(s.data) && s.data[i] > ' ' {
+		return i
+	}
+	return s.blanks(i)
+}
+
+func (s *scanner) blanks(i int) int {
 	for i < len(s.data) && (s.data[i] == ' ' || s.data[i] == '\n' || s.data[i] == '\r' || s.data[i] == '\t') {
 		i++
 	}
@@ -153,7 +204,7 @@ func (s *scanner) object(i, depth int) (int, error) {
 	if i < len(s.data) && s.data[i] == '}' {
 		return i + 1, nil
 	}
-	var seen keys
+	seen := keys{base: len(s.keys)}
 	for {
 		next, err := s.member(i, depth, &seen)
 		if err != nil {
@@ -162,6 +213,7 @@ func (s *scanner) object(i, depth int) (int, error) {
 		i = s.space(next)
 		switch {
 		case i < len(s.data) && s.data[i] == '}':
+			s.keys = s.keys[:seen.base]
 			return i + 1, nil
 		case i < len(s.data) && s.data[i] == ',':
 			i = s.space(i + 1)
@@ -171,6 +223,7 @@ func (s *scanner) object(i, depth int) (int, error) {
 	}
 }
 
+//nolint:gosec // offsets are below MaxSize
 func (s *scanner) member(i, depth int, seen *keys) (int, error) {
 	if i >= len(s.data) || s.data[i] != '"' {
 		return i, s.fail(i, "a key is missing")
@@ -179,50 +232,60 @@ func (s *scanner) member(i, depth int, seen *keys) (int, error) {
 	if err != nil {
 		return i, err
 	}
-	if !seen.add(s.data, i, end) {
+	escaped := s.escaped
+	if !s.add(seen, span{uint32(i), uint32(end)}) {
 		return i, s.fail(i, "a key stands twice in one object")
 	}
 	colon := s.space(end)
 	if colon >= len(s.data) || s.data[colon] != ':' {
 		return i, s.fail(colon, "a colon is missing")
 	}
-	return s.value(s.space(colon+1), depth)
+	start := s.space(colon + 1)
+	behind, err := s.value(start, depth)
+	if err == nil && depth == 1 {
+		s.root.members = append(s.root.members, member{uint32(i), uint32(end), uint32(start), uint32(behind), escaped})
+	}
+	return behind, err
 }
 
-// keys remembers the keys of one object: the first by where they stand, quotes included, so that nested objects need
-// little memory.
+// keys remembers the keys of one object: the first by where they stand, from base on, so that nested objects need little
+// memory.
 type keys struct {
-	few  [fewKeys][2]uint32
-	n    int
+	base int
 	many map[string]struct{}
-	// escaped says that one of the few is not written as it is read.
+	// escaped says that one of them is not written as it is read.
 	escaped bool
 }
 
-// add remembers the key from start to end and reports whether it is new.
-func (k *keys) add(data []byte, start, end int) bool {
-	key := unquote(data[start:end])
+// add remembers a key and reports whether it is new in its object.
+func (s *scanner) add(k *keys, at span) bool {
+	key := s.data[at.start+1 : at.end-1]
+	if s.escaped {
+		k.escaped = true
+		key = unquote(s.data[at.start:at.end])
+	}
 	if k.many != nil {
 		return k.addToMany(key)
 	}
-	for _, at := range k.few[:k.n] {
-		other := data[at[0]+1 : at[1]-1]
+	few := s.keys[k.base:]
+	for _, other := range few {
 		if k.escaped {
-			other = unquote(data[at[0]:at[1]])
+			if bytes.Equal(unquote(s.data[other.start:other.end]), key) {
+				return false
+			}
+			continue
 		}
-		if bytes.Equal(other, key) {
+		if other.end-other.start == at.end-at.start && bytes.Equal(s.data[other.start+1:other.end-1], key) {
 			return false
 		}
 	}
-	if k.n < fewKeys {
-		k.few[k.n] = [2]uint32{uint32(start), uint32(end)} //nolint:gosec // below MaxSize
-		k.n++
-		k.escaped = k.escaped || len(key) != end-start-2
+	if len(few) < fewKeys {
+		s.keys = append(s.keys, at)
 		return true
 	}
 	k.many = make(map[string]struct{}, 2*fewKeys)
-	for _, at := range k.few {
-		k.many[string(unquote(data[at[0]:at[1]]))] = struct{}{}
+	for _, other := range few {
+		k.many[string(unquote(s.data[other.start:other.end]))] = struct{}{}
 	}
 	return k.addToMany(key)
 }
@@ -276,87 +339,4 @@ func (s *scanner) digits(i int) int {
 		i++
 	}
 	return i
-}
-
-// str checks the string that begins at i.
-func (s *scanner) str(i int) (int, error) {
-	start := i
-	i++
-	for {
-		i += plain(s.data[i:])
-		if i >= len(s.data) {
-			return start, s.fail(start, "a string is not closed")
-		}
-		switch c := s.data[i]; {
-		case c == '"':
-			return i + 1, nil
-		case c == '\\':
-			next, err := s.escape(i)
-			if err != nil {
-				return i, err
-			}
-			i = next
-		case c < ' ':
-			return i, s.fail(i, "a control character inside a string")
-		default:
-			r, size := utf8.DecodeRune(s.data[i:])
-			if r == utf8.RuneError && size == 1 {
-				return i, s.fail(i, "bytes that are not UTF-8")
-			}
-			i += size
-		}
-	}
-}
-
-// plain counts the bytes at the start of data that are ASCII and neither a quote, a backslash nor a control character:
-// eight at a time, by the arithmetic of Mycroft's test for a zero byte, which is exact up to the first byte found.
-func plain(data []byte) (n int) {
-	const low, high = 0x0101010101010101, 0x8080808080808080
-	for ; len(data)-n >= 8; n += 8 {
-		w := binary.LittleEndian.Uint64(data[n:])
-		quote, slash := w^(low*'"'), w^(low*'\\')
-		if found := (w | (w - low*' ') | (quote - low) | (slash - low)) & high; found != 0 {
-			break // perhaps of a byte further on: each is looked at
-		}
-	}
-	for ; n < len(data); n++ {
-		if c := data[n]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
-			break
-		}
-	}
-	return n
-}
-
-// escape checks the escape sequence at i; a surrogate needs its partner.
-func (s *scanner) escape(i int) (int, error) {
-	if i+1 >= len(s.data) {
-		return i, s.fail(i, "a string is not closed")
-	}
-	switch s.data[i+1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return i + 2, nil
-	case 'u':
-	default:
-		return i, s.fail(i, "an unknown escape sequence")
-	}
-	r, ok := hex4(s.data, i)
-	if !ok {
-		return i, s.fail(i, "an escape sequence without four hexadecimal digits")
-	}
-	if !utf16.IsSurrogate(r) {
-		return i + 6, nil
-	}
-	if low, ok := hex4(s.data, i+6); !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
-		return i, s.fail(i, "a lone surrogate")
-	}
-	return i + 12, nil
-}
-
-// hex4 reads the escape at i, \u and four digits.
-func hex4(data []byte, i int) (rune, bool) {
-	if len(data)-i < 6 || data[i] != '\\' || data[i+1] != 'u' {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(data[i+2:i+6]), 16, 16)
-	return rune(n), err == nil
 }

@@ -193,7 +193,14 @@ func FuzzCheck(f *testing.F) {
 		if len(std) != len(members) {
 			t.Fatalf("%d members, the standard library sees %d", len(members), len(std))
 		}
+		sameInside(t, v)
 		for _, m := range members {
+			if text, ok := m.Text(); ok {
+				var want string
+				if err := json.Unmarshal(m.Raw(), &want); err != nil || text != want {
+					t.Fatalf("%s is %q, the standard library reads %q, %v", m.Raw(), text, want, err)
+				}
+			}
 			if !bytes.Equal(std[string(m.Key)], m.Raw()) {
 				t.Fatalf("%q is %s, the standard library sees %s", m.Key, m.Raw(), std[string(m.Key)])
 			}
@@ -203,6 +210,9 @@ func FuzzCheck(f *testing.F) {
 				t.Fatalf("cutting %q: %s, and by an edit %s", m.Key, out, e.Bytes())
 			}
 			e.Set("zz", []byte("1"))
+			if pieces := e.Pieces(); !bytes.Equal(bytes.Join(pieces, nil), e.Bytes()) {
+				t.Fatalf("in pieces %q, whole %q", pieces, e.Bytes())
+			}
 			after, err := Check(e.Bytes())
 			if err != nil {
 				t.Fatalf("cutting %q: %v in %s", m.Key, err, e.Bytes())

@@ -2,7 +2,6 @@ package jsonscan
 
 import (
 	"bytes"
-	"encoding/json"
 	"iter"
 	"slices"
 	"strconv"
@@ -13,7 +12,7 @@ func (v Value) Kind() Kind {
 	if v.end == v.start {
 		return 0
 	}
-	switch c := v.doc[v.start]; c {
+	switch c := v.in.data[v.start]; c {
 	case '{', '[', '"', 't', 'f', 'n':
 		return Kind(c)
 	}
@@ -21,13 +20,18 @@ func (v Value) Kind() Kind {
 }
 
 // Raw is the value's bytes inside the document.
-func (v Value) Raw() []byte { return v.doc[v.start:v.end:v.end] }
+func (v Value) Raw() []byte {
+	if v.in == nil {
+		return nil
+	}
+	return v.in.data[v.start:v.end:v.end]
+}
 
 // At is the offset of the value in the document.
-func (v Value) At() int { return v.start }
+func (v Value) At() int { return int(v.start) }
 
 // KeyAt is the offset of the key's opening quote in the document.
-func (m Member) KeyAt() int { return m.keyAt }
+func (m Member) KeyAt() int { return int(m.keyAt) }
 
 // Text decodes a string; anything else is not ok.
 func (v Value) Text() (string, bool) {
@@ -61,23 +65,38 @@ func (v Value) Bool() (value, ok bool) {
 	return k == True, k == True || k == False
 }
 
+// indexed says that the value is the document's object, whose members are known.
+func (v Value) indexed() bool { return v.in != nil && v.start == v.in.root }
+
+// decode is a member as others see it.
+func (d *document) decode(m *member) Member {
+	key := d.data[m.keyAt+1 : m.keyEnd-1 : m.keyEnd-1]
+	if m.escaped {
+		key = unquote(d.data[m.keyAt:m.keyEnd])
+	}
+	return Member{Key: key, Value: Value{d, m.start, m.end}, keyAt: m.keyAt}
+}
+
 // All goes through the members of an object in their order; any other value has none.
 func (v Value) All() iter.Seq[Member] {
-	return func(yield func(Member) bool) {
-		if v.Kind() != Object {
-			return
-		}
-		s := scanner{data: v.doc}
-		for i := s.space(v.start + 1); v.doc[i] != '}'; {
-			keyEnd := s.skip(i)
-			start := s.space(s.space(keyEnd) + 1)
-			end := s.skip(start)
-			if !yield(Member{Key: unquote(v.doc[i:keyEnd]), Value: Value{v.doc, start, end}, keyAt: i}) {
+	return func(yield func(Member) bool) { v.each(yield) }
+}
+
+func (v Value) each(yield func(Member) bool) {
+	switch {
+	case v.indexed():
+		for i := range v.in.members {
+			if !yield(v.in.decode(&v.in.members[i])) {
 				return
 			}
-			if i = s.space(end); v.doc[i] == ',' {
-				i = s.space(i + 1)
+		}
+	case v.Kind() == Object:
+		for i := v.first(); v.in.data[i] != '}'; {
+			m := v.in.memberAt(i)
+			if !yield(v.in.decode(&m)) {
+				return
 			}
+			i = v.in.next(m.end)
 		}
 	}
 }
@@ -101,15 +120,12 @@ func (v Value) Each() iter.Seq[Value] {
 		if v.Kind() != Array {
 			return
 		}
-		s := scanner{data: v.doc}
-		for i := s.space(v.start + 1); v.doc[i] != ']'; {
-			end := s.skip(i)
-			if !yield(Value{v.doc, i, end}) {
+		for i := v.first(); v.in.data[i] != ']'; {
+			end := v.in.skip(i)
+			if !yield(Value{v.in, i, end}) {
 				return
 			}
-			if i = s.space(end); v.doc[i] == ',' {
-				i = s.space(i + 1)
-			}
+			i = v.in.next(end)
 		}
 	}
 }
@@ -117,62 +133,117 @@ func (v Value) Each() iter.Seq[Value] {
 // Elements lists what Each goes through.
 func (v Value) Elements() []Value { return slices.Collect(v.Each()) }
 
-// skip returns the offset behind the value at i of a document that was checked.
-func (s *scanner) skip(i int) int {
-	switch s.data[i] {
-	case '"':
-		return s.skipString(i)
-	case '{', '[':
-		depth := 0
-		for {
-			switch s.data[i] {
-			case '"':
-				i = s.skipString(i)
+// Inside goes through the members of every object in a value, however deep, whose key find accepts. Those within an
+// accepted one come after it. Nothing is looked at twice but what is accepted.
+func (v Value) Inside(find func(key []byte) bool) iter.Seq[Member] {
+	return func(yield func(Member) bool) {
+		for i := v.start; i < v.end; {
+			if v.in.data[i] != '"' {
+				i++
 				continue
-			case '{', '[':
-				depth++
-			case '}', ']':
-				depth--
 			}
-			i++
-			if depth == 0 {
-				return i
+			end, escaped := v.in.skipString(i)
+			colon := v.in.space(end)
+			if colon >= v.end || v.in.data[colon] != ':' {
+				i = end
+				continue
+			}
+			m := member{keyAt: i, keyEnd: end, start: v.in.space(colon + 1), escaped: escaped}
+			i = m.start
+			if key := v.in.decode(&m).Key; find(key) {
+				m.end = v.in.skip(m.start)
+				if !yield(v.in.decode(&m)) {
+					return
+				}
 			}
 		}
 	}
-	for ; i < len(s.data); i++ {
-		switch s.data[i] {
-		case ',', ']', '}', ' ', '\t', '\r', '\n':
-			return i
-		}
+}
+
+// What follows walks through a document that was checked, so it meets an end before that of the bytes.
+
+// first is the offset of the first member or element, or of the bracket that closes an empty value.
+func (v Value) first() uint32 { return v.in.space(v.start + 1) }
+
+// next is the offset of what follows the member or element that ends at i: another one, or the closing bracket.
+func (d *document) next(i uint32) uint32 {
+	if i = d.space(i); d.data[i] == ',' {
+		return d.space(i + 1)
 	}
 	return i
 }
 
-// skipString finds the end of the string at i. One with an escape in it is looked at byte by byte.
-func (s *scanner) skipString(i int) int {
-	i++
-	inner := s.data[i:]
-	if end := bytes.IndexByte(inner, '"'); bytes.IndexByte(inner[:end], '\\') < 0 {
-		return i + end + 1
+func (d *document) space(i uint32) uint32 {
+	for int(i) < len(d.data) && d.data[i] <= ' ' {
+		i++
 	}
-	for ; s.data[i] != '"'; i++ {
-		if s.data[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
+	return i
 }
 
-// unquote decodes a checked string with its quotes; without escapes it shares the bytes.
-func unquote(quoted []byte) []byte {
-	inner := quoted[1 : len(quoted)-1 : len(quoted)-1]
-	if bytes.IndexByte(inner, '\\') < 0 {
-		return inner
+// memberAt is the member whose key is at i.
+func (d *document) memberAt(i uint32) member {
+	m := member{keyAt: i}
+	m.keyEnd, m.escaped = d.skipString(i)
+	m.start = d.space(d.space(m.keyEnd) + 1)
+	m.end = d.skip(m.start)
+	return m
+}
+
+// skip returns the offset behind the value at i.
+func (d *document) skip(i uint32) uint32 {
+	switch d.data[i] {
+	case '"':
+		i, _ = d.skipString(i)
+		return i
+	case '{', '[':
+		return d.skipNested(i)
 	}
-	var out string
-	if json.Unmarshal(quoted, &out) != nil {
-		return inner // unreachable for a checked string; its raw form compares unequal to every known key
+	for int(i) < len(d.data) {
+		switch d.data[i] {
+		case ',', ']', '}', ' ', '\t', '\r', '\n':
+			return i
+		}
+		i++
 	}
-	return []byte(out)
+	return i
+}
+
+// skipNested returns the offset behind the object or array at i.
+func (d *document) skipNested(i uint32) uint32 {
+	for depth := 0; ; {
+		switch d.data[i] {
+		case '"':
+			i, _ = d.skipString(i)
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		}
+		i++
+		if depth == 0 {
+			return i
+		}
+	}
+}
+
+// skipString finds the end of the string at i, and says whether an escape sequence is in it.
+func (d *document) skipString(i uint32) (end uint32, escaped bool) {
+	inner := d.data[i+1:]
+	n := bytes.IndexByte(inner, '"')
+	escaped = bytes.IndexByte(inner[:n], '\\') >= 0
+	for odd(inner[:n]) { // the quote belongs to the string
+		n++
+		n += bytes.IndexByte(inner[n:], '"')
+	}
+	return i + uint32(n) + 2, escaped //nolint:gosec // below MaxSize
+}
+
+// odd says that text ends in an odd number of backslashes.
+func odd(text []byte) bool {
+	n := len(text)
+	for n > 0 && text[n-1] == '\\' {
+		n--
+	}
+	return (len(text)-n)%2 == 1
 }
