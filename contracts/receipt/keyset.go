@@ -12,10 +12,25 @@ import (
 // apiVersion is the version of the published draft that the documents follow.
 const apiVersion = "aci/1"
 
+// hashName stands before a digest.
+const hashName = "sha256:"
+
 // SHA256 is a digest in the documents' form: "sha256:" and lower-case hex.
 func SHA256(data []byte) string {
+	name := hash(data)
+	return string(name[:])
+}
+
+// isHash says that text is the digest of data.
+func isHash(text string, data []byte) bool {
+	name := hash(data)
+	return string(name[:]) == text
+}
+
+func hash(data []byte) (name [len(hashName) + 2*sha256.Size]byte) {
 	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
+	hex.Encode(name[copy(name[:], hashName):], sum[:])
+	return name
 }
 
 // Keyset says which keys a proxy signs with. TLS holds the SHA-256 of the SPKI DER of its RA-TLS certificates.
@@ -106,7 +121,7 @@ func ParseSession(raw []byte) (*Session, error) {
 	r := reader{doc: doc}
 	id, evidence := r.object("identity"), r.object("evidence")
 	s := &Session{
-		ID:          strings.TrimPrefix(SHA256(canonical(doc)), "sha256:"),
+		ID:          strings.TrimPrefix(SHA256(canonical(doc)), hashName),
 		Established: time.Unix(r.integer("established_at"), 0), Until: time.Unix(r.integer("expires_at"), 0),
 		WorkerSC: id.text("worker_sc"), Image: id.text("image_hash"), Model: id.text("model_id"), Engine: id.text("engine"),
 		EvidenceDigest: evidence.text("digest"), EvidenceData: evidence.text("data"),

@@ -10,7 +10,7 @@ package receipt
 import (
 	"crypto/ed25519"
 	"encoding/hex"
-	"strconv"
+	"slices"
 
 	"cocoon/contracts/pricing"
 )
@@ -124,108 +124,8 @@ type Outcome struct {
 
 // Sign writes the receipt in canonical form with its signature. The key signs nothing but receipts.
 func (r *Receipt) Sign(keyID string, key ed25519.PrivateKey) []byte {
-	doc := r.document(keyID)
-	return canonical(append(doc, text("signature", hex.EncodeToString(ed25519.Sign(key, canonical(doc))))))
-}
-
-// The members stand in the canonical order, so that they need not be sorted.
-func (r *Receipt) document(keyID string) object {
-	return object{
-		text("api_version", apiVersion), nullable("chat_id", r.ChatID), text("endpoint", r.Endpoint), list("event_log", r.events()),
-		text("key_id", keyID), text("method", "POST"), text("model", r.Model), text("receipt_id", r.ID), number("served_at", r.ServedAt),
-		text("workload_keyset_digest", r.KeysetDigest),
-	}
-}
-
-func (r *Receipt) events() object {
-	const most = 9
-	body := func(kind, hash string) member { return object{text("body_hash", hash), text("type", kind)}.element() }
-	out := append(make(object, 0, most), body(eventReceived, r.RequestHash))
-	if r.ForwardedHash != "" {
-		out = append(out, body(eventForwarded, r.ForwardedHash))
-	}
-	out = append(out, r.Verified.event())
-	if w := r.Worker; w != nil {
-		out = append(out, object{
-			text("engine", w.Engine), text("image_hash", w.Image), text("tls_spki_sha256", w.SPKI), text("type", eventWorker), text("worker_sc", w.SC),
-		}.element())
-	}
-	out = append(out, body(eventReturned, r.ResponseHash), r.Usage.event())
-	if s := r.Statement; s != nil {
-		out = append(out, object{
-			text("key_id", s.KeyID), number("proxy_pings", s.ProxyPings), text("response_hash", s.ResponseHash), number("served_at", s.Served),
-			text("signature", hex.EncodeToString(s.Signature)), text("status", string(s.Status)), text("type", eventStatement),
-		}.element())
-	}
-	return append(out, r.Channel.event(), r.Outcome.event())
-}
-
-func (v Verified) event() member {
-	if v.OK {
-		return object{
-			text("model_id", v.Model), flag("required", v.Required), text("result", "verified"), text("session_id", v.SessionID),
-			text("type", eventVerified),
-		}.element()
-	}
-	return object{
-		text("model_id", v.Model), text("reason", v.Reason), flag("required", v.Required), text("result", "failed"), text("type", eventVerified),
-	}.element()
-}
-
-func (u Usage) event() member {
-	o := object{
-		number("billed_cached", u.Billed.Cached), number("billed_completion", u.Billed.Completion), number("billed_prompt", u.Billed.Prompt),
-		number("billed_reasoning", u.Billed.Reasoning), number("billed_total", u.Total()), number("cached_tokens", u.Tokens.Cached),
-		number("coefficient", u.Coefficient), number("completion_tokens", u.Tokens.Completion), number("config_version", u.ConfigVersion),
-		text("cost_nano", strconv.FormatUint(u.Cost, 10)), flag("estimated", u.Estimated),
-		number("mult_cached", u.Multipliers.Cached), number("mult_completion", u.Multipliers.Completion), number("mult_prompt", u.Multipliers.Prompt),
-		number("mult_reasoning", u.Multipliers.Reasoning), number("params_version", u.ParamsVersion),
-		text("price_per_token_nano", strconv.FormatUint(u.Price, 10)), number("prompt_tokens", u.Tokens.Prompt),
-		number("reasoning_tokens", u.Tokens.Reasoning), number("reserved", u.Reserved), text("source", u.Source),
-		number("total_tokens", u.Tokens.Prompt+u.Tokens.Completion), text("type", eventUsage),
-	}
-	if u.Cut > 0 {
-		o = append(o, number("cut", u.Cut))
-	}
-	return o.element()
-}
-
-func (c Channel) event() member {
-	return object{
-		text("client_sc", c.ClientSC), flag("is_test", c.Test), number("ledger_seq", c.LedgerSeq), text("proxy_key", hex.EncodeToString(c.ProxyKey)),
-		text("proxy_sc", c.ProxySC), text("tokens_committed", strconv.FormatUint(c.Committed, 10)),
-		text("tokens_total", strconv.FormatUint(c.Total, 10)), text("type", eventChannel),
-	}.element()
-}
-
-func (o Outcome) event() member {
-	first := null("ttft_ms")
-	if o.TTFT >= 0 {
-		first = number("ttft_ms", o.TTFT)
-	}
-	return object{
-		number("bytes", o.Bytes), number("duration_ms", o.Duration), nullable("error_code", o.ErrorCode), number("events", o.Events),
-		nullable("finish_reason", o.FinishReason), number("http_status", o.HTTPStatus), number("retries", o.Retries),
-		text("status", string(o.Status)), first, text("type", eventOutcome),
-	}.element()
-}
-
-// WorkerStatement is what a worker signs: its counts for one request, bound to what it was sent and what it answered.
-type WorkerStatement struct {
-	RequestID, RequestHash, ResponseHash string
-	Status                               Status
-	ServedAt                             int64
-	WorkerSC                             string
-	Tokens                               pricing.Tokens
-}
-
-// Bytes is the canonical form that is signed.
-func (s WorkerStatement) Bytes() []byte {
-	const usual = 1 << 10
-	return appendObject(make([]byte, 0, usual), object{
-		number("cached_tokens", s.Tokens.Cached), number("completion_tokens", s.Tokens.Completion), number("prompt_tokens", s.Tokens.Prompt),
-		text("purpose", "cocoon.worker-usage.v1"), number("reasoning_tokens", s.Tokens.Reasoning), text("request_hash", s.RequestHash),
-		text("request_id", s.RequestID), text("response_hash", s.ResponseHash), number("served_at", s.ServedAt), text("status", string(s.Status)),
-		text("worker_sc", s.WorkerSC),
-	})
+	p, f := page{Receipt: *r, keyID: keyID}, form{buf: make([]byte, 0, roomy)}
+	p.fill(&f)
+	p.signature = hex.EncodeToString(ed25519.Sign(key, f.buf))
+	return slices.Insert(f.buf, p.from, []byte(signatureMark+`"`+p.signature+`"`)...)
 }
