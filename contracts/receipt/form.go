@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+
+	"cocoon/contracts/api/jsonscan"
 )
 
 // form goes through a document in the canonical order, member by member: it writes the members, or reads what was written
@@ -69,7 +71,7 @@ func (f *form) text(lead string, s *string) {
 		return
 	}
 	from := f.at + 1
-	f.at = from + plain(f.buf[from:])
+	f.at = from + jsonscan.Plain(f.buf[from:])
 	if f.peek() != '"' {
 		f.giveUp()
 		return

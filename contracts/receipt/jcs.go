@@ -3,14 +3,11 @@ package receipt
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"cocoon/contracts/api/jsonscan"
 )
@@ -187,7 +184,7 @@ func appendValue(dst []byte, v *value) []byte {
 func appendString(dst []byte, s string) []byte {
 	const hex, control, letter = "0123456789abcdef", "\b\t\n\f\r", "btnfr"
 	dst = append(append(dst, '"'), s...)
-	if at := len(dst) - len(s); plain(dst[at:]) == len(s) {
+	if at := len(dst) - len(s); jsonscan.Plain(dst[at:]) == len(s) {
 		return append(dst, '"')
 	}
 	dst = dst[:len(dst)-len(s)]
@@ -209,24 +206,4 @@ func appendString(dst []byte, s string) []byte {
 		}
 	}
 	return append(append(dst, s[from:]...), '"')
-}
-
-// plain counts the bytes at the start of data that stand for themselves in every string: ASCII, and neither a control
-// character nor a quote nor a backslash. It takes eight at a time, by the arithmetic of Mycroft's test for a zero byte,
-// which is exact up to the first byte found.
-func plain(data []byte) (n int) {
-	const low, high = 0x0101010101010101, 0x8080808080808080
-	for ; len(data)-n >= 8; n += 8 {
-		w := binary.LittleEndian.Uint64(data[n:])
-		quote, slash := w^(low*'"'), w^(low*'\\')
-		if found := (w | (w - low*' ') | (quote - low) | (slash - low)) & high; found != 0 {
-			return n + bits.TrailingZeros64(found)/8
-		}
-	}
-	for ; n < len(data); n++ {
-		if c := data[n]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
-			break
-		}
-	}
-	return n
 }
