@@ -52,24 +52,29 @@ func (s *scanner) notUTF8(i int) (int, error) {
 // low and high are the lowest and the highest bit of each byte of a word.
 const low, high = 0x0101010101010101, 0x8080808080808080
 
+// block is how many bytes of a long string are looked at together.
+const block = 32
+
 // plain counts the bytes at the start of data before the first quote, backslash or control character; wide has a high bit
 // if a byte before it, or just behind, is beyond ASCII.
 func plain(data []byte) (n int, wide uint64) {
-	for ; len(data)-n >= 32; n += 32 {
-		block := data[n : n+32]
-		a, b := binary.LittleEndian.Uint64(block), binary.LittleEndian.Uint64(block[8:])
-		c, d := binary.LittleEndian.Uint64(block[16:]), binary.LittleEndian.Uint64(block[24:])
-		if (special(a)|special(b)|special(c)|special(d))&high != 0 {
-			break
+	for len(data)-n >= 8 {
+		if n > 0 && n%block == 0 && len(data)-n >= block {
+			four := data[n : n+block]
+			a, b := binary.LittleEndian.Uint64(four), binary.LittleEndian.Uint64(four[8:])
+			c, d := binary.LittleEndian.Uint64(four[16:]), binary.LittleEndian.Uint64(four[24:])
+			if (special(a)|special(b)|special(c)|special(d))&high == 0 {
+				wide |= a | b | c | d
+				n += block
+				continue
+			}
 		}
-		wide |= a | b | c | d
-	}
-	for ; len(data)-n >= 8; n += 8 {
 		w := binary.LittleEndian.Uint64(data[n:])
 		wide |= w
 		if found := special(w) & high; found != 0 {
 			return n + bits.TrailingZeros64(found)/8, wide
 		}
+		n += 8
 	}
 	for ; n < len(data); n++ {
 		c := data[n]
@@ -101,8 +106,8 @@ func Plain(data []byte) (n int) {
 // special has the high bit of each byte that is a quote, a backslash or a control character, by the arithmetic of
 // Mycroft's test for a zero byte, which is exact up to the first byte found. Other bits mean nothing.
 func special(w uint64) uint64 {
-	quote, slash := w^(low*'"'), w^(low*'\\')
-	return ((w - low*' ') | (quote - low) | (slash - low)) &^ w
+	const swap = '"' ^ ' ' // a quote becomes the byte above the control characters, which stay below it
+	return ((w ^ low*swap - low*(' '+1)) | (w ^ low*'\\' - low)) &^ w
 }
 
 // escape checks the escape sequence at i; a surrogate needs its partner.
