@@ -65,7 +65,7 @@ func (e *Edit) index(key string) int { return e.object.index(e.members, key) }
 // index finds a member among those of an object.
 func (v Value) index(members []member, key string) int {
 	for i := range members {
-		if m := v.in.decode(&members[i]); string(m.Key) == key {
+		if string(v.in.key(&members[i])) == key {
 			return i
 		}
 	}

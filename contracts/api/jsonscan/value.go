@@ -43,10 +43,10 @@ func (v Value) Text() (string, bool) {
 
 // Int reads an integer that is written as one: no fraction, no exponent, no minus zero.
 func (v Value) Int() (int64, bool) {
-	if v.Kind() != Number || bytes.ContainsAny(v.Raw(), ".eE") {
+	if v.Kind() != Number {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(string(v.Raw()), 10, 64)
+	n, err := strconv.ParseInt(string(v.Raw()), 10, 64) // which takes no fraction and no exponent
 	return n, err == nil && string(v.Raw()) != "-0"
 }
 
@@ -70,11 +70,21 @@ func (v Value) indexed() bool { return v.in != nil && v.start == v.in.root }
 
 // decode is a member as others see it.
 func (d *document) decode(m *member) Member {
-	key := d.data[m.keyAt+1 : m.keyEnd-1 : m.keyEnd-1]
+	return Member{Key: d.key(m), Value: Value{d, m.start, m.end}, keyAt: m.keyAt}
+}
+
+// key is a member's key as it is read.
+func (d *document) key(m *member) []byte {
 	if m.escaped {
-		key = unquote(d.data[m.keyAt:m.keyEnd])
+		return unquote(d.data[m.keyAt:m.keyEnd])
 	}
-	return Member{Key: key, Value: Value{d, m.start, m.end}, keyAt: m.keyAt}
+	return d.data[m.keyAt+1 : m.keyEnd-1 : m.keyEnd-1]
+}
+
+// Empty says that an object or an array has nothing in it; any other value is empty.
+func (v Value) Empty() bool {
+	k := v.Kind()
+	return k != Object && k != Array || v.first() == v.end-1
 }
 
 // All goes through the members of an object in their order; any other value has none.
@@ -106,9 +116,18 @@ func (v Value) Members() []Member { return slices.Collect(v.All()) }
 
 // Get finds a member of an object.
 func (v Value) Get(key string) (Value, bool) {
-	for m := range v.All() {
-		if string(m.Key) == key {
-			return m.Value, true
+	switch {
+	case v.indexed():
+		if i := v.index(v.in.members, key); i >= 0 {
+			return Value{v.in, v.in.members[i].start, v.in.members[i].end}, true
+		}
+	case v.Kind() == Object:
+		for i := v.first(); v.in.data[i] != '}'; {
+			m := v.in.memberAt(i)
+			if string(v.in.key(&m)) == key {
+				return Value{v.in, m.start, m.end}, true
+			}
+			i = v.in.next(m.end)
 		}
 	}
 	return Value{}, false
@@ -142,15 +161,15 @@ func (v Value) Inside(find func(key []byte) bool) iter.Seq[Member] {
 				i++
 				continue
 			}
-			end, escaped := v.in.skipString(i)
+			end := v.in.skipString(i)
 			colon := v.in.space(end)
 			if colon >= v.end || v.in.data[colon] != ':' {
 				i = end
 				continue
 			}
-			m := member{keyAt: i, keyEnd: end, start: v.in.space(colon + 1), escaped: escaped}
+			m := member{keyAt: i, keyEnd: end, start: v.in.space(colon + 1), escaped: v.in.escaped(i, end)}
 			i = m.start
-			if key := v.in.decode(&m).Key; find(key) {
+			if find(v.in.key(&m)) {
 				m.end = v.in.skip(m.start)
 				if !yield(v.in.decode(&m)) {
 					return
@@ -182,9 +201,8 @@ func (d *document) space(i uint32) uint32 {
 
 // memberAt is the member whose key is at i.
 func (d *document) memberAt(i uint32) member {
-	m := member{keyAt: i}
-	m.keyEnd, m.escaped = d.skipString(i)
-	m.start = d.space(d.space(m.keyEnd) + 1)
+	end := d.skipString(i)
+	m := member{keyAt: i, keyEnd: end, start: d.space(d.space(end) + 1), escaped: d.escaped(i, end)}
 	m.end = d.skip(m.start)
 	return m
 }
@@ -193,8 +211,7 @@ func (d *document) memberAt(i uint32) member {
 func (d *document) skip(i uint32) uint32 {
 	switch d.data[i] {
 	case '"':
-		i, _ = d.skipString(i)
-		return i
+		return d.skipString(i)
 	case '{', '[':
 		return d.skipNested(i)
 	}
@@ -213,7 +230,7 @@ func (d *document) skipNested(i uint32) uint32 {
 	for depth := 0; ; {
 		switch d.data[i] {
 		case '"':
-			i, _ = d.skipString(i)
+			i = d.skipString(i)
 			continue
 		case '{', '[':
 			depth++
@@ -227,16 +244,20 @@ func (d *document) skipNested(i uint32) uint32 {
 	}
 }
 
-// skipString finds the end of the string at i, and says whether an escape sequence is in it.
-func (d *document) skipString(i uint32) (end uint32, escaped bool) {
+// skipString finds the end of the string at i.
+func (d *document) skipString(i uint32) uint32 {
 	inner := d.data[i+1:]
 	n := bytes.IndexByte(inner, '"')
-	escaped = bytes.IndexByte(inner[:n], '\\') >= 0
 	for odd(inner[:n]) { // the quote belongs to the string
 		n++
 		n += bytes.IndexByte(inner[n:], '"')
 	}
-	return i + uint32(n) + 2, escaped //nolint:gosec // below MaxSize
+	return i + uint32(n) + 2 //nolint:gosec // below MaxSize
+}
+
+// escaped says whether an escape sequence is in the string from start to end.
+func (d *document) escaped(start, end uint32) bool {
+	return bytes.IndexByte(d.data[start:end], '\\') >= 0
 }
 
 // odd says that text ends in an odd number of backslashes.

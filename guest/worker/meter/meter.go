@@ -59,6 +59,7 @@ type Result struct {
 type Meter struct {
 	opt      Options
 	in       sse.Splitter
+	reader   jsonscan.Reader
 	head     header
 	done     []byte // the engine's [DONE] event, held back until the end
 	edited   []byte // the last event's data after an edit
@@ -113,7 +114,7 @@ func (m *Meter) event(dst []byte, e sse.Event) []byte {
 		m.done = bytes.Clone(e.Raw)
 		return dst
 	}
-	doc, err := jsonscan.Check(e.Data)
+	doc, err := m.reader.Check(e.Data)
 	if err != nil {
 		m.res.Code = api.MalformedEvent
 		return dst
@@ -174,18 +175,11 @@ func (m *Meter) read(doc jsonscan.Value) (keep bool, edited []byte) {
 		return true, nil
 	}
 	valid := m.readUsage(usage)
-	if only := choices.Kind() == jsonscan.Array && empty(choices); only {
+	if choices.Kind() == jsonscan.Array && choices.Empty() {
 		return m.usageEvent(doc, usage, valid)
 	}
 	m.edited, _ = jsonscan.AppendCut(m.edited[:0], doc, "usage")
 	return true, m.edited
-}
-
-func empty(array jsonscan.Value) bool {
-	for range array.Each() {
-		return false
-	}
-	return true
 }
 
 // usageEvent decides about an event that holds nothing but usage.
