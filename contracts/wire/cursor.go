@@ -11,16 +11,20 @@ import (
 // ErrTL marks every refusal of TL bytes, so that a caller can answer it with the protocol's parse error.
 var ErrTL = errors.New("TL")
 
-// Cursor reads TL items from a slice it never copies or changes. The first error stays: later calls return zero values,
-// so a decoder reads all fields in order and asks End once.
+// Cursor reads TL items from a slice it never changes. The first error stays: later calls return zero values, so a decoder
+// reads all fields in order and asks End once.
 type Cursor struct {
-	data []byte
-	off  int
-	err  error
+	data   []byte
+	off    int
+	err    error
+	shares bool
 }
 
 // NewCursor reads data from its start.
 func NewCursor(data []byte) *Cursor { return &Cursor{data: data} }
+
+// SharingCursor is a cursor whose Own does not copy.
+func SharingCursor(data []byte) *Cursor { return &Cursor{data: data, shares: true} }
 
 // Remaining is how many bytes are left; none after an error.
 func (c *Cursor) Remaining() int {
@@ -149,6 +153,17 @@ func (c *Cursor) Bytes(limit int) []byte {
 			return nil
 		}
 	}
+	return out
+}
+
+// Own is Bytes in memory of its own, unless the cursor is one that shares.
+func (c *Cursor) Own(limit int) []byte {
+	b := c.Bytes(limit)
+	if c.shares || b == nil {
+		return b
+	}
+	out := make([]byte, len(b))
+	copy(out, b)
 	return out
 }
 

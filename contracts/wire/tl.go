@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 )
 
 // TL encoding, protocol.md section 3.
@@ -50,6 +51,7 @@ func AppendBool(dst []byte, v bool) []byte {
 
 // AppendBytes appends bytes or a string: the shortest length form, the content, zeros to a multiple of four.
 func AppendBytes[T ~[]byte | ~string](dst []byte, v T) []byte {
+	dst = slices.Grow(dst, BytesSize(len(v))) // padding would have a long content copied a second time
 	start := len(dst)
 	switch n := len(v); {
 	case n <= shortMax:

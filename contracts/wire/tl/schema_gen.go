@@ -2,11 +2,7 @@
 
 package tl
 
-import (
-	"bytes"
-
-	"cocoon/contracts/wire"
-)
+import "cocoon/contracts/wire"
 
 // AnyClientProxyConnectionAuth is a client.ProxyConnectionAuth: *ClientProxyConnectionAuthLong or *ClientProxyConnectionAuthShort.
 type AnyClientProxyConnectionAuth interface {
@@ -377,7 +373,7 @@ func (v *ClientQueryAnswer) bare(dst []byte) []byte {
 }
 
 func (v *ClientQueryAnswer) decode(c *wire.Cursor) {
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	v.IsCompleted = c.Bool()
 	v.RequestID = int256(c)
 	v.RequestTokensUsed.decode(c)
@@ -507,7 +503,7 @@ func (v *ClientQueryAnswerEx) bare(dst []byte) []byte {
 
 func (v *ClientQueryAnswerEx) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	flags := c.Flags(0x1)
 	if flags&(1<<0) != 0 {
 		v.FinalInfo = new(ClientQueryFinalInfo)
@@ -546,7 +542,7 @@ func (v *ClientQueryAnswerPart) bare(dst []byte) []byte {
 }
 
 func (v *ClientQueryAnswerPart) decode(c *wire.Cursor) {
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	v.IsCompleted = c.Bool()
 	v.RequestID = int256(c)
 	v.RequestTokensUsed.decode(c)
@@ -627,7 +623,7 @@ func (v *ClientQueryAnswerPartEx) bare(dst []byte) []byte {
 
 func (v *ClientQueryAnswerPartEx) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	flags := c.Flags(0x1)
 	if flags&(1<<0) != 0 {
 		v.FinalInfo = new(ClientQueryFinalInfo)
@@ -745,7 +741,7 @@ func (v *ClientRefund) bare(dst []byte) []byte {
 }
 
 func (v *ClientRefund) decode(c *wire.Cursor) {
-	v.Data = bytes.Clone(c.Bytes(MaxBytes))
+	v.Data = c.Own(MaxBytes)
 }
 
 // ClientRefundRejected is the constructor client.refundRejected, of type client.Refund.
@@ -1032,7 +1028,7 @@ func (v *HTTPResponse) decode(c *wire.Cursor) {
 	for i := range v.Headers {
 		v.Headers[i].decode(c)
 	}
-	v.Payload = bytes.Clone(c.Bytes(MaxBytes))
+	v.Payload = c.Own(MaxBytes)
 }
 
 // KeyManagerPrivateKey is the constructor keyManager.privateKey, of type keyManager.PrivateKey.
@@ -1230,7 +1226,7 @@ func (v *ProxyQueryAnswer) bare(dst []byte) []byte {
 }
 
 func (v *ProxyQueryAnswer) decode(c *wire.Cursor) {
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	v.IsCompleted = c.Bool()
 	v.RequestID = int256(c)
 	v.TokensUsed.decode(c)
@@ -1360,7 +1356,7 @@ func (v *ProxyQueryAnswerEx) bare(dst []byte) []byte {
 
 func (v *ProxyQueryAnswerEx) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	flags := c.Flags(0x1)
 	if flags&(1<<0) != 0 {
 		v.FinalInfo = new(ProxyQueryFinalInfo)
@@ -1399,7 +1395,7 @@ func (v *ProxyQueryAnswerPart) bare(dst []byte) []byte {
 }
 
 func (v *ProxyQueryAnswerPart) decode(c *wire.Cursor) {
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	v.IsCompleted = c.Bool()
 	v.RequestID = int256(c)
 	v.TokensUsed.decode(c)
@@ -1480,7 +1476,7 @@ func (v *ProxyQueryAnswerPartEx) bare(dst []byte) []byte {
 
 func (v *ProxyQueryAnswerPartEx) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
-	v.Answer = bytes.Clone(c.Bytes(MaxBytes))
+	v.Answer = c.Own(MaxBytes)
 	flags := c.Flags(0x1)
 	if flags&(1<<0) != 0 {
 		v.FinalInfo = new(ProxyQueryFinalInfo)
@@ -1574,7 +1570,7 @@ func (v *ProxySignedPayment) bare(dst []byte) []byte {
 }
 
 func (v *ProxySignedPayment) decode(c *wire.Cursor) {
-	v.Data = bytes.Clone(c.Bytes(MaxBytes))
+	v.Data = c.Own(MaxBytes)
 }
 
 // ProxySignedPaymentEmpty is the constructor proxy.signedPaymentEmpty, of type proxy.SignedPayment.
@@ -1723,7 +1719,7 @@ func (v *TCPPacket) bare(dst []byte) []byte {
 }
 
 func (v *TCPPacket) decode(c *wire.Cursor) {
-	v.Data = bytes.Clone(c.Bytes(MaxBytes))
+	v.Data = c.Own(MaxBytes)
 }
 
 // TCPPing is the constructor tcp.ping, of type tcp.Packet.
@@ -1810,7 +1806,7 @@ func (v *TCPQuery) bare(dst []byte) []byte {
 
 func (v *TCPQuery) decode(c *wire.Cursor) {
 	v.ID = c.Long()
-	v.Data = bytes.Clone(c.Bytes(MaxBytes))
+	v.Data = c.Own(MaxBytes)
 }
 
 // TCPQueryAnswer is the constructor tcp.queryAnswer, of type tcp.Packet.
@@ -1841,7 +1837,7 @@ func (v *TCPQueryAnswer) bare(dst []byte) []byte {
 
 func (v *TCPQueryAnswer) decode(c *wire.Cursor) {
 	v.ID = c.Long()
-	v.Data = bytes.Clone(c.Bytes(MaxBytes))
+	v.Data = c.Own(MaxBytes)
 }
 
 // TCPQueryError is the constructor tcp.queryError, of type tcp.Packet.
@@ -2362,7 +2358,7 @@ func (v *ClientQueryReceipt) bare(dst []byte) []byte {
 
 func (v *ClientQueryReceipt) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
-	v.Receipt = bytes.Clone(c.Bytes(MaxBytes))
+	v.Receipt = c.Own(MaxBytes)
 }
 
 // ProxyQueryStatement is the constructor proxy.queryStatement, of type proxy.QueryStatement.
@@ -2405,7 +2401,7 @@ func (v *ProxyQueryStatement) decode(c *wire.Cursor) {
 	v.Status = c.Int()
 	v.ServedAt = c.Long()
 	v.KeyID = c.String(MaxString)
-	v.Signature = bytes.Clone(c.Bytes(MaxBytes))
+	v.Signature = c.Own(MaxBytes)
 }
 
 // ClientQueryCredit is the constructor client.queryCredit, of type client.QueryCredit.
@@ -2495,7 +2491,7 @@ func (v *ClientSession) bare(dst []byte) []byte {
 }
 
 func (v *ClientSession) decode(c *wire.Cursor) {
-	v.Document = bytes.Clone(c.Bytes(MaxBytes))
+	v.Document = c.Own(MaxBytes)
 }
 
 // ClientAttestation is the constructor client.attestation, of type client.Attestation.
@@ -2523,7 +2519,7 @@ func (v *ClientAttestation) bare(dst []byte) []byte {
 }
 
 func (v *ClientAttestation) decode(c *wire.Cursor) {
-	v.Document = bytes.Clone(c.Bytes(MaxBytes))
+	v.Document = c.Own(MaxBytes)
 }
 
 // ClientRunnerConfig is the constructor clientRunner.config, of type clientRunner.Config.
@@ -3591,8 +3587,8 @@ func (v *TONBlockIdExt) decode(c *wire.Cursor) {
 	v.Workchain = c.Int()
 	v.Shard = c.Long()
 	v.Seqno = c.Int()
-	v.RootHash = bytes.Clone(c.Bytes(MaxBytes))
-	v.FileHash = bytes.Clone(c.Bytes(MaxBytes))
+	v.RootHash = c.Own(MaxBytes)
+	v.FileHash = c.Own(MaxBytes)
 }
 
 // WorkerRunnerConfig is the constructor workerRunner.config, of type workerRunner.Config.
@@ -3725,7 +3721,7 @@ func (v *ClientAuthorizeWithProxyShort) bare(dst []byte) []byte {
 }
 
 func (v *ClientAuthorizeWithProxyShort) decode(c *wire.Cursor) {
-	v.Data = bytes.Clone(c.Bytes(MaxBytes))
+	v.Data = c.Own(MaxBytes)
 }
 
 // ClientConnectToProxy is the function client.connectToProxy, of type client.ConnectedToProxy.
@@ -3873,7 +3869,7 @@ func (v *ClientRunQuery) bare(dst []byte) []byte {
 
 func (v *ClientRunQuery) decode(c *wire.Cursor) {
 	v.ModelName = c.String(MaxString)
-	v.Query = bytes.Clone(c.Bytes(MaxBytes))
+	v.Query = c.Own(MaxBytes)
 	v.MaxCoefficient = c.Int()
 	v.MaxTokens = c.Int()
 	v.Timeout = c.Double()
@@ -3938,7 +3934,7 @@ func (v *ClientRunQueryEx) bare(dst []byte) []byte {
 
 func (v *ClientRunQueryEx) decode(c *wire.Cursor) {
 	v.ModelName = c.String(MaxString)
-	v.Query = bytes.Clone(c.Bytes(MaxBytes))
+	v.Query = c.Own(MaxBytes)
 	v.MaxCoefficient = c.Int()
 	v.MaxTokens = c.Int()
 	v.Timeout = c.Double()
@@ -4024,7 +4020,7 @@ func (v *HTTPRequest) decode(c *wire.Cursor) {
 	for i := range v.Headers {
 		v.Headers[i].decode(c)
 	}
-	v.Payload = bytes.Clone(c.Bytes(MaxBytes))
+	v.Payload = c.Own(MaxBytes)
 }
 
 // KeyManagerGetProxyPrivateKeys is the function keyManager.getProxyPrivateKeys, of type keyManager.PrivateKeys.
@@ -4122,7 +4118,7 @@ func (v *ProxyRunQuery) bare(dst []byte) []byte {
 }
 
 func (v *ProxyRunQuery) decode(c *wire.Cursor) {
-	v.Query = bytes.Clone(c.Bytes(MaxBytes))
+	v.Query = c.Own(MaxBytes)
 	v.SignedPayment = decodeAnyProxySignedPayment(c)
 	v.Coefficient = c.Long()
 	v.Timeout = c.Double()
@@ -4181,7 +4177,7 @@ func (v *ProxyRunQueryEx) bare(dst []byte) []byte {
 }
 
 func (v *ProxyRunQueryEx) decode(c *wire.Cursor) {
-	v.Query = bytes.Clone(c.Bytes(MaxBytes))
+	v.Query = c.Own(MaxBytes)
 	v.SignedPayment = decodeAnyProxySignedPayment(c)
 	v.Coefficient = c.Long()
 	v.Timeout = c.Double()
@@ -4357,7 +4353,7 @@ func (v *WorkerExtendedCompareBalanceWithProxy) bare(dst []byte) []byte {
 
 func (v *WorkerExtendedCompareBalanceWithProxy) decode(c *wire.Cursor) {
 	v.TokensCommittedToDB = c.Long()
-	v.Other = bytes.Clone(c.Bytes(MaxBytes))
+	v.Other = c.Own(MaxBytes)
 }
 
 // WorkerProxyHandshakeComplete is the function worker.proxyHandshakeComplete, of type worker.HandshakeCompleted.
@@ -5005,247 +5001,485 @@ func (v *KeyManagerGetWorkerPrivateKeysDec) decode(c *wire.Cursor) {
 	v.MinConfigVersion = c.Int()
 }
 
-// empty makes a value of the type with the id; nil when there is none.
-func empty(id uint32) decoder {
+// decode reads the value with the id; nil when there is no such type.
+func decode(id uint32, c *wire.Cursor) Object {
 	switch id {
 	case 0x60551c96:
-		return new(ClientAuthorizationWithProxyFailed)
+		v := new(ClientAuthorizationWithProxyFailed)
+		v.decode(c)
+		return v
 	case 0x75d5ac34:
-		return new(ClientAuthorizationWithProxySuccess)
+		v := new(ClientAuthorizationWithProxySuccess)
+		v.decode(c)
+		return v
 	case 0x95317ad1:
-		return new(ClientConnectedToProxy)
+		v := new(ClientConnectedToProxy)
+		v.decode(c)
+		return v
 	case 0x40fdca64:
-		return new(ClientParams)
+		v := new(ClientParams)
+		v.decode(c)
+		return v
 	case 0xaa8a0ecc:
-		return new(ClientPaymentStatus)
+		v := new(ClientPaymentStatus)
+		v.decode(c)
+		return v
 	case 0x417bf016:
-		return new(ClientProxyConnectionAuthLong)
+		v := new(ClientProxyConnectionAuthLong)
+		v.decode(c)
+		return v
 	case 0xd6ffc5af:
-		return new(ClientProxyConnectionAuthShort)
+		v := new(ClientProxyConnectionAuthShort)
+		v.decode(c)
+		return v
 	case 0x9b943922:
-		return new(ClientQueryAnswer)
+		v := new(ClientQueryAnswer)
+		v.decode(c)
+		return v
 	case 0x6d60569a:
-		return new(ClientQueryAnswerError)
+		v := new(ClientQueryAnswerError)
+		v.decode(c)
+		return v
 	case 0x072562a8:
-		return new(ClientQueryAnswerErrorEx)
+		v := new(ClientQueryAnswerErrorEx)
+		v.decode(c)
+		return v
 	case 0xcd524720:
-		return new(ClientQueryAnswerEx)
+		v := new(ClientQueryAnswerEx)
+		v.decode(c)
+		return v
 	case 0xb765de4c:
-		return new(ClientQueryAnswerPart)
+		v := new(ClientQueryAnswerPart)
+		v.decode(c)
+		return v
 	case 0xd790a022:
-		return new(ClientQueryAnswerPartError)
+		v := new(ClientQueryAnswerPartError)
+		v.decode(c)
+		return v
 	case 0xc07bfaec:
-		return new(ClientQueryAnswerPartEx)
+		v := new(ClientQueryAnswerPartEx)
+		v.decode(c)
+		return v
 	case 0x69a452f0:
-		return new(ClientQueryFinalInfo)
+		v := new(ClientQueryFinalInfo)
+		v.decode(c)
+		return v
 	case 0x83aabead:
-		return new(ClientRefund)
+		v := new(ClientRefund)
+		v.decode(c)
+		return v
 	case 0xcf9d9957:
-		return new(ClientRefundRejected)
+		v := new(ClientRefundRejected)
+		v.decode(c)
+		return v
 	case 0x3ea93d00:
-		return new(ClientWorkerInstanceV2)
+		v := new(ClientWorkerInstanceV2)
+		v.decode(c)
+		return v
 	case 0x8210e21c:
-		return new(ClientWorkerType)
+		v := new(ClientWorkerType)
+		v.decode(c)
+		return v
 	case 0xb27d8197:
-		return new(ClientWorkerTypeV2)
+		v := new(ClientWorkerTypeV2)
+		v.decode(c)
+		return v
 	case 0xf64e0e01:
-		return new(ClientWorkerTypes)
+		v := new(ClientWorkerTypes)
+		v.decode(c)
+		return v
 	case 0x0cf0dc67:
-		return new(ClientWorkerTypesV2)
+		v := new(ClientWorkerTypesV2)
+		v.decode(c)
+		return v
 	case 0x8e9be511:
-		return new(HTTPHeader)
+		v := new(HTTPHeader)
+		v.decode(c)
+		return v
 	case 0x1cd0c42b:
-		return new(HTTPResponse)
+		v := new(HTTPResponse)
+		v.decode(c)
+		return v
 	case 0x60f4f8e7:
-		return new(KeyManagerPrivateKey)
+		v := new(KeyManagerPrivateKey)
+		v.decode(c)
+		return v
 	case 0x0ed66ce5:
-		return new(KeyManagerPrivateKeys)
+		v := new(KeyManagerPrivateKeys)
+		v.decode(c)
+		return v
 	case 0xc6bcf127:
-		return new(ProxyClientRequestPayment)
+		v := new(ProxyClientRequestPayment)
+		v.decode(c)
+		return v
 	case 0xd5c5609f:
-		return new(ProxyParams)
+		v := new(ProxyParams)
+		v.decode(c)
+		return v
 	case 0x37e5f725:
-		return new(ProxyQueryAnswer)
+		v := new(ProxyQueryAnswer)
+		v.decode(c)
+		return v
 	case 0x669d014e:
-		return new(ProxyQueryAnswerError)
+		v := new(ProxyQueryAnswerError)
+		v.decode(c)
+		return v
 	case 0x8f7fb0a7:
-		return new(ProxyQueryAnswerErrorEx)
+		v := new(ProxyQueryAnswerErrorEx)
+		v.decode(c)
+		return v
 	case 0x1ce574e8:
-		return new(ProxyQueryAnswerEx)
+		v := new(ProxyQueryAnswerEx)
+		v.decode(c)
+		return v
 	case 0x72eb00ee:
-		return new(ProxyQueryAnswerPart)
+		v := new(ProxyQueryAnswerPart)
+		v.decode(c)
+		return v
 	case 0x940e1168:
-		return new(ProxyQueryAnswerPartError)
+		v := new(ProxyQueryAnswerPartError)
+		v.decode(c)
+		return v
 	case 0x6d85b50f:
-		return new(ProxyQueryAnswerPartEx)
+		v := new(ProxyQueryAnswerPartEx)
+		v.decode(c)
+		return v
 	case 0xe794e6fc:
-		return new(ProxyQueryFinalInfo)
+		v := new(ProxyQueryFinalInfo)
+		v.decode(c)
+		return v
 	case 0x02998182:
-		return new(ProxySignedPayment)
+		v := new(ProxySignedPayment)
+		v.decode(c)
+		return v
 	case 0xb347ce64:
-		return new(ProxySignedPaymentEmpty)
+		v := new(ProxySignedPaymentEmpty)
+		v.decode(c)
+		return v
 	case 0x1436c0d5:
-		return new(ProxyWorkerRequestPayment)
+		v := new(ProxyWorkerRequestPayment)
+		v.decode(c)
+		return v
 	case 0xa57c4261:
-		return new(TCPConnect)
+		v := new(TCPConnect)
+		v.decode(c)
+		return v
 	case 0x636d41d6:
-		return new(TCPConnected)
+		v := new(TCPConnected)
+		v.decode(c)
+		return v
 	case 0x9c17baf8:
-		return new(TCPPacket)
+		v := new(TCPPacket)
+		v.decode(c)
+		return v
 	case 0xbbe9627c:
-		return new(TCPPing)
+		v := new(TCPPing)
+		v.decode(c)
+		return v
 	case 0x0bd4302c:
-		return new(TCPPong)
+		v := new(TCPPong)
+		v.decode(c)
+		return v
 	case 0x3af51908:
-		return new(TCPQuery)
+		v := new(TCPQuery)
+		v.decode(c)
+		return v
 	case 0xc048c311:
-		return new(TCPQueryAnswer)
+		v := new(TCPQueryAnswer)
+		v.decode(c)
+		return v
 	case 0x4cd2f602:
-		return new(TCPQueryError)
+		v := new(TCPQueryError)
+		v.decode(c)
+		return v
 	case 0x0d4fcdb6:
-		return new(TestAnswer)
+		v := new(TestAnswer)
+		v.decode(c)
+		return v
 	case 0x70c5b15c:
-		return new(TokensUsed)
+		v := new(TokensUsed)
+		v.decode(c)
+		return v
 	case 0x34029366:
-		return new(WorkerChangedModel)
+		v := new(WorkerChangedModel)
+		v.decode(c)
+		return v
 	case 0x9054c411:
-		return new(WorkerCompareBalanceWithProxyResult)
+		v := new(WorkerCompareBalanceWithProxyResult)
+		v.decode(c)
+		return v
 	case 0x66bc82ee:
-		return new(WorkerConnectedToProxy)
+		v := new(WorkerConnectedToProxy)
+		v.decode(c)
+		return v
 	case 0xb3b71039:
-		return new(WorkerEnabledDisabled)
+		v := new(WorkerEnabledDisabled)
+		v.decode(c)
+		return v
 	case 0x0c10973e:
-		return new(WorkerExtendedCompareBalanceWithProxyResult)
+		v := new(WorkerExtendedCompareBalanceWithProxyResult)
+		v.decode(c)
+		return v
 	case 0x6af092b0:
-		return new(WorkerNewCoefficient)
+		v := new(WorkerNewCoefficient)
+		v.decode(c)
+		return v
 	case 0x869c73ed:
-		return new(WorkerParams)
+		v := new(WorkerParams)
+		v.decode(c)
+		return v
 	case 0xa88bd701:
-		return new(WorkerPaymentStatus)
+		v := new(WorkerPaymentStatus)
+		v.decode(c)
+		return v
 	case 0x3ad9b886:
-		return new(WorkerProxyHandshakeCompleted)
+		v := new(WorkerProxyHandshakeCompleted)
+		v.decode(c)
+		return v
 	case 0x3265a5f8:
-		return new(ClientCancelQuery)
+		v := new(ClientCancelQuery)
+		v.decode(c)
+		return v
 	case 0x8cd7e668:
-		return new(ProxyCancelQuery)
+		v := new(ProxyCancelQuery)
+		v.decode(c)
+		return v
 	case 0xa07bbc1c:
-		return new(ClientQueryReceipt)
+		v := new(ClientQueryReceipt)
+		v.decode(c)
+		return v
 	case 0x5b23ef17:
-		return new(ProxyQueryStatement)
+		v := new(ProxyQueryStatement)
+		v.decode(c)
+		return v
 	case 0x8d37f30a:
-		return new(ClientQueryCredit)
+		v := new(ClientQueryCredit)
+		v.decode(c)
+		return v
 	case 0x4c7f1a30:
-		return new(ProxyQueryCredit)
+		v := new(ProxyQueryCredit)
+		v.decode(c)
+		return v
 	case 0x22359b94:
-		return new(ClientSession)
+		v := new(ClientSession)
+		v.decode(c)
+		return v
 	case 0x8947fff3:
-		return new(ClientAttestation)
+		v := new(ClientAttestation)
+		v.decode(c)
+		return v
 	case 0xaf0bd51f:
-		return new(ClientRunnerConfig)
+		v := new(ClientRunnerConfig)
+		v.decode(c)
+		return v
 	case 0xd3fc2385:
-		return new(KeyManagerDBConfigEmpty)
+		v := new(KeyManagerDBConfigEmpty)
+		v.decode(c)
+		return v
 	case 0x6d2817ac:
-		return new(KeyManagerDBConfigV1)
+		v := new(KeyManagerDBConfigV1)
+		v.decode(c)
+		return v
 	case 0x35c91007:
-		return new(KeyManagerDBKey)
+		v := new(KeyManagerDBKey)
+		v.decode(c)
+		return v
 	case 0xec650826:
-		return new(KeyStorageRunnerConfig)
+		v := new(KeyStorageRunnerConfig)
+		v.decode(c)
+		return v
 	case 0x6cfeaa21:
-		return new(ProxyDBClientInfo)
+		v := new(ProxyDBClientInfo)
+		v.decode(c)
+		return v
 	case 0x3078c9bf:
-		return new(ProxyDBClientInfoV2)
+		v := new(ProxyDBClientInfoV2)
+		v.decode(c)
+		return v
 	case 0x43dc40b4:
-		return new(ProxyDBConfigEmpty)
+		v := new(ProxyDBConfigEmpty)
+		v.decode(c)
+		return v
 	case 0xbde43703:
-		return new(ProxyDBConfigV4)
+		v := new(ProxyDBConfigV4)
+		v.decode(c)
+		return v
 	case 0xad2cfb4a:
-		return new(ProxyDBConfigV4Disabled)
+		v := new(ProxyDBConfigV4Disabled)
+		v.decode(c)
+		return v
 	case 0x2fae7b42:
-		return new(ProxyDBOldClient)
+		v := new(ProxyDBOldClient)
+		v.decode(c)
+		return v
 	case 0xa8c9e178:
-		return new(ProxyDBOldInstance)
+		v := new(ProxyDBOldInstance)
+		v.decode(c)
+		return v
 	case 0xf04156a0:
-		return new(ProxyDBOldWorker)
+		v := new(ProxyDBOldWorker)
+		v.decode(c)
+		return v
 	case 0x525b14a9:
-		return new(ProxyDBPendingBlockchainSeqnoCommit)
+		v := new(ProxyDBPendingBlockchainSeqnoCommit)
+		v.decode(c)
+		return v
 	case 0x2517b38f:
-		return new(ProxyDBWorkerInfo)
+		v := new(ProxyDBWorkerInfo)
+		v.decode(c)
+		return v
 	case 0x9a8f2045:
-		return new(ProxyRunnerConfig)
+		v := new(ProxyRunnerConfig)
+		v.decode(c)
+		return v
 	case 0xc51207cb:
-		return new(RootConfigConfigV7)
+		v := new(RootConfigConfigV7)
+		v.decode(c)
+		return v
 	case 0xd0035db6:
-		return new(RootConfigPseudo)
+		v := new(RootConfigPseudo)
+		v.decode(c)
+		return v
 	case 0x9f4e446a:
-		return new(RootConfigRegisteredProxy)
+		v := new(RootConfigRegisteredProxy)
+		v.decode(c)
+		return v
 	case 0x37312ecd:
-		return new(RootConfigRegisteredPublicKey)
+		v := new(RootConfigRegisteredPublicKey)
+		v.decode(c)
+		return v
 	case 0xbc3f6da5:
-		return new(TONBlockIdExt)
+		v := new(TONBlockIdExt)
+		v.decode(c)
+		return v
 	case 0x41af605f:
-		return new(WorkerRunnerConfig)
+		v := new(WorkerRunnerConfig)
+		v.decode(c)
+		return v
 	case 0xd3474303:
-		return new(ClientAuthorizeWithProxyLong)
+		v := new(ClientAuthorizeWithProxyLong)
+		v.decode(c)
+		return v
 	case 0x6c276723:
-		return new(ClientAuthorizeWithProxyShort)
+		v := new(ClientAuthorizeWithProxyShort)
+		v.decode(c)
+		return v
 	case 0xff5fa0f4:
-		return new(ClientConnectToProxy)
+		v := new(ClientConnectToProxy)
+		v.decode(c)
+		return v
 	case 0x7f062bdb:
-		return new(ClientGetWorkerTypes)
+		v := new(ClientGetWorkerTypes)
+		v.decode(c)
+		return v
 	case 0xb2133d72:
-		return new(ClientGetWorkerTypesV2)
+		v := new(ClientGetWorkerTypesV2)
+		v.decode(c)
+		return v
 	case 0x238d863d:
-		return new(ClientRequestRefund)
+		v := new(ClientRequestRefund)
+		v.decode(c)
+		return v
 	case 0xbc748f32:
-		return new(ClientRunQuery)
+		v := new(ClientRunQuery)
+		v.decode(c)
+		return v
 	case 0xf54cb74b:
-		return new(ClientRunQueryEx)
+		v := new(ClientRunQueryEx)
+		v.decode(c)
+		return v
 	case 0x9ed1c697:
-		return new(ClientUpdatePaymentStatus)
+		v := new(ClientUpdatePaymentStatus)
+		v.decode(c)
+		return v
 	case 0x47492de5:
-		return new(HTTPRequest)
+		v := new(HTTPRequest)
+		v.decode(c)
+		return v
 	case 0x4135d0bd:
-		return new(KeyManagerGetProxyPrivateKeys)
+		v := new(KeyManagerGetProxyPrivateKeys)
+		v.decode(c)
+		return v
 	case 0x4b90e9b1:
-		return new(KeyManagerGetWorkerPrivateKeys)
+		v := new(KeyManagerGetWorkerPrivateKeys)
+		v.decode(c)
+		return v
 	case 0x47182416:
-		return new(ProxyRunQuery)
+		v := new(ProxyRunQuery)
+		v.decode(c)
+		return v
 	case 0xc805e7e2:
-		return new(ProxyRunQueryEx)
+		v := new(ProxyRunQueryEx)
+		v.decode(c)
+		return v
 	case 0x394e9143:
-		return new(TestQuery)
+		v := new(TestQuery)
+		v.decode(c)
+		return v
 	case 0x72662cee:
-		return new(WorkerChangeModel)
+		v := new(WorkerChangeModel)
+		v.decode(c)
+		return v
 	case 0xdb386501:
-		return new(WorkerCompareBalanceWithProxy)
+		v := new(WorkerCompareBalanceWithProxy)
+		v.decode(c)
+		return v
 	case 0xcc484c5d:
-		return new(WorkerConnectToProxy)
+		v := new(WorkerConnectToProxy)
+		v.decode(c)
+		return v
 	case 0xf8dd9914:
-		return new(WorkerExtendedCompareBalanceWithProxy)
+		v := new(WorkerExtendedCompareBalanceWithProxy)
+		v.decode(c)
+		return v
 	case 0xf843b066:
-		return new(WorkerProxyHandshakeComplete)
+		v := new(WorkerProxyHandshakeComplete)
+		v.decode(c)
+		return v
 	case 0xdc70a524:
-		return new(WorkerUpdatePaymentStatus)
+		v := new(WorkerUpdatePaymentStatus)
+		v.decode(c)
+		return v
 	case 0xb42f878b:
-		return new(ClientGetSession)
+		v := new(ClientGetSession)
+		v.decode(c)
+		return v
 	case 0x6af7b3d5:
-		return new(ClientGetAttestation)
+		v := new(ClientGetAttestation)
+		v.decode(c)
+		return v
 	case 0x4d0a1e17:
-		return new(KeyManagerDBKeyDec)
+		v := new(KeyManagerDBKeyDec)
+		v.decode(c)
+		return v
 	case 0xd7874e40:
-		return new(KeyStorageRunnerConfigDec)
+		v := new(KeyStorageRunnerConfigDec)
+		v.decode(c)
+		return v
 	case 0x5bf5e272:
-		return new(ProxyRunnerConfigDec)
+		v := new(ProxyRunnerConfigDec)
+		v.decode(c)
+		return v
 	case 0x5e84869b:
-		return new(RootConfigConfigV5Dec)
+		v := new(RootConfigConfigV5Dec)
+		v.decode(c)
+		return v
 	case 0x87a976cc:
-		return new(RootConfigPseudoDec)
+		v := new(RootConfigPseudoDec)
+		v.decode(c)
+		return v
 	case 0x870db56d:
-		return new(WorkerRunnerConfigDec)
+		v := new(WorkerRunnerConfigDec)
+		v.decode(c)
+		return v
 	case 0x47a9c2de:
-		return new(KeyManagerGetProxyPrivateKeysDec)
+		v := new(KeyManagerGetProxyPrivateKeysDec)
+		v.decode(c)
+		return v
 	case 0x2a26eff5:
-		return new(KeyManagerGetWorkerPrivateKeysDec)
+		v := new(KeyManagerGetWorkerPrivateKeysDec)
+		v.decode(c)
+		return v
 	}
 	return nil
 }

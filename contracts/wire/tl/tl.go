@@ -5,8 +5,8 @@
 // generation's where their ids differ, and our extensions. It trusts no byte: a value is read to its last byte or refused
 // with an error that matches wire.ErrTL; vectors and strings are bounded by what is left, unknown flag bits, ids and
 // words for Bool are refused. Optional fields are pointers; when one flag announces several, a missing one among them
-// is written as zero. Values are plain data and share no memory with what they were read from. It knows nothing of
-// connections, nor of which numbers make sense.
+// is written as zero. Values are plain data and share no memory with what they were read from, except a View's. It knows
+// nothing of connections, nor of which numbers make sense.
 package tl
 
 import (
@@ -36,12 +36,6 @@ type Function interface {
 	isFunction()
 }
 
-// decoder is an Object that can be read.
-type decoder interface {
-	Object
-	decode(c *wire.Cursor)
-}
-
 // UnknownError is an id that the schema does not have.
 type UnknownError struct{ ID uint32 }
 
@@ -52,17 +46,20 @@ func (e *UnknownError) Error() string { return fmt.Sprintf("TL: no constructor h
 func (e *UnknownError) Unwrap() error { return wire.ErrTL }
 
 // Parse reads one value and nothing else.
-func Parse(data []byte) (Object, error) {
-	c := wire.NewCursor(data)
+func Parse(data []byte) (Object, error) { return parse(wire.NewCursor(data)) }
+
+// View is Parse for who keeps data and changes it no more: fields of bytes share its memory, strings do not.
+func View(data []byte) (Object, error) { return parse(wire.SharingCursor(data)) }
+
+func parse(c *wire.Cursor) (Object, error) {
 	id := c.Uint()
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	v := empty(id)
+	v := decode(id, c)
 	if v == nil {
 		return nil, &UnknownError{ID: id}
 	}
-	v.decode(c)
 	if err := c.End(); err != nil {
 		return nil, fmt.Errorf("%s: %w", v.TLName(), err)
 	}

@@ -21,7 +21,7 @@ func builtins() map[string]builtin {
 		"double": {"float64", "wire.AppendDouble(dst, %s)", "c.Double()", 8},
 		"Bool":   {"bool", "wire.AppendBool(dst, %s)", "c.Bool()", 4},
 		"string": {"string", "wire.AppendBytes(dst, %s)", "c.String(MaxString)", 4},
-		"bytes":  {"[]byte", "wire.AppendBytes(dst, %s)", "bytes.Clone(c.Bytes(MaxBytes))", 4},
+		"bytes":  {"[]byte", "wire.AppendBytes(dst, %s)", "c.Own(MaxBytes)", 4},
 		"int256": {"[32]byte", "append(dst, %s[:]...)", "int256(c)", 32},
 	}
 }
@@ -38,7 +38,7 @@ func (w *writer) line(form string, args ...any) { _, _ = fmt.Fprintf(w, form+"\n
 func Write(all []Combinator) ([]byte, error) {
 	w := &writer{all: all}
 	w.line("// Code generated from schema.tl by tlgen. DO NOT EDIT.\n\npackage tl\n")
-	w.line("import (\n\"bytes\"\n\n\"cocoon/contracts/wire\"\n)\n")
+	w.line("import \"cocoon/contracts/wire\"\n")
 	for _, typ := range w.unions() {
 		w.union(typ)
 	}
@@ -253,11 +253,11 @@ func (w *writer) least(typ string) int {
 	return sum
 }
 
-// registry writes the function that finds a type by its id.
+// registry writes the function that reads a value by its id. It names every type, so that nothing of the cursor's escapes.
 func (w *writer) registry() {
-	w.line("// empty makes a value of the type with the id; nil when there is none.\nfunc empty(id uint32) decoder {\nswitch id {")
+	w.line("// decode reads the value with the id; nil when there is no such type.\nfunc decode(id uint32, c *wire.Cursor) Object {\nswitch id {")
 	for _, c := range w.all {
-		w.line("case 0x%08x:\nreturn new(%s)", c.ID, c.Go)
+		w.line("case 0x%08x:\nv := new(%s)\nv.decode(c)\nreturn v", c.ID, c.Go)
 	}
 	w.line("}\nreturn nil\n}")
 }
