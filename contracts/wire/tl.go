@@ -52,20 +52,31 @@ func AppendBool(dst []byte, v bool) []byte {
 // AppendBytes appends bytes or a string: the shortest length form, the content, zeros to a multiple of four.
 func AppendBytes[T ~[]byte | ~string](dst []byte, v T) []byte {
 	dst = slices.Grow(dst, BytesSize(len(v))) // padding would have a long content copied a second time
-	start := len(dst)
-	switch n := len(v); {
+	return AppendPadding(append(AppendLength(dst, len(v)), v...), len(v))
+}
+
+// AppendLength appends what precedes a content of n bytes, for who appends the content piece by piece.
+func AppendLength(dst []byte, n int) []byte {
+	switch {
 	case n <= shortMax:
-		dst = append(dst, byte(n))
+		return append(dst, byte(n)) //nolint:gosec // at most shortMax
 	case n <= longMax:
-		dst = append(dst, longMark, byte(n), byte(n>>8), byte(n>>16)) //nolint:gosec // the low bytes of a 24-bit number
-	default:
-		dst = append(dst, hugeMark)
-		for i := range hugeBytes {
-			dst = append(dst, byte(n>>(8*i))) //nolint:gosec // one byte after the other
-		}
+		return append(dst, longMark, byte(n), byte(n>>8), byte(n>>16)) //nolint:gosec // the low bytes of a 24-bit number
 	}
-	dst = append(dst, v...)
-	for (len(dst)-start)%word != 0 {
+	dst = append(dst, hugeMark)
+	for i := range hugeBytes {
+		dst = append(dst, byte(n>>(8*i))) //nolint:gosec // one byte after the other
+	}
+	return dst
+}
+
+// AppendPadding appends what follows a content of n bytes.
+func AppendPadding(dst []byte, n int) []byte {
+	head := 1
+	if n > shortMax {
+		head = word // of every longer form
+	}
+	for range -(head + n) & (word - 1) {
 		dst = append(dst, 0)
 	}
 	return dst

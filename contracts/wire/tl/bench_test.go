@@ -20,6 +20,7 @@ func BenchmarkParse(b *testing.B) { benchmarkReading(b, Parse) }
 func BenchmarkView(b *testing.B) { benchmarkReading(b, View) }
 
 func benchmarkReading(b *testing.B, read func([]byte) (Object, error)) {
+	b.Helper()
 	for name, m := range samplesOfTraffic() {
 		raw := Encode(m)
 		b.Run(name, func(b *testing.B) {

@@ -99,6 +99,11 @@ func (*ClientAuthorizationWithProxyFailed) TLName() string {
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientAuthorizationWithProxyFailed) TLType() string { return "client.AuthorizationWithProxy" }
 
+// Size is how many bytes Append appends.
+func (v *ClientAuthorizationWithProxyFailed) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientAuthorizationWithProxyFailed) bareSize() int { return 4 + wire.BytesSize(len(v.Error)) }
+
 // Append writes the value with its id.
 func (v *ClientAuthorizationWithProxyFailed) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x60551c96))
@@ -132,6 +137,11 @@ func (*ClientAuthorizationWithProxySuccess) TLName() string {
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientAuthorizationWithProxySuccess) TLType() string { return "client.AuthorizationWithProxy" }
+
+// Size is how many bytes Append appends.
+func (v *ClientAuthorizationWithProxySuccess) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientAuthorizationWithProxySuccess) bareSize() int { return 16 + v.SignedPayment.Size() }
 
 // Append writes the value with its id.
 func (v *ClientAuthorizationWithProxySuccess) Append(dst []byte) []byte {
@@ -167,6 +177,13 @@ func (*ClientConnectedToProxy) TLName() string { return "client.connectedToProxy
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientConnectedToProxy) TLType() string { return "client.ConnectedToProxy" }
+
+// Size is how many bytes Append appends.
+func (v *ClientConnectedToProxy) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientConnectedToProxy) bareSize() int {
+	return v.Params.bareSize() + wire.BytesSize(len(v.ClientSCAddress)) + v.Auth.Size() + v.SignedPayment.Size()
+}
 
 // Append writes the value with its id.
 func (v *ClientConnectedToProxy) Append(dst []byte) []byte {
@@ -204,6 +221,20 @@ func (*ClientParams) TLName() string { return "client.params" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientParams) TLType() string { return "client.Params" }
+
+// Size is how many bytes Append appends.
+func (v *ClientParams) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientParams) bareSize() int {
+	n := 4 + wire.BytesSize(len(v.ClientOwnerAddress))
+	if v.IsTest != nil {
+		n += 4
+	}
+	if v.MinProtoVersion != nil || v.MaxProtoVersion != nil {
+		n += 8
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientParams) Append(dst []byte) []byte {
@@ -265,6 +296,11 @@ func (*ClientPaymentStatus) TLName() string { return "client.paymentStatus" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientPaymentStatus) TLType() string { return "client.PaymentStatus" }
 
+// Size is how many bytes Append appends.
+func (v *ClientPaymentStatus) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientPaymentStatus) bareSize() int { return 16 + v.SignedPayment.Size() }
+
 // Append writes the value with its id.
 func (v *ClientPaymentStatus) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xaa8a0ecc))
@@ -297,6 +333,11 @@ func (*ClientProxyConnectionAuthLong) TLName() string { return "client.proxyConn
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientProxyConnectionAuthLong) TLType() string { return "client.ProxyConnectionAuth" }
 
+// Size is how many bytes Append appends.
+func (v *ClientProxyConnectionAuthLong) Size() int { return 4 + v.bareSize() }
+
+func (*ClientProxyConnectionAuthLong) bareSize() int { return 8 }
+
 // Append writes the value with its id.
 func (v *ClientProxyConnectionAuthLong) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x417bf016))
@@ -325,6 +366,11 @@ func (*ClientProxyConnectionAuthShort) TLName() string { return "client.proxyCon
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientProxyConnectionAuthShort) TLType() string { return "client.ProxyConnectionAuth" }
+
+// Size is how many bytes Append appends.
+func (v *ClientProxyConnectionAuthShort) Size() int { return 4 + v.bareSize() }
+
+func (*ClientProxyConnectionAuthShort) bareSize() int { return 40 }
 
 // Append writes the value with its id.
 func (v *ClientProxyConnectionAuthShort) Append(dst []byte) []byte {
@@ -358,6 +404,11 @@ func (*ClientQueryAnswer) TLName() string { return "client.queryAnswer" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswer) TLType() string { return "client.QueryAnswer" }
+
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswer) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswer) bareSize() int { return 76 + wire.BytesSize(len(v.Answer)) }
 
 // Append writes the value with its id.
 func (v *ClientQueryAnswer) Append(dst []byte) []byte {
@@ -396,6 +447,11 @@ func (*ClientQueryAnswerError) TLName() string { return "client.queryAnswerError
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswerError) TLType() string { return "client.QueryAnswer" }
 
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswerError) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswerError) bareSize() int { return 76 + wire.BytesSize(len(v.Error)) }
+
 // Append writes the value with its id.
 func (v *ClientQueryAnswerError) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x6d60569a))
@@ -432,6 +488,17 @@ func (*ClientQueryAnswerErrorEx) TLName() string { return "client.queryAnswerErr
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswerErrorEx) TLType() string { return "client.QueryAnswerEx" }
+
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswerErrorEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswerErrorEx) bareSize() int {
+	n := 40 + wire.BytesSize(len(v.Error))
+	if v.FinalInfo != nil {
+		n += orNew(v.FinalInfo).bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientQueryAnswerErrorEx) Append(dst []byte) []byte {
@@ -481,6 +548,17 @@ func (*ClientQueryAnswerEx) TLName() string { return "client.queryAnswerEx" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswerEx) TLType() string { return "client.QueryAnswerEx" }
 
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswerEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswerEx) bareSize() int {
+	n := 36 + wire.BytesSize(len(v.Answer))
+	if v.FinalInfo != nil {
+		n += orNew(v.FinalInfo).bareSize()
+	}
+	return n
+}
+
 // Append writes the value with its id.
 func (v *ClientQueryAnswerEx) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xcd524720))
@@ -528,6 +606,11 @@ func (*ClientQueryAnswerPart) TLName() string { return "client.queryAnswerPart" 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswerPart) TLType() string { return "client.QueryAnswerPart" }
 
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswerPart) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswerPart) bareSize() int { return 76 + wire.BytesSize(len(v.Answer)) }
+
 // Append writes the value with its id.
 func (v *ClientQueryAnswerPart) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xb765de4c))
@@ -565,6 +648,11 @@ func (*ClientQueryAnswerPartError) TLName() string { return "client.queryAnswerP
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswerPartError) TLType() string { return "client.QueryAnswerPart" }
 
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswerPartError) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswerPartError) bareSize() int { return 76 + wire.BytesSize(len(v.Error)) }
+
 // Append writes the value with its id.
 func (v *ClientQueryAnswerPartError) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xd790a022))
@@ -600,6 +688,17 @@ func (*ClientQueryAnswerPartEx) TLName() string { return "client.queryAnswerPart
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryAnswerPartEx) TLType() string { return "client.QueryAnswerEx" }
+
+// Size is how many bytes Append appends.
+func (v *ClientQueryAnswerPartEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryAnswerPartEx) bareSize() int {
+	n := 36 + wire.BytesSize(len(v.Answer))
+	if v.FinalInfo != nil {
+		n += orNew(v.FinalInfo).bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientQueryAnswerPartEx) Append(dst []byte) []byte {
@@ -650,6 +749,20 @@ func (*ClientQueryFinalInfo) TLName() string { return "client.queryFinalInfo" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryFinalInfo) TLType() string { return "client.QueryFinalInfo" }
+
+// Size is how many bytes Append appends.
+func (v *ClientQueryFinalInfo) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryFinalInfo) bareSize() int {
+	n := 44
+	if v.WorkerDebug != nil || v.ProxyDebug != nil {
+		n += wire.BytesSize(len(orZero(v.WorkerDebug))) + wire.BytesSize(len(orZero(v.ProxyDebug)))
+	}
+	if v.ProxyStartTime != nil || v.ProxyEndTime != nil || v.WorkerStartTime != nil || v.WorkerEndTime != nil {
+		n += 32
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientQueryFinalInfo) Append(dst []byte) []byte {
@@ -730,6 +843,11 @@ func (*ClientRefund) TLName() string { return "client.refund" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientRefund) TLType() string { return "client.Refund" }
 
+// Size is how many bytes Append appends.
+func (v *ClientRefund) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientRefund) bareSize() int { return wire.BytesSize(len(v.Data)) }
+
 // Append writes the value with its id.
 func (v *ClientRefund) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x83aabead))
@@ -757,6 +875,11 @@ func (*ClientRefundRejected) TLName() string { return "client.refundRejected" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientRefundRejected) TLType() string { return "client.Refund" }
+
+// Size is how many bytes Append appends.
+func (v *ClientRefundRejected) Size() int { return 4 + v.bareSize() }
+
+func (*ClientRefundRejected) bareSize() int { return 8 }
 
 // Append writes the value with its id.
 func (v *ClientRefundRejected) Append(dst []byte) []byte {
@@ -787,6 +910,11 @@ func (*ClientWorkerInstanceV2) TLName() string { return "client.workerInstanceV2
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientWorkerInstanceV2) TLType() string { return "client.WorkerInstanceV2" }
+
+// Size is how many bytes Append appends.
+func (v *ClientWorkerInstanceV2) Size() int { return 4 + v.bareSize() }
+
+func (*ClientWorkerInstanceV2) bareSize() int { return 16 }
 
 // Append writes the value with its id.
 func (v *ClientWorkerInstanceV2) Append(dst []byte) []byte {
@@ -827,6 +955,11 @@ func (*ClientWorkerType) TLName() string { return "client.workerType" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientWorkerType) TLType() string { return "client.WorkerType" }
 
+// Size is how many bytes Append appends.
+func (v *ClientWorkerType) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientWorkerType) bareSize() int { return 16 + wire.BytesSize(len(v.Name)) }
+
 // Append writes the value with its id.
 func (v *ClientWorkerType) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x8210e21c))
@@ -864,6 +997,13 @@ func (*ClientWorkerTypeV2) TLName() string { return "client.workerTypeV2" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientWorkerTypeV2) TLType() string { return "client.WorkerTypeV2" }
 
+// Size is how many bytes Append appends.
+func (v *ClientWorkerTypeV2) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientWorkerTypeV2) bareSize() int {
+	return 4 + wire.BytesSize(len(v.Name)) + 16*len(v.Workers)
+}
+
 // Append writes the value with its id.
 func (v *ClientWorkerTypeV2) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xb27d8197))
@@ -900,6 +1040,17 @@ func (*ClientWorkerTypes) TLName() string { return "client.workerTypes" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientWorkerTypes) TLType() string { return "client.WorkerTypes" }
 
+// Size is how many bytes Append appends.
+func (v *ClientWorkerTypes) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientWorkerTypes) bareSize() int {
+	n := 4
+	for i := range v.Types {
+		n += v.Types[i].bareSize()
+	}
+	return n
+}
+
 // Append writes the value with its id.
 func (v *ClientWorkerTypes) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xf64e0e01))
@@ -933,6 +1084,17 @@ func (*ClientWorkerTypesV2) TLName() string { return "client.workerTypesV2" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientWorkerTypesV2) TLType() string { return "client.WorkerTypesV2" }
+
+// Size is how many bytes Append appends.
+func (v *ClientWorkerTypesV2) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientWorkerTypesV2) bareSize() int {
+	n := 4
+	for i := range v.Types {
+		n += v.Types[i].bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientWorkerTypesV2) Append(dst []byte) []byte {
@@ -969,6 +1131,13 @@ func (*HTTPHeader) TLName() string { return "http.header" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*HTTPHeader) TLType() string { return "http.Header" }
 
+// Size is how many bytes Append appends.
+func (v *HTTPHeader) Size() int { return 4 + v.bareSize() }
+
+func (v *HTTPHeader) bareSize() int {
+	return wire.BytesSize(len(v.Name)) + wire.BytesSize(len(v.Value))
+}
+
 // Append writes the value with its id.
 func (v *HTTPHeader) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x8e9be511))
@@ -1002,6 +1171,17 @@ func (*HTTPResponse) TLName() string { return "http.response" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*HTTPResponse) TLType() string { return "http.Response" }
+
+// Size is how many bytes Append appends.
+func (v *HTTPResponse) Size() int { return 4 + v.bareSize() }
+
+func (v *HTTPResponse) bareSize() int {
+	n := 8 + wire.BytesSize(len(v.HTTPVersion)) + wire.BytesSize(len(v.Reason)) + wire.BytesSize(len(v.Payload))
+	for i := range v.Headers {
+		n += v.Headers[i].bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *HTTPResponse) Append(dst []byte) []byte {
@@ -1046,6 +1226,11 @@ func (*KeyManagerPrivateKey) TLName() string { return "keyManager.privateKey" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyManagerPrivateKey) TLType() string { return "keyManager.PrivateKey" }
 
+// Size is how many bytes Append appends.
+func (v *KeyManagerPrivateKey) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerPrivateKey) bareSize() int { return 36 }
+
 // Append writes the value with its id.
 func (v *KeyManagerPrivateKey) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x60f4f8e7))
@@ -1075,6 +1260,11 @@ func (*KeyManagerPrivateKeys) TLName() string { return "keyManager.privateKeys" 
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyManagerPrivateKeys) TLType() string { return "keyManager.PrivateKeys" }
+
+// Size is how many bytes Append appends.
+func (v *KeyManagerPrivateKeys) Size() int { return 4 + v.bareSize() }
+
+func (v *KeyManagerPrivateKeys) bareSize() int { return 4 + 36*len(v.Keys) }
 
 // Append writes the value with its id.
 func (v *KeyManagerPrivateKeys) Append(dst []byte) []byte {
@@ -1113,6 +1303,11 @@ func (*ProxyClientRequestPayment) TLName() string { return "proxy.clientRequestP
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyClientRequestPayment) TLType() string { return "proxy.WorkerRequestPayment" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyClientRequestPayment) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyClientRequestPayment) bareSize() int { return 56 + v.SignedPayment.Size() }
 
 // Append writes the value with its id.
 func (v *ProxyClientRequestPayment) Append(dst []byte) []byte {
@@ -1153,6 +1348,20 @@ func (*ProxyParams) TLName() string { return "proxy.params" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyParams) TLType() string { return "proxy.Params" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyParams) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyParams) bareSize() int {
+	n := 36 + wire.BytesSize(len(v.ProxyOwnerAddress)) + wire.BytesSize(len(v.ProxySCAddress))
+	if v.IsTest != nil {
+		n += 4
+	}
+	if v.ProtoVersion != nil {
+		n += 4
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ProxyParams) Append(dst []byte) []byte {
@@ -1212,6 +1421,11 @@ func (*ProxyQueryAnswer) TLName() string { return "proxy.queryAnswer" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswer) TLType() string { return "proxy.QueryAnswer" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswer) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswer) bareSize() int { return 76 + wire.BytesSize(len(v.Answer)) }
+
 // Append writes the value with its id.
 func (v *ProxyQueryAnswer) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x37e5f725))
@@ -1249,6 +1463,11 @@ func (*ProxyQueryAnswerError) TLName() string { return "proxy.queryAnswerError" 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswerError) TLType() string { return "proxy.QueryAnswer" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswerError) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswerError) bareSize() int { return 76 + wire.BytesSize(len(v.Error)) }
+
 // Append writes the value with its id.
 func (v *ProxyQueryAnswerError) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x669d014e))
@@ -1285,6 +1504,17 @@ func (*ProxyQueryAnswerErrorEx) TLName() string { return "proxy.queryAnswerError
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswerErrorEx) TLType() string { return "proxy.QueryAnswerEx" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswerErrorEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswerErrorEx) bareSize() int {
+	n := 40 + wire.BytesSize(len(v.Error))
+	if v.FinalInfo != nil {
+		n += orNew(v.FinalInfo).bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ProxyQueryAnswerErrorEx) Append(dst []byte) []byte {
@@ -1334,6 +1564,17 @@ func (*ProxyQueryAnswerEx) TLName() string { return "proxy.queryAnswerEx" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswerEx) TLType() string { return "proxy.QueryAnswerEx" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswerEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswerEx) bareSize() int {
+	n := 36 + wire.BytesSize(len(v.Answer))
+	if v.FinalInfo != nil {
+		n += orNew(v.FinalInfo).bareSize()
+	}
+	return n
+}
+
 // Append writes the value with its id.
 func (v *ProxyQueryAnswerEx) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x1ce574e8))
@@ -1381,6 +1622,11 @@ func (*ProxyQueryAnswerPart) TLName() string { return "proxy.queryAnswerPart" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswerPart) TLType() string { return "proxy.QueryAnswerPart" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswerPart) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswerPart) bareSize() int { return 76 + wire.BytesSize(len(v.Answer)) }
+
 // Append writes the value with its id.
 func (v *ProxyQueryAnswerPart) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x72eb00ee))
@@ -1418,6 +1664,11 @@ func (*ProxyQueryAnswerPartError) TLName() string { return "proxy.queryAnswerPar
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswerPartError) TLType() string { return "proxy.QueryAnswerPart" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswerPartError) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswerPartError) bareSize() int { return 76 + wire.BytesSize(len(v.Error)) }
+
 // Append writes the value with its id.
 func (v *ProxyQueryAnswerPartError) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x940e1168))
@@ -1453,6 +1704,17 @@ func (*ProxyQueryAnswerPartEx) TLName() string { return "proxy.queryAnswerPartEx
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryAnswerPartEx) TLType() string { return "proxy.QueryAnswerEx" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyQueryAnswerPartEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryAnswerPartEx) bareSize() int {
+	n := 36 + wire.BytesSize(len(v.Answer))
+	if v.FinalInfo != nil {
+		n += orNew(v.FinalInfo).bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ProxyQueryAnswerPartEx) Append(dst []byte) []byte {
@@ -1500,6 +1762,20 @@ func (*ProxyQueryFinalInfo) TLName() string { return "proxy.queryFinalInfo" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryFinalInfo) TLType() string { return "proxy.QueryFinalInfo" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyQueryFinalInfo) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryFinalInfo) bareSize() int {
+	n := 44
+	if v.WorkerDebug != nil {
+		n += wire.BytesSize(len(orZero(v.WorkerDebug)))
+	}
+	if v.WorkerStartTime != nil || v.WorkerEndTime != nil {
+		n += 16
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ProxyQueryFinalInfo) Append(dst []byte) []byte {
@@ -1559,6 +1835,11 @@ func (*ProxySignedPayment) TLName() string { return "proxy.signedPayment" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxySignedPayment) TLType() string { return "proxy.SignedPayment" }
 
+// Size is how many bytes Append appends.
+func (v *ProxySignedPayment) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxySignedPayment) bareSize() int { return wire.BytesSize(len(v.Data)) }
+
 // Append writes the value with its id.
 func (v *ProxySignedPayment) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x02998182))
@@ -1585,6 +1866,11 @@ func (*ProxySignedPaymentEmpty) TLName() string { return "proxy.signedPaymentEmp
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxySignedPaymentEmpty) TLType() string { return "proxy.SignedPayment" }
+
+// Size is how many bytes Append appends.
+func (v *ProxySignedPaymentEmpty) Size() int { return 4 + v.bareSize() }
+
+func (*ProxySignedPaymentEmpty) bareSize() int { return 0 }
 
 // Append writes the value with its id.
 func (v *ProxySignedPaymentEmpty) Append(dst []byte) []byte {
@@ -1613,6 +1899,13 @@ func (*ProxyWorkerRequestPayment) TLName() string { return "proxy.workerRequestP
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyWorkerRequestPayment) TLType() string { return "proxy.WorkerRequestPayment" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyWorkerRequestPayment) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyWorkerRequestPayment) bareSize() int {
+	return 56 + v.SignedPayment.Size() + wire.BytesSize(len(v.RequestClientOwner))
+}
 
 // Append writes the value with its id.
 func (v *ProxyWorkerRequestPayment) Append(dst []byte) []byte {
@@ -1652,6 +1945,11 @@ func (*TCPConnect) TLName() string { return "tcp.connect" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPConnect) TLType() string { return "tcp.Packet" }
 
+// Size is how many bytes Append appends.
+func (v *TCPConnect) Size() int { return 4 + v.bareSize() }
+
+func (*TCPConnect) bareSize() int { return 8 }
+
 // Append writes the value with its id.
 func (v *TCPConnect) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xa57c4261))
@@ -1679,6 +1977,11 @@ func (*TCPConnected) TLName() string { return "tcp.connected" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPConnected) TLType() string { return "tcp.Packet" }
+
+// Size is how many bytes Append appends.
+func (v *TCPConnected) Size() int { return 4 + v.bareSize() }
+
+func (*TCPConnected) bareSize() int { return 8 }
 
 // Append writes the value with its id.
 func (v *TCPConnected) Append(dst []byte) []byte {
@@ -1708,6 +2011,11 @@ func (*TCPPacket) TLName() string { return "tcp.packet" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPPacket) TLType() string { return "tcp.Packet" }
 
+// Size is how many bytes Append appends.
+func (v *TCPPacket) Size() int { return 4 + v.bareSize() }
+
+func (v *TCPPacket) bareSize() int { return wire.BytesSize(len(v.Data)) }
+
 // Append writes the value with its id.
 func (v *TCPPacket) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x9c17baf8))
@@ -1735,6 +2043,11 @@ func (*TCPPing) TLName() string { return "tcp.ping" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPPing) TLType() string { return "tcp.Packet" }
+
+// Size is how many bytes Append appends.
+func (v *TCPPing) Size() int { return 4 + v.bareSize() }
+
+func (*TCPPing) bareSize() int { return 8 }
 
 // Append writes the value with its id.
 func (v *TCPPing) Append(dst []byte) []byte {
@@ -1764,6 +2077,11 @@ func (*TCPPong) TLName() string { return "tcp.pong" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPPong) TLType() string { return "tcp.Packet" }
 
+// Size is how many bytes Append appends.
+func (v *TCPPong) Size() int { return 4 + v.bareSize() }
+
+func (*TCPPong) bareSize() int { return 8 }
+
 // Append writes the value with its id.
 func (v *TCPPong) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x0bd4302c))
@@ -1792,6 +2110,11 @@ func (*TCPQuery) TLName() string { return "tcp.query" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPQuery) TLType() string { return "tcp.Packet" }
+
+// Size is how many bytes Append appends.
+func (v *TCPQuery) Size() int { return 4 + v.bareSize() }
+
+func (v *TCPQuery) bareSize() int { return 8 + wire.BytesSize(len(v.Data)) }
 
 // Append writes the value with its id.
 func (v *TCPQuery) Append(dst []byte) []byte {
@@ -1823,6 +2146,11 @@ func (*TCPQueryAnswer) TLName() string { return "tcp.queryAnswer" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPQueryAnswer) TLType() string { return "tcp.Packet" }
+
+// Size is how many bytes Append appends.
+func (v *TCPQueryAnswer) Size() int { return 4 + v.bareSize() }
+
+func (v *TCPQueryAnswer) bareSize() int { return 8 + wire.BytesSize(len(v.Data)) }
 
 // Append writes the value with its id.
 func (v *TCPQueryAnswer) Append(dst []byte) []byte {
@@ -1856,6 +2184,11 @@ func (*TCPQueryError) TLName() string { return "tcp.queryError" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TCPQueryError) TLType() string { return "tcp.Packet" }
 
+// Size is how many bytes Append appends.
+func (v *TCPQueryError) Size() int { return 4 + v.bareSize() }
+
+func (v *TCPQueryError) bareSize() int { return 12 + wire.BytesSize(len(v.Message)) }
+
 // Append writes the value with its id.
 func (v *TCPQueryError) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x4cd2f602))
@@ -1888,6 +2221,11 @@ func (*TestAnswer) TLName() string { return "test.answer" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TestAnswer) TLType() string { return "test.Answer" }
 
+// Size is how many bytes Append appends.
+func (v *TestAnswer) Size() int { return 4 + v.bareSize() }
+
+func (*TestAnswer) bareSize() int { return 8 }
+
 // Append writes the value with its id.
 func (v *TestAnswer) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x0d4fcdb6))
@@ -1919,6 +2257,11 @@ func (*TokensUsed) TLName() string { return "tokensUsed" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TokensUsed) TLType() string { return "TokensUsed" }
+
+// Size is how many bytes Append appends.
+func (v *TokensUsed) Size() int { return 4 + v.bareSize() }
+
+func (*TokensUsed) bareSize() int { return 40 }
 
 // Append writes the value with its id.
 func (v *TokensUsed) Append(dst []byte) []byte {
@@ -1955,6 +2298,11 @@ func (*WorkerChangedModel) TLName() string { return "worker.changedModel" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerChangedModel) TLType() string { return "worker.ChangedModel" }
 
+// Size is how many bytes Append appends.
+func (v *WorkerChangedModel) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerChangedModel) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *WorkerChangedModel) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x34029366))
@@ -1984,6 +2332,11 @@ func (*WorkerCompareBalanceWithProxyResult) TLName() string {
 func (*WorkerCompareBalanceWithProxyResult) TLType() string {
 	return "worker.CompareBalanceWithProxyResult"
 }
+
+// Size is how many bytes Append appends.
+func (v *WorkerCompareBalanceWithProxyResult) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerCompareBalanceWithProxyResult) bareSize() int { return 20 + v.SignedPayment.Size() }
 
 // Append writes the value with its id.
 func (v *WorkerCompareBalanceWithProxyResult) Append(dst []byte) []byte {
@@ -2020,6 +2373,13 @@ func (*WorkerConnectedToProxy) TLName() string { return "worker.connectedToProxy
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerConnectedToProxy) TLType() string { return "worker.ConnectedToProxy" }
 
+// Size is how many bytes Append appends.
+func (v *WorkerConnectedToProxy) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerConnectedToProxy) bareSize() int {
+	return v.Params.bareSize() + wire.BytesSize(len(v.WorkerSCAddress))
+}
+
 // Append writes the value with its id.
 func (v *WorkerConnectedToProxy) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x66bc82ee))
@@ -2049,6 +2409,11 @@ func (*WorkerEnabledDisabled) TLName() string { return "worker.enabledDisabled" 
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerEnabledDisabled) TLType() string { return "worker.EnabledDisabled" }
+
+// Size is how many bytes Append appends.
+func (v *WorkerEnabledDisabled) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerEnabledDisabled) bareSize() int { return 4 }
 
 // Append writes the value with its id.
 func (v *WorkerEnabledDisabled) Append(dst []byte) []byte {
@@ -2082,6 +2447,11 @@ func (*WorkerExtendedCompareBalanceWithProxyResult) TLType() string {
 	return "worker.ExtendedCompareBalanceWithProxyResult"
 }
 
+// Size is how many bytes Append appends.
+func (v *WorkerExtendedCompareBalanceWithProxyResult) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerExtendedCompareBalanceWithProxyResult) bareSize() int { return 4 }
+
 // Append writes the value with its id.
 func (v *WorkerExtendedCompareBalanceWithProxyResult) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x0c10973e))
@@ -2109,6 +2479,11 @@ func (*WorkerNewCoefficient) TLName() string { return "worker.newCoefficient" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerNewCoefficient) TLType() string { return "worker.NewCoefficient" }
+
+// Size is how many bytes Append appends.
+func (v *WorkerNewCoefficient) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerNewCoefficient) bareSize() int { return 4 }
 
 // Append writes the value with its id.
 func (v *WorkerNewCoefficient) Append(dst []byte) []byte {
@@ -2145,6 +2520,23 @@ func (*WorkerParams) TLName() string { return "worker.params" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerParams) TLType() string { return "worker.Params" }
+
+// Size is how many bytes Append appends.
+func (v *WorkerParams) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerParams) bareSize() int {
+	n := 8 + wire.BytesSize(len(v.WorkerOwnerAddress)) + wire.BytesSize(len(v.Model))
+	if v.IsTest != nil || v.ProxyCnt != nil || v.MaxActiveRequests != nil {
+		n += 12
+	}
+	if v.MinProtoVersion != nil || v.MaxProtoVersion != nil {
+		n += 8
+	}
+	if v.MachineDescriptionJSON != nil {
+		n += wire.BytesSize(len(orZero(v.MachineDescriptionJSON)))
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *WorkerParams) Append(dst []byte) []byte {
@@ -2234,6 +2626,11 @@ func (*WorkerPaymentStatus) TLName() string { return "worker.paymentStatus" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerPaymentStatus) TLType() string { return "worker.PaymentStatus" }
 
+// Size is how many bytes Append appends.
+func (v *WorkerPaymentStatus) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerPaymentStatus) bareSize() int { return 16 + v.SignedPayment.Size() }
+
 // Append writes the value with its id.
 func (v *WorkerPaymentStatus) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xa88bd701))
@@ -2265,6 +2662,11 @@ func (*WorkerProxyHandshakeCompleted) TLName() string { return "worker.proxyHand
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerProxyHandshakeCompleted) TLType() string { return "worker.HandshakeCompleted" }
 
+// Size is how many bytes Append appends.
+func (v *WorkerProxyHandshakeCompleted) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerProxyHandshakeCompleted) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *WorkerProxyHandshakeCompleted) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x3ad9b886))
@@ -2287,6 +2689,11 @@ func (*ClientCancelQuery) TLName() string { return "client.cancelQuery" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientCancelQuery) TLType() string { return "client.CancelQuery" }
+
+// Size is how many bytes Append appends.
+func (v *ClientCancelQuery) Size() int { return 4 + v.bareSize() }
+
+func (*ClientCancelQuery) bareSize() int { return 32 }
 
 // Append writes the value with its id.
 func (v *ClientCancelQuery) Append(dst []byte) []byte {
@@ -2316,6 +2723,11 @@ func (*ProxyCancelQuery) TLName() string { return "proxy.cancelQuery" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyCancelQuery) TLType() string { return "proxy.CancelQuery" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyCancelQuery) Size() int { return 4 + v.bareSize() }
+
+func (*ProxyCancelQuery) bareSize() int { return 32 }
+
 // Append writes the value with its id.
 func (v *ProxyCancelQuery) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x8cd7e668))
@@ -2344,6 +2756,11 @@ func (*ClientQueryReceipt) TLName() string { return "client.queryReceipt" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryReceipt) TLType() string { return "client.QueryReceipt" }
+
+// Size is how many bytes Append appends.
+func (v *ClientQueryReceipt) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientQueryReceipt) bareSize() int { return 32 + wire.BytesSize(len(v.Receipt)) }
 
 // Append writes the value with its id.
 func (v *ClientQueryReceipt) Append(dst []byte) []byte {
@@ -2379,6 +2796,13 @@ func (*ProxyQueryStatement) TLName() string { return "proxy.queryStatement" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryStatement) TLType() string { return "proxy.QueryStatement" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyQueryStatement) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyQueryStatement) bareSize() int {
+	return 76 + wire.BytesSize(len(v.KeyID)) + wire.BytesSize(len(v.Signature))
+}
 
 // Append writes the value with its id.
 func (v *ProxyQueryStatement) Append(dst []byte) []byte {
@@ -2419,6 +2843,11 @@ func (*ClientQueryCredit) TLName() string { return "client.queryCredit" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientQueryCredit) TLType() string { return "client.QueryCredit" }
 
+// Size is how many bytes Append appends.
+func (v *ClientQueryCredit) Size() int { return 4 + v.bareSize() }
+
+func (*ClientQueryCredit) bareSize() int { return 36 }
+
 // Append writes the value with its id.
 func (v *ClientQueryCredit) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x8d37f30a))
@@ -2450,6 +2879,11 @@ func (*ProxyQueryCredit) TLName() string { return "proxy.queryCredit" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyQueryCredit) TLType() string { return "proxy.QueryCredit" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyQueryCredit) Size() int { return 4 + v.bareSize() }
+
+func (*ProxyQueryCredit) bareSize() int { return 36 }
+
 // Append writes the value with its id.
 func (v *ProxyQueryCredit) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x4c7f1a30))
@@ -2480,6 +2914,11 @@ func (*ClientSession) TLName() string { return "client.session" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientSession) TLType() string { return "client.Session" }
 
+// Size is how many bytes Append appends.
+func (v *ClientSession) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientSession) bareSize() int { return wire.BytesSize(len(v.Document)) }
+
 // Append writes the value with its id.
 func (v *ClientSession) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x22359b94))
@@ -2507,6 +2946,11 @@ func (*ClientAttestation) TLName() string { return "client.attestation" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientAttestation) TLType() string { return "client.Attestation" }
+
+// Size is how many bytes Append appends.
+func (v *ClientAttestation) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientAttestation) bareSize() int { return wire.BytesSize(len(v.Document)) }
 
 // Append writes the value with its id.
 func (v *ClientAttestation) Append(dst []byte) []byte {
@@ -2546,6 +2990,13 @@ func (*ClientRunnerConfig) TLName() string { return "clientRunner.config" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ClientRunnerConfig) TLType() string { return "clientRunner.Config" }
+
+// Size is how many bytes Append appends.
+func (v *ClientRunnerConfig) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientRunnerConfig) bareSize() int {
+	return 52 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.ConnectToProxyVia)) + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.SecretString)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.HTTPAccessHash))
+}
 
 // Append writes the value with its id.
 func (v *ClientRunnerConfig) Append(dst []byte) []byte {
@@ -2596,6 +3047,11 @@ func (*KeyManagerDBConfigEmpty) TLName() string { return "keyManagerDb.configEmp
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyManagerDBConfigEmpty) TLType() string { return "keyManagerDb.Config" }
 
+// Size is how many bytes Append appends.
+func (v *KeyManagerDBConfigEmpty) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerDBConfigEmpty) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *KeyManagerDBConfigEmpty) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xd3fc2385))
@@ -2618,6 +3074,11 @@ func (*KeyManagerDBConfigV1) TLName() string { return "keyManagerDb.configV1" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyManagerDBConfigV1) TLType() string { return "keyManagerDb.Config" }
+
+// Size is how many bytes Append appends.
+func (v *KeyManagerDBConfigV1) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerDBConfigV1) bareSize() int { return 4 }
 
 // Append writes the value with its id.
 func (v *KeyManagerDBConfigV1) Append(dst []byte) []byte {
@@ -2650,6 +3111,11 @@ func (*KeyManagerDBKey) TLName() string { return "keyManagerDb.key" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyManagerDBKey) TLType() string { return "keyManagerDb.Key" }
+
+// Size is how many bytes Append appends.
+func (v *KeyManagerDBKey) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerDBKey) bareSize() int { return 48 }
 
 // Append writes the value with its id.
 func (v *KeyManagerDBKey) Append(dst []byte) []byte {
@@ -2699,6 +3165,13 @@ func (*KeyStorageRunnerConfig) TLName() string { return "keyStorageRunner.config
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyStorageRunnerConfig) TLType() string { return "keyStorageRunner.Config" }
+
+// Size is how many bytes Append appends.
+func (v *KeyStorageRunnerConfig) Size() int { return 4 + v.bareSize() }
+
+func (v *KeyStorageRunnerConfig) bareSize() int {
+	return 120 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.DBPath)) + wire.BytesSize(len(v.HTTPAccessHash))
+}
 
 // Append writes the value with its id.
 func (v *KeyStorageRunnerConfig) Append(dst []byte) []byte {
@@ -2761,6 +3234,13 @@ func (*ProxyDBClientInfo) TLName() string { return "proxyDb.clientInfo" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBClientInfo) TLType() string { return "proxyDb.ClientInfo" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBClientInfo) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBClientInfo) bareSize() int {
+	return 64 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.SCAddress))
+}
+
 // Append writes the value with its id.
 func (v *ProxyDBClientInfo) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x6cfeaa21))
@@ -2811,6 +3291,13 @@ func (*ProxyDBClientInfoV2) TLName() string { return "proxyDb.clientInfoV2" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBClientInfoV2) TLType() string { return "proxyDb.ClientInfo" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBClientInfoV2) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBClientInfoV2) bareSize() int {
+	return 72 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.SCAddress))
+}
+
 // Append writes the value with its id.
 func (v *ProxyDBClientInfoV2) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x3078c9bf))
@@ -2854,6 +3341,11 @@ func (*ProxyDBConfigEmpty) TLName() string { return "proxyDb.configEmpty" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBConfigEmpty) TLType() string { return "proxyDb.Config" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBConfigEmpty) Size() int { return 4 + v.bareSize() }
+
+func (*ProxyDBConfigEmpty) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *ProxyDBConfigEmpty) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x43dc40b4))
@@ -2882,6 +3374,13 @@ func (*ProxyDBConfigV4) TLName() string { return "proxyDb.configV4" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBConfigV4) TLType() string { return "proxyDb.Config" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyDBConfigV4) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBConfigV4) bareSize() int {
+	return 16 + wire.BytesSize(len(v.RootContractAddress)) + v.RootContractState.Size() + v.SCBlockID.bareSize() + 36*len(v.PendingBlockchainSeqnoCommits)
+}
 
 // Append writes the value with its id.
 func (v *ProxyDBConfigV4) Append(dst []byte) []byte {
@@ -2933,6 +3432,13 @@ func (*ProxyDBConfigV4Disabled) TLName() string { return "proxyDb.configV4Disabl
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBConfigV4Disabled) TLType() string { return "proxyDb.Config" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBConfigV4Disabled) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBConfigV4Disabled) bareSize() int {
+	return 16 + wire.BytesSize(len(v.RootContractAddress)) + v.RootContractState.Size()
+}
+
 // Append writes the value with its id.
 func (v *ProxyDBConfigV4Disabled) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xad2cfb4a))
@@ -2971,6 +3477,13 @@ func (*ProxyDBOldClient) TLName() string { return "proxyDb.oldClient" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBOldClient) TLType() string { return "proxyDb.OldClient" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBOldClient) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBOldClient) bareSize() int {
+	return 8 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.NextClient))
+}
+
 // Append writes the value with its id.
 func (v *ProxyDBOldClient) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x2fae7b42))
@@ -3007,6 +3520,13 @@ func (*ProxyDBOldInstance) TLName() string { return "proxyDb.oldInstance" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBOldInstance) TLType() string { return "proxyDb.OldInstance" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyDBOldInstance) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBOldInstance) bareSize() int {
+	return 8 + wire.BytesSize(len(v.ContractAddress)) + wire.BytesSize(len(v.NextClient)) + wire.BytesSize(len(v.NextWorker)) + v.RootContractState.Size()
+}
 
 // Append writes the value with its id.
 func (v *ProxyDBOldInstance) Append(dst []byte) []byte {
@@ -3048,6 +3568,13 @@ func (*ProxyDBOldWorker) TLName() string { return "proxyDb.oldWorker" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBOldWorker) TLType() string { return "proxyDb.OldWorker" }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBOldWorker) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBOldWorker) bareSize() int {
+	return 8 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.NextWorker))
+}
+
 // Append writes the value with its id.
 func (v *ProxyDBOldWorker) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xf04156a0))
@@ -3085,6 +3612,11 @@ func (*ProxyDBPendingBlockchainSeqnoCommit) TLType() string {
 	return "proxyDb.PendingBlockchainSeqnoCommit"
 }
 
+// Size is how many bytes Append appends.
+func (v *ProxyDBPendingBlockchainSeqnoCommit) Size() int { return 4 + v.bareSize() }
+
+func (*ProxyDBPendingBlockchainSeqnoCommit) bareSize() int { return 36 }
+
 // Append writes the value with its id.
 func (v *ProxyDBPendingBlockchainSeqnoCommit) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x525b14a9))
@@ -3118,6 +3650,13 @@ func (*ProxyDBWorkerInfo) TLName() string { return "proxyDb.workerInfo" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyDBWorkerInfo) TLType() string { return "proxyDb.WorkerInfo" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyDBWorkerInfo) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyDBWorkerInfo) bareSize() int {
+	return 20 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.SCAddress))
+}
 
 // Append writes the value with its id.
 func (v *ProxyDBWorkerInfo) Append(dst []byte) []byte {
@@ -3168,6 +3707,13 @@ func (*ProxyRunnerConfig) TLName() string { return "proxyRunner.config" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyRunnerConfig) TLType() string { return "proxyRunner.Config" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyRunnerConfig) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyRunnerConfig) bareSize() int {
+	return 120 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.ConnectToProxyVia)) + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.DBPath)) + wire.BytesSize(len(v.HTTPAccessHash))
+}
 
 // Append writes the value with its id.
 func (v *ProxyRunnerConfig) Append(dst []byte) []byte {
@@ -3254,6 +3800,17 @@ func (*RootConfigConfigV7) TLName() string { return "rootConfig.configV7" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*RootConfigConfigV7) TLType() string { return "rootConfig.Config" }
+
+// Size is how many bytes Append appends.
+func (v *RootConfigConfigV7) Size() int { return 4 + v.bareSize() }
+
+func (v *RootConfigConfigV7) bareSize() int {
+	n := 176 + wire.BytesSize(len(v.RootOwnerAddress)) + 32*len(v.ProxyHashes) + 32*len(v.WorkerHashes) + 32*len(v.ModelHashes) + 40*len(v.RegisteredPublicKeys) + wire.BytesSize(len(v.KeyManagerAddress)) + 32*len(v.VerifiedProxyKeys) + 32*len(v.VerifiedWorkerKeys) + 32*len(v.VerifiedKeyManagerKeys) + wire.BytesSize(len(v.ProxySCCode)) + wire.BytesSize(len(v.WorkerSCCode)) + wire.BytesSize(len(v.ClientSCCode))
+	for i := range v.RegisteredProxies {
+		n += v.RegisteredProxies[i].bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *RootConfigConfigV7) Append(dst []byte) []byte {
@@ -3406,6 +3963,20 @@ func (*RootConfigPseudo) TLName() string { return "rootConfig.pseudo" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*RootConfigPseudo) TLType() string { return "rootConfig.Config" }
 
+// Size is how many bytes Append appends.
+func (v *RootConfigPseudo) Size() int { return 4 + v.bareSize() }
+
+func (v *RootConfigPseudo) bareSize() int {
+	n := 44 + 32*len(v.ProxyHashes) + 32*len(v.WorkerHashes) + 32*len(v.ModelHashes) + 40*len(v.RegisteredPublicKeys) + wire.BytesSize(len(v.KeyManagerAddress)) + wire.BytesSize(len(v.ProxySCCode)) + wire.BytesSize(len(v.WorkerSCCode)) + wire.BytesSize(len(v.ClientSCCode)) + wire.BytesSize(len(v.RootOwnerAddress))
+	for i := range v.ModelTypes {
+		n += wire.BytesSize(len(v.ModelTypes[i]))
+	}
+	for i := range v.RegisteredProxies {
+		n += v.RegisteredProxies[i].bareSize()
+	}
+	return n
+}
+
 // Append writes the value with its id.
 func (v *RootConfigPseudo) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xd0035db6))
@@ -3501,6 +4072,11 @@ func (*RootConfigRegisteredProxy) TLName() string { return "rootConfig.registere
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*RootConfigRegisteredProxy) TLType() string { return "rootConfig.RegisteredProxy" }
 
+// Size is how many bytes Append appends.
+func (v *RootConfigRegisteredProxy) Size() int { return 4 + v.bareSize() }
+
+func (v *RootConfigRegisteredProxy) bareSize() int { return 4 + wire.BytesSize(len(v.Address)) }
+
 // Append writes the value with its id.
 func (v *RootConfigRegisteredProxy) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x9f4e446a))
@@ -3532,6 +4108,11 @@ func (*RootConfigRegisteredPublicKey) TLName() string { return "rootConfig.regis
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*RootConfigRegisteredPublicKey) TLType() string { return "rootConfig.RegisteredPublicKey" }
+
+// Size is how many bytes Append appends.
+func (v *RootConfigRegisteredPublicKey) Size() int { return 4 + v.bareSize() }
+
+func (*RootConfigRegisteredPublicKey) bareSize() int { return 40 }
 
 // Append writes the value with its id.
 func (v *RootConfigRegisteredPublicKey) Append(dst []byte) []byte {
@@ -3568,6 +4149,13 @@ func (*TONBlockIdExt) TLName() string { return "ton.blockIdExt" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*TONBlockIdExt) TLType() string { return "ton.BlockIdExt" }
+
+// Size is how many bytes Append appends.
+func (v *TONBlockIdExt) Size() int { return 4 + v.bareSize() }
+
+func (v *TONBlockIdExt) bareSize() int {
+	return 16 + wire.BytesSize(len(v.RootHash)) + wire.BytesSize(len(v.FileHash))
+}
 
 // Append writes the value with its id.
 func (v *TONBlockIdExt) Append(dst []byte) []byte {
@@ -3621,6 +4209,13 @@ func (*WorkerRunnerConfig) TLName() string { return "workerRunner.config" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerRunnerConfig) TLType() string { return "workerRunner.Config" }
+
+// Size is how many bytes Append appends.
+func (v *WorkerRunnerConfig) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerRunnerConfig) bareSize() int {
+	return 92 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.ConnectToProxyVia)) + wire.BytesSize(len(v.ModelName)) + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.ForwardRequestsTo)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.HTTPAccessHash)) + wire.BytesSize(len(v.ChangeModelScript)) + wire.BytesSize(len(v.MachineDescriptionJSON))
+}
 
 // Append writes the value with its id.
 func (v *WorkerRunnerConfig) Append(dst []byte) []byte {
@@ -3685,6 +4280,11 @@ func (*ClientAuthorizeWithProxyLong) TLType() string { return "client.Authorizat
 
 func (*ClientAuthorizeWithProxyLong) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *ClientAuthorizeWithProxyLong) Size() int { return 4 + v.bareSize() }
+
+func (*ClientAuthorizeWithProxyLong) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *ClientAuthorizeWithProxyLong) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xd3474303))
@@ -3709,6 +4309,11 @@ func (*ClientAuthorizeWithProxyShort) TLName() string { return "client.authorize
 func (*ClientAuthorizeWithProxyShort) TLType() string { return "client.AuthorizationWithProxy" }
 
 func (*ClientAuthorizeWithProxyShort) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ClientAuthorizeWithProxyShort) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientAuthorizeWithProxyShort) bareSize() int { return wire.BytesSize(len(v.Data)) }
 
 // Append writes the value with its id.
 func (v *ClientAuthorizeWithProxyShort) Append(dst []byte) []byte {
@@ -3741,6 +4346,11 @@ func (*ClientConnectToProxy) TLType() string { return "client.ConnectedToProxy" 
 
 func (*ClientConnectToProxy) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *ClientConnectToProxy) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientConnectToProxy) bareSize() int { return 4 + v.Params.bareSize() }
+
 // Append writes the value with its id.
 func (v *ClientConnectToProxy) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xff5fa0f4))
@@ -3772,6 +4382,11 @@ func (*ClientGetWorkerTypes) TLType() string { return "client.WorkerTypes" }
 
 func (*ClientGetWorkerTypes) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *ClientGetWorkerTypes) Size() int { return 4 + v.bareSize() }
+
+func (*ClientGetWorkerTypes) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *ClientGetWorkerTypes) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x7f062bdb))
@@ -3796,6 +4411,11 @@ func (*ClientGetWorkerTypesV2) TLType() string { return "client.WorkerTypesV2" }
 
 func (*ClientGetWorkerTypesV2) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *ClientGetWorkerTypesV2) Size() int { return 4 + v.bareSize() }
+
+func (*ClientGetWorkerTypesV2) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *ClientGetWorkerTypesV2) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xb2133d72))
@@ -3819,6 +4439,11 @@ func (*ClientRequestRefund) TLName() string { return "client.requestRefund" }
 func (*ClientRequestRefund) TLType() string { return "client.Refund" }
 
 func (*ClientRequestRefund) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ClientRequestRefund) Size() int { return 4 + v.bareSize() }
+
+func (*ClientRequestRefund) bareSize() int { return 0 }
 
 // Append writes the value with its id.
 func (v *ClientRequestRefund) Append(dst []byte) []byte {
@@ -3850,6 +4475,13 @@ func (*ClientRunQuery) TLName() string { return "client.runQuery" }
 func (*ClientRunQuery) TLType() string { return "client.QueryAnswer" }
 
 func (*ClientRunQuery) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ClientRunQuery) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientRunQuery) bareSize() int {
+	return 52 + wire.BytesSize(len(v.ModelName)) + wire.BytesSize(len(v.Query))
+}
 
 // Append writes the value with its id.
 func (v *ClientRunQuery) Append(dst []byte) []byte {
@@ -3900,6 +4532,20 @@ func (*ClientRunQueryEx) TLName() string { return "client.runQueryEx" }
 func (*ClientRunQueryEx) TLType() string { return "client.QueryAnswerEx" }
 
 func (*ClientRunQueryEx) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ClientRunQueryEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientRunQueryEx) bareSize() int {
+	n := 56 + wire.BytesSize(len(v.ModelName)) + wire.BytesSize(len(v.Query))
+	if v.EnableDebug != nil {
+		n += 4
+	}
+	if v.PublicKey != nil {
+		n += 32
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientRunQueryEx) Append(dst []byte) []byte {
@@ -3966,6 +4612,11 @@ func (*ClientUpdatePaymentStatus) TLType() string { return "client.PaymentStatus
 
 func (*ClientUpdatePaymentStatus) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *ClientUpdatePaymentStatus) Size() int { return 4 + v.bareSize() }
+
+func (*ClientUpdatePaymentStatus) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *ClientUpdatePaymentStatus) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x9ed1c697))
@@ -3994,6 +4645,17 @@ func (*HTTPRequest) TLName() string { return "http.request" }
 func (*HTTPRequest) TLType() string { return "http.Response" }
 
 func (*HTTPRequest) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *HTTPRequest) Size() int { return 4 + v.bareSize() }
+
+func (v *HTTPRequest) bareSize() int {
+	n := 4 + wire.BytesSize(len(v.Method)) + wire.BytesSize(len(v.URL)) + wire.BytesSize(len(v.HTTPVersion)) + wire.BytesSize(len(v.Payload))
+	for i := range v.Headers {
+		n += v.Headers[i].bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *HTTPRequest) Append(dst []byte) []byte {
@@ -4039,6 +4701,11 @@ func (*KeyManagerGetProxyPrivateKeys) TLType() string { return "keyManager.Priva
 
 func (*KeyManagerGetProxyPrivateKeys) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *KeyManagerGetProxyPrivateKeys) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerGetProxyPrivateKeys) bareSize() int { return 4 }
+
 // Append writes the value with its id.
 func (v *KeyManagerGetProxyPrivateKeys) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x4135d0bd))
@@ -4068,6 +4735,11 @@ func (*KeyManagerGetWorkerPrivateKeys) TLName() string { return "keyManager.getW
 func (*KeyManagerGetWorkerPrivateKeys) TLType() string { return "keyManager.PrivateKeys" }
 
 func (*KeyManagerGetWorkerPrivateKeys) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *KeyManagerGetWorkerPrivateKeys) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerGetWorkerPrivateKeys) bareSize() int { return 4 }
 
 // Append writes the value with its id.
 func (v *KeyManagerGetWorkerPrivateKeys) Append(dst []byte) []byte {
@@ -4102,6 +4774,13 @@ func (*ProxyRunQuery) TLName() string { return "proxy.runQuery" }
 func (*ProxyRunQuery) TLType() string { return "proxy.QueryAnswer" }
 
 func (*ProxyRunQuery) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ProxyRunQuery) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyRunQuery) bareSize() int {
+	return 48 + wire.BytesSize(len(v.Query)) + v.SignedPayment.Size()
+}
 
 // Append writes the value with its id.
 func (v *ProxyRunQuery) Append(dst []byte) []byte {
@@ -4146,6 +4825,20 @@ func (*ProxyRunQueryEx) TLName() string { return "proxy.runQueryEx" }
 func (*ProxyRunQueryEx) TLType() string { return "proxy.QueryAnswer" }
 
 func (*ProxyRunQueryEx) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ProxyRunQueryEx) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyRunQueryEx) bareSize() int {
+	n := 52 + wire.BytesSize(len(v.Query)) + v.SignedPayment.Size()
+	if v.EnableDebug != nil {
+		n += 4
+	}
+	if v.PrivateKey != nil {
+		n += 32
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ProxyRunQueryEx) Append(dst []byte) []byte {
@@ -4209,6 +4902,11 @@ func (*TestQuery) TLType() string { return "test.Answer" }
 
 func (*TestQuery) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *TestQuery) Size() int { return 4 + v.bareSize() }
+
+func (*TestQuery) bareSize() int { return 8 }
+
 // Append writes the value with its id.
 func (v *TestQuery) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x394e9143))
@@ -4238,6 +4936,11 @@ func (*WorkerChangeModel) TLName() string { return "worker.changeModel" }
 func (*WorkerChangeModel) TLType() string { return "worker.ChangedModel" }
 
 func (*WorkerChangeModel) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *WorkerChangeModel) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerChangeModel) bareSize() int { return wire.BytesSize(len(v.NewModel)) }
 
 // Append writes the value with its id.
 func (v *WorkerChangeModel) Append(dst []byte) []byte {
@@ -4270,6 +4973,11 @@ func (*WorkerCompareBalanceWithProxy) TLName() string { return "worker.compareBa
 func (*WorkerCompareBalanceWithProxy) TLType() string { return "worker.CompareBalanceWithProxyResult" }
 
 func (*WorkerCompareBalanceWithProxy) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *WorkerCompareBalanceWithProxy) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerCompareBalanceWithProxy) bareSize() int { return 24 }
 
 // Append writes the value with its id.
 func (v *WorkerCompareBalanceWithProxy) Append(dst []byte) []byte {
@@ -4304,6 +5012,11 @@ func (*WorkerConnectToProxy) TLName() string { return "worker.connectToProxy" }
 func (*WorkerConnectToProxy) TLType() string { return "worker.ConnectedToProxy" }
 
 func (*WorkerConnectToProxy) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *WorkerConnectToProxy) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerConnectToProxy) bareSize() int { return v.Params.bareSize() }
 
 // Append writes the value with its id.
 func (v *WorkerConnectToProxy) Append(dst []byte) []byte {
@@ -4340,6 +5053,13 @@ func (*WorkerExtendedCompareBalanceWithProxy) TLType() string {
 
 func (*WorkerExtendedCompareBalanceWithProxy) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *WorkerExtendedCompareBalanceWithProxy) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerExtendedCompareBalanceWithProxy) bareSize() int {
+	return 8 + wire.BytesSize(len(v.Other))
+}
+
 // Append writes the value with its id.
 func (v *WorkerExtendedCompareBalanceWithProxy) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xf8dd9914))
@@ -4372,6 +5092,11 @@ func (*WorkerProxyHandshakeComplete) TLType() string { return "worker.HandshakeC
 
 func (*WorkerProxyHandshakeComplete) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *WorkerProxyHandshakeComplete) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerProxyHandshakeComplete) bareSize() int { return 4 }
+
 // Append writes the value with its id.
 func (v *WorkerProxyHandshakeComplete) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xf843b066))
@@ -4401,6 +5126,11 @@ func (*WorkerUpdatePaymentStatus) TLType() string { return "worker.PaymentStatus
 
 func (*WorkerUpdatePaymentStatus) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *WorkerUpdatePaymentStatus) Size() int { return 4 + v.bareSize() }
+
+func (*WorkerUpdatePaymentStatus) bareSize() int { return 0 }
+
 // Append writes the value with its id.
 func (v *WorkerUpdatePaymentStatus) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0xdc70a524))
@@ -4425,6 +5155,11 @@ func (*ClientGetSession) TLName() string { return "client.getSession" }
 func (*ClientGetSession) TLType() string { return "client.Session" }
 
 func (*ClientGetSession) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ClientGetSession) Size() int { return 4 + v.bareSize() }
+
+func (*ClientGetSession) bareSize() int { return 32 }
 
 // Append writes the value with its id.
 func (v *ClientGetSession) Append(dst []byte) []byte {
@@ -4455,6 +5190,17 @@ func (*ClientGetAttestation) TLName() string { return "client.getAttestation" }
 func (*ClientGetAttestation) TLType() string { return "client.Attestation" }
 
 func (*ClientGetAttestation) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *ClientGetAttestation) Size() int { return 4 + v.bareSize() }
+
+func (v *ClientGetAttestation) bareSize() int {
+	n := 4
+	if v.Nonce != nil {
+		n += 32
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *ClientGetAttestation) Append(dst []byte) []byte {
@@ -4500,6 +5246,11 @@ func (*KeyManagerDBKeyDec) TLName() string { return "keyManagerDb.key" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyManagerDBKeyDec) TLType() string { return "keyManagerDb.Key" }
+
+// Size is how many bytes Append appends.
+func (v *KeyManagerDBKeyDec) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerDBKeyDec) bareSize() int { return 52 }
 
 // Append writes the value with its id.
 func (v *KeyManagerDBKeyDec) Append(dst []byte) []byte {
@@ -4548,6 +5299,13 @@ func (*KeyStorageRunnerConfigDec) TLName() string { return "keyStorageRunner.con
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*KeyStorageRunnerConfigDec) TLType() string { return "keyStorageRunner.Config" }
+
+// Size is how many bytes Append appends.
+func (v *KeyStorageRunnerConfigDec) Size() int { return 4 + v.bareSize() }
+
+func (v *KeyStorageRunnerConfigDec) bareSize() int {
+	return 84 + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.DBPath)) + wire.BytesSize(len(v.HTTPAccessHash))
+}
 
 // Append writes the value with its id.
 func (v *KeyStorageRunnerConfigDec) Append(dst []byte) []byte {
@@ -4609,6 +5367,13 @@ func (*ProxyRunnerConfigDec) TLName() string { return "proxyRunner.config" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*ProxyRunnerConfigDec) TLType() string { return "proxyRunner.Config" }
+
+// Size is how many bytes Append appends.
+func (v *ProxyRunnerConfigDec) Size() int { return 4 + v.bareSize() }
+
+func (v *ProxyRunnerConfigDec) bareSize() int {
+	return 120 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.DBPath)) + wire.BytesSize(len(v.HTTPAccessHash))
+}
 
 // Append writes the value with its id.
 func (v *ProxyRunnerConfigDec) Append(dst []byte) []byte {
@@ -4686,6 +5451,17 @@ func (*RootConfigConfigV5Dec) TLName() string { return "rootConfig.configV5" }
 
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*RootConfigConfigV5Dec) TLType() string { return "rootConfig.Config" }
+
+// Size is how many bytes Append appends.
+func (v *RootConfigConfigV5Dec) Size() int { return 4 + v.bareSize() }
+
+func (v *RootConfigConfigV5Dec) bareSize() int {
+	n := 96 + wire.BytesSize(len(v.RootOwnerAddress)) + 32*len(v.ProxyHashes) + 32*len(v.WorkerHashes) + 32*len(v.ModelHashes) + wire.BytesSize(len(v.ProxySCCode)) + wire.BytesSize(len(v.WorkerSCCode)) + wire.BytesSize(len(v.ClientSCCode))
+	for i := range v.RegisteredProxies {
+		n += v.RegisteredProxies[i].bareSize()
+	}
+	return n
+}
 
 // Append writes the value with its id.
 func (v *RootConfigConfigV5Dec) Append(dst []byte) []byte {
@@ -4798,6 +5574,20 @@ func (*RootConfigPseudoDec) TLName() string { return "rootConfig.pseudo" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*RootConfigPseudoDec) TLType() string { return "rootConfig.Config" }
 
+// Size is how many bytes Append appends.
+func (v *RootConfigPseudoDec) Size() int { return 4 + v.bareSize() }
+
+func (v *RootConfigPseudoDec) bareSize() int {
+	n := 40 + 32*len(v.ProxyHashes) + 32*len(v.WorkerHashes) + 32*len(v.ModelHashes) + wire.BytesSize(len(v.ProxySCCode)) + wire.BytesSize(len(v.WorkerSCCode)) + wire.BytesSize(len(v.ClientSCCode)) + wire.BytesSize(len(v.RootOwnerAddress))
+	for i := range v.ModelTypes {
+		n += wire.BytesSize(len(v.ModelTypes[i]))
+	}
+	for i := range v.RegisteredProxies {
+		n += v.RegisteredProxies[i].bareSize()
+	}
+	return n
+}
+
 // Append writes the value with its id.
 func (v *RootConfigPseudoDec) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x87a976cc))
@@ -4897,6 +5687,13 @@ func (*WorkerRunnerConfigDec) TLName() string { return "workerRunner.config" }
 // TLType is the type in the schema: what a constructor makes, what a function answers.
 func (*WorkerRunnerConfigDec) TLType() string { return "workerRunner.Config" }
 
+// Size is how many bytes Append appends.
+func (v *WorkerRunnerConfigDec) Size() int { return 4 + v.bareSize() }
+
+func (v *WorkerRunnerConfigDec) bareSize() int {
+	return 92 + wire.BytesSize(len(v.OwnerAddress)) + wire.BytesSize(len(v.ConnectToProxyVia)) + wire.BytesSize(len(v.ModelName)) + wire.BytesSize(len(v.RootContractAddress)) + wire.BytesSize(len(v.ForwardRequestsTo)) + wire.BytesSize(len(v.TONConfigFilename)) + wire.BytesSize(len(v.HTTPAccessHash))
+}
+
 // Append writes the value with its id.
 func (v *WorkerRunnerConfigDec) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x870db56d))
@@ -4957,6 +5754,11 @@ func (*KeyManagerGetProxyPrivateKeysDec) TLType() string { return "keyManager.Pr
 
 func (*KeyManagerGetProxyPrivateKeysDec) isFunction() {}
 
+// Size is how many bytes Append appends.
+func (v *KeyManagerGetProxyPrivateKeysDec) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerGetProxyPrivateKeysDec) bareSize() int { return 4 }
+
 // Append writes the value with its id.
 func (v *KeyManagerGetProxyPrivateKeysDec) Append(dst []byte) []byte {
 	return v.bare(wire.AppendUint(dst, 0x47a9c2de))
@@ -4986,6 +5788,11 @@ func (*KeyManagerGetWorkerPrivateKeysDec) TLName() string { return "keyManager.g
 func (*KeyManagerGetWorkerPrivateKeysDec) TLType() string { return "keyManager.PrivateKeys" }
 
 func (*KeyManagerGetWorkerPrivateKeysDec) isFunction() {}
+
+// Size is how many bytes Append appends.
+func (v *KeyManagerGetWorkerPrivateKeysDec) Size() int { return 4 + v.bareSize() }
+
+func (*KeyManagerGetWorkerPrivateKeysDec) bareSize() int { return 4 }
 
 // Append writes the value with its id.
 func (v *KeyManagerGetWorkerPrivateKeysDec) Append(dst []byte) []byte {

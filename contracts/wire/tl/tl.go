@@ -27,6 +27,8 @@ type Object interface {
 	TLID() uint32
 	TLName() string
 	TLType() string
+	// Size is how many bytes Append appends.
+	Size() int
 	Append(dst []byte) []byte
 }
 
@@ -67,7 +69,7 @@ func parse(c *wire.Cursor) (Object, error) {
 }
 
 // Encode writes a value with its id.
-func Encode(v Object) []byte { return v.Append(nil) }
+func Encode(v Object) []byte { return v.Append(make([]byte, 0, v.Size())) }
 
 func int256(c *wire.Cursor) (out [32]byte) {
 	c.Fill(out[:])
@@ -80,4 +82,12 @@ func orZero[T any](p *T) (zero T) {
 		return zero
 	}
 	return *p
+}
+
+// orNew is a pointer to what there is, or to a zero value.
+func orNew[T any](p *T) *T {
+	if p == nil {
+		return new(T)
+	}
+	return p
 }

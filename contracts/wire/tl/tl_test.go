@@ -280,11 +280,14 @@ func TestEveryTypeSurvivesItsEncoding(t *testing.T) {
 			continue
 		}
 		fillUnions(reflect.ValueOf(v).Elem())
+		if n := len(v.Append(nil)); v.Size() != n {
+			t.Errorf("%s: Size says %d, it takes %d", c.Name, v.Size(), n)
+		}
 		back, err := Parse(Encode(v))
 		if err != nil || !bytes.Equal(Encode(back), Encode(v)) {
 			t.Errorf("%s: %v", c.Name, err)
 		}
-		if _, is := Object(v).(Function); is != c.Function {
+		if _, is := v.(Function); is != c.Function {
 			t.Errorf("%s is a function: %v", c.Name, is)
 		}
 	}
@@ -343,7 +346,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if got := Encode(v); !bytes.Equal(got, data) {
+		if got := Encode(v); !bytes.Equal(got, data) || v.Size() != len(data) {
 			t.Fatalf("%s:\nread  %x\nwrite %x", v.TLName(), data, got)
 		}
 		if view, err := View(data); err != nil || !bytes.Equal(Encode(view), data) {

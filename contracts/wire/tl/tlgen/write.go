@@ -8,21 +8,23 @@ import (
 	"strings"
 )
 
-// builtin is how a basic type is held, written and read. Size is its least encoding.
+// builtin is how a basic type is held, written and read. Size is its least encoding, and measure the size of a value, where
+// that is not always the same.
 type builtin struct {
 	held, write, read string
 	size              int
+	measure           string
 }
 
 func builtins() map[string]builtin {
 	return map[string]builtin{
-		"int":    {"int32", "wire.AppendInt(dst, %s)", "c.Int()", 4},
-		"long":   {"int64", "wire.AppendLong(dst, %s)", "c.Long()", 8},
-		"double": {"float64", "wire.AppendDouble(dst, %s)", "c.Double()", 8},
-		"Bool":   {"bool", "wire.AppendBool(dst, %s)", "c.Bool()", 4},
-		"string": {"string", "wire.AppendBytes(dst, %s)", "c.String(MaxString)", 4},
-		"bytes":  {"[]byte", "wire.AppendBytes(dst, %s)", "c.Own(MaxBytes)", 4},
-		"int256": {"[32]byte", "append(dst, %s[:]...)", "int256(c)", 32},
+		"int":    {"int32", "wire.AppendInt(dst, %s)", "c.Int()", 4, ""},
+		"long":   {"int64", "wire.AppendLong(dst, %s)", "c.Long()", 8, ""},
+		"double": {"float64", "wire.AppendDouble(dst, %s)", "c.Double()", 8, ""},
+		"Bool":   {"bool", "wire.AppendBool(dst, %s)", "c.Bool()", 4, ""},
+		"string": {"string", "wire.AppendBytes(dst, %s)", "c.String(MaxString)", 4, "wire.BytesSize(len(%s))"},
+		"bytes":  {"[]byte", "wire.AppendBytes(dst, %s)", "c.Own(MaxBytes)", 4, "wire.BytesSize(len(%s))"},
+		"int256": {"[32]byte", "append(dst, %s[:]...)", "int256(c)", 32, ""},
 	}
 }
 
@@ -109,6 +111,7 @@ func (w *writer) combinator(c Combinator) {
 	if c.Function {
 		w.line("func (*%s) isFunction() {}\n", c.Go)
 	}
+	w.sizer(c)
 	w.encoder(c)
 	w.decoder(c)
 }
@@ -165,21 +168,27 @@ func (w *writer) encoder(c Combinator) {
 	w.line("return dst\n}\n")
 }
 
-// flags computes the flags word: a bit is set when any field that it announces is there.
+// flags computes the flags word.
 func (w *writer) flags(c Combinator) {
 	w.line("var flags uint32")
 	for bit := range 32 {
-		var there []string
-		for _, f := range c.Fields {
-			if f.Bit == bit {
-				there = append(there, "v."+f.Go+" != nil")
-			}
-		}
-		if len(there) > 0 {
-			w.line("if %s {\nflags |= 1 << %d\n}", strings.Join(there, " || "), bit)
+		if _, there := announced(c, bit); there != "" {
+			w.line("if %s {\nflags |= 1 << %d\n}", there, bit)
 		}
 	}
 	w.line("dst = wire.AppendUint(dst, flags)")
+}
+
+// announced are the fields that a flag announces and the condition that any of them is there, which sets the flag; no
+// condition when there are none.
+func announced(c Combinator, bit int) (fields []Field, there string) {
+	var conditions []string
+	for _, f := range c.Fields {
+		if f.Bit == bit {
+			fields, conditions = append(fields, f), append(conditions, "v."+f.Go+" != nil")
+		}
+	}
+	return fields, strings.Join(conditions, " || ")
 }
 
 func encode(typ, value string) string {
