@@ -20,7 +20,7 @@ const (
 )
 
 func messages(_ *Request, v jsonscan.Value, _ Limits) error {
-	if len(v.Elements()) == 0 {
+	if v.Kind() != jsonscan.Array || v.Empty() {
 		return errors.New("must be an array with at least one message")
 	}
 	return media(v)
@@ -30,7 +30,7 @@ func input(_ *Request, v jsonscan.Value, _ Limits) error {
 	if s, ok := v.Text(); ok && s != "" {
 		return nil
 	}
-	if len(v.Elements()) == 0 {
+	if v.Kind() != jsonscan.Array || v.Empty() {
 		return errors.New("must be a string or an array, and not empty")
 	}
 	return media(v)
@@ -79,41 +79,27 @@ func promptElement(v jsonscan.Value) error {
 // media refuses everything that an engine would fetch: a member whose name ends in _url must be a data: URL.
 func media(v jsonscan.Value) error {
 	images := 0
-	return walk(v, func(m jsonscan.Member) error {
-		if !bytes.HasSuffix(m.Key, []byte("_url")) && string(m.Key) != "file_data" {
-			return nil
-		}
+	for m := range v.Inside(fetched) {
 		url, ok := m.Text()
 		if !ok {
 			url, ok = lookup(m.Value, "url").Text()
 		}
 		if !ok {
-			return nil
+			continue
 		}
 		images++
 		if images > maxImages {
 			return fmt.Errorf("at most %d images or files", maxImages)
 		}
-		return dataURL(url)
-	})
-}
-
-// walk calls see for every member of every object inside a value. Depth was bounded when the document was checked.
-func walk(v jsonscan.Value, see func(jsonscan.Member) error) error {
-	for m := range v.All() {
-		if err := see(m); err != nil {
-			return err
-		}
-		if err := walk(m.Value, see); err != nil {
-			return err
-		}
-	}
-	for e := range v.Each() {
-		if err := walk(e, see); err != nil {
+		if err := dataURL(url); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func fetched(key []byte) bool {
+	return bytes.HasSuffix(key, []byte("_url")) || string(key) == "file_data"
 }
 
 // dataURL accepts data: URLs in base64 whose picture is of the declared type and size.

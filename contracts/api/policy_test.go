@@ -363,3 +363,19 @@ func TestEncryptedStringsAreTheWorkersToCheck(t *testing.T) {
 		t.Error("an unknown encryption is let through")
 	}
 }
+
+// TestTheSaltOfAProxy: a policy for what comes from proxies cuts the salt, and leaves its check to the one who uses it.
+func TestTheSaltOfAProxy(t *testing.T) {
+	const body = `{"cache_salt":"s","model":"m","messages":[{"role":"user","content":"x"}]}`
+	r, err := NewPolicy(Limits{FromProxy: true}).Read(Chat, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(r.Forward().Bytes()), strings.Replace(body, `"cache_salt":"s",`, "", 1); got != want || r.Ignored != nil {
+		t.Errorf("%s, ignored %q, want %s", got, r.Ignored, want)
+	}
+	var refused *Error
+	if _, err := NewPolicy(Limits{}).Read(Chat, []byte(body)); !errors.As(err, &refused) || refused.Code != UnsupportedParameter {
+		t.Errorf("from a caller: %v", err)
+	}
+}

@@ -62,6 +62,8 @@ type Limits struct {
 	Strict bool
 	// AllowDebug lets enable_debug through.
 	AllowDebug bool
+	// FromProxy leaves cache_salt, which a proxy alone sets, to the caller of Read.
+	FromProxy bool
 }
 
 // Request is an accepted request. Fields that were absent have their defaults.
@@ -104,18 +106,36 @@ func NewPolicy(lim Limits) *Policy {
 	if lim.MaxN == 0 {
 		lim.MaxN = DefaultMaxN
 	}
-	return &Policy{rules: fields(), lim: lim}
+	rules := fields()
+	if lim.FromProxy {
+		rules["cache_salt"] = field{endpoints: everywhere, action: consume}
+	}
+	return &Policy{rules: rules, lim: lim}
+}
+
+// Parse reads a body as the JSON object that it has to be. An error is always an *Error.
+func Parse(raw []byte) (jsonscan.Value, error) {
+	if len(raw) > MaxBody {
+		return jsonscan.Value{}, &Error{Code: RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, at most %d are accepted; send less context", len(raw), MaxBody)}
+	}
+	doc, err := jsonscan.Check(raw)
+	if err != nil {
+		return jsonscan.Value{}, &Error{Code: InvalidJSON, Message: err.Error() + "; send one JSON object in UTF-8"}
+	}
+	return doc, nil
 }
 
 // Read checks a request body. An error is always an *Error.
 func (p *Policy) Read(ep Endpoint, raw []byte) (*Request, error) {
-	if len(raw) > MaxBody {
-		return nil, &Error{Code: RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, at most %d are accepted; send less context", len(raw), MaxBody)}
-	}
-	doc, err := jsonscan.Check(raw)
+	doc, err := Parse(raw)
 	if err != nil {
-		return nil, &Error{Code: InvalidJSON, Message: err.Error() + "; send one JSON object in UTF-8"}
+		return nil, err
 	}
+	return p.ReadDocument(ep, doc)
+}
+
+// ReadDocument checks a request body that Parse has read.
+func (p *Policy) ReadDocument(ep Endpoint, doc jsonscan.Value) (*Request, error) {
 	r := &Request{Endpoint: ep, N: 1, MaxCoefficient: DefaultMaxCoefficient, Timeout: DefaultTimeout, body: doc}
 	r.Encrypted = present(doc, markEncrypted)
 	for m := range doc.All() {
@@ -163,15 +183,18 @@ func (r *Request) apply(m jsonscan.Member, rule field, lim Limits) error {
 // What stays readable is listed in protocol.md section 9. A constraint on who serves is nothing for the worker, and has to
 // be readable.
 func (r *Request) sealed(m jsonscan.Member) bool {
+	if !r.Encrypted {
+		return false
+	}
 	open := []string{
 		"model", "max_completion_tokens", "max_tokens", "max_coefficient", "timeout", "enable_debug", "request_guid",
 		markEncrypted, "sender_public_key", "receiver_public_key", "encryption_nonce", "provider",
 	}
 	key := string(m.Key)
-	if !r.Encrypted || slices.Contains(open, key) || !slices.Contains([]jsonscan.Kind{jsonscan.String, jsonscan.Array, jsonscan.Object}, m.Kind()) {
+	if slices.Contains(open, key) || !slices.Contains([]jsonscan.Kind{jsonscan.String, jsonscan.Array, jsonscan.Object}, m.Kind()) {
 		return false
 	}
-	r.Tools = r.Tools || key == "tools" && len(m.Elements()) > 0
+	r.Tools = r.Tools || key == "tools" && m.Kind() == jsonscan.Array && !m.Empty()
 	r.Schema = r.Schema || key == "response_format"
 	return true
 }

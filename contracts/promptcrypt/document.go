@@ -38,12 +38,8 @@ func open(key string) bool {
 }
 
 // Marked says whether a document claims to be encrypted.
-func Marked(doc []byte) bool {
-	v, err := jsonscan.Check(doc)
-	if err != nil {
-		return false
-	}
-	_, ok := v.Get(fieldMark)
+func Marked(doc jsonscan.Value) bool {
+	_, ok := doc.Get(fieldMark)
 	return ok
 }
 

@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -24,8 +23,9 @@ const (
 	requestIDHeader = "X-Cocoon-Request-Id"
 	// maxHeaders bounds the headers of a request; ours have two.
 	maxHeaders = 64
-	// saltSize is the size of a cache salt before base64.
-	saltSize = 32
+	// saltField is the member with a cache salt, saltSize its size before base64.
+	saltField = "cache_salt"
+	saltSize  = 32
 	// bytesPerToken estimates a prompt when the engine does not count (inference.md section 7).
 	bytesPerToken = 4
 )
@@ -42,7 +42,7 @@ func (e *wireError) Error() string { return e.text }
 type prepared struct {
 	path        string
 	contentType string
-	body        []byte
+	body        [][]byte // one after the other
 	stream      bool
 	meter       meter.Options
 	// maxTokens bounds the answer over all choices.
@@ -106,15 +106,11 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 	if ep == api.Transcriptions {
 		return w.prepareForm(r, key, name)
 	}
-	body, salt, err := takeSalt(r.Payload) // the proxy's, which cannot encrypt
+	doc, salt, talk, err := read(r.Payload, key)
 	if err != nil {
 		return nil, err
 	}
-	body, talk, err := unseal(body, key)
-	if err != nil {
-		return nil, err
-	}
-	q, err := w.policy.Read(ep, body)
+	q, err := w.policy.ReadDocument(ep, doc)
 	if err != nil {
 		return nil, err
 	}
@@ -167,50 +163,60 @@ func (w *Worker) prepareForm(r *tl.HTTPRequest, key *[32]byte, name string) (*pr
 	}
 	cfg := w.deps.Engine.Config()
 	p := &prepared{path: r.URL, maxTokens: cfg.Limits.MaxOutput}
-	if p.contentType, p.body, err = form.ForEngine(cfg.Model); err != nil {
+	var body []byte
+	if p.contentType, body, err = form.ForEngine(cfg.Model); err != nil {
 		return nil, err
 	}
+	p.body = [][]byte{body}
 	p.meter = meter.Options{Choices: 1, Responses: true, PromptTokens: form.PromptTokens, RequestID: "req_" + name[:32]}
 	return p, nil
 }
 
-// unseal decrypts an encrypted request. A key without encryption is refused, and the reverse (protocol.md section 9).
-func unseal(body []byte, key *[32]byte) ([]byte, *promptcrypt.Conversation, error) {
+// read reads a body, and decrypts it where it is encrypted. A key without encryption is refused, and the reverse
+// (protocol.md section 9).
+func read(body []byte, key *[32]byte) (doc jsonscan.Value, salt string, talk *promptcrypt.Conversation, err error) {
 	keyed := key != nil && *key != [32]byte{}
-	marked := promptcrypt.Marked(body)
-	switch {
-	case keyed != marked:
-		return nil, nil, &wireError{session.CodeError, "encryption key and is_encrypted go together"}
-	case !keyed:
-		return body, nil, nil
+	doc, err = api.Parse(body)
+	if err == nil {
+		if salt, err = saltOf(doc); err != nil {
+			return doc, "", nil, err
+		}
 	}
-	out, talk, err := promptcrypt.OpenRequest(body, *key)
-	switch {
-	case errors.Is(err, promptcrypt.ErrKey):
-		return nil, nil, &wireError{session.CodeError, "unknown public key"}
-	case err != nil:
-		return nil, nil, &wireError{session.CodeProtocol, "malformed encrypted request"}
+	if keyed != promptcrypt.Marked(doc) {
+		return doc, "", nil, &wireError{session.CodeError, "encryption key and is_encrypted go together"}
 	}
-	return out, talk, nil
+	if keyed {
+		doc, talk, err = unseal(doc, *key)
+	}
+	return doc, salt, talk, err
 }
 
-// takeSalt takes the cache salt, which the proxy alone may set, out of the body before the policy sees it.
-func takeSalt(body []byte) (rest []byte, salt string, err error) {
-	doc, err := jsonscan.Check(body)
-	if err != nil {
-		return body, "", nil //nolint:nilerr // the policy says what is wrong with it
-	}
-	v, ok := doc.Get("cache_salt")
-	if !ok {
-		return body, "", nil
-	}
-	salt, _ = v.Text()
-	if raw, err := base64.RawURLEncoding.DecodeString(salt); err != nil || len(raw) != saltSize {
-		return nil, "", &api.Error{Code: api.InvalidValue, Param: "cache_salt", Message: "only a proxy sets it, to the hash of its rule; remove it"}
-	}
+// unseal decrypts an encrypted request. The salt is the proxy's, which cannot encrypt: it stays behind.
+func unseal(doc jsonscan.Value, key [32]byte) (jsonscan.Value, *promptcrypt.Conversation, error) {
 	edit := jsonscan.NewEdit(doc)
-	edit.Cut("cache_salt")
-	return edit.Bytes(), salt, nil
+	edit.Cut(saltField)
+	out, talk, err := promptcrypt.OpenRequest(edit.Bytes(), key)
+	switch {
+	case errors.Is(err, promptcrypt.ErrKey):
+		return doc, nil, &wireError{session.CodeError, "unknown public key"}
+	case err != nil:
+		return doc, nil, &wireError{session.CodeProtocol, "malformed encrypted request"}
+	}
+	doc, err = api.Parse(out)
+	return doc, talk, err
+}
+
+// saltOf is the cache salt, which the proxy alone may set.
+func saltOf(doc jsonscan.Value) (string, error) {
+	v, ok := doc.Get(saltField)
+	if !ok {
+		return "", nil
+	}
+	salt, _ := v.Text()
+	if raw, err := base64.RawURLEncoding.DecodeString(salt); err != nil || len(raw) != saltSize {
+		return "", &api.Error{Code: api.InvalidValue, Param: saltField, Message: "only a proxy sets it, to the hash of its rule; remove it"}
+	}
+	return salt, nil
 }
 
 // serves says whether this worker's model and engine can do what is asked.
@@ -240,7 +246,7 @@ func (w *Worker) serves(q *api.Request) error {
 }
 
 // edited is the body for the engine: consumed fields are cut, the model gets the engine's name, the answer its bound.
-func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name string) []byte {
+func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name string) [][]byte {
 	e := q.Forward()
 	text := func(s string) []byte { return strconv.AppendQuoteToASCII(nil, s) }
 	e.Set("model", text(cfg.Model))
@@ -264,12 +270,12 @@ func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name stri
 	default: // embeddings have no answer to bound
 	}
 	if salt != "" && cfg.Set.CacheSalt {
-		e.Set("cache_salt", text(salt))
+		e.Set(saltField, text(salt))
 	}
 	if field := cfg.Set.RequestIDField; field != "" {
 		e.Set(field, text(name))
 	}
-	return e.Bytes()
+	return e.Pieces()
 }
 
 // setUsage asks the engine to count while it streams.
@@ -288,7 +294,7 @@ func setUsage(e *jsonscan.Edit, how string) {
 func promptTokens(q *api.Request) (n int64) {
 	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
 		if v, ok := q.Body().Get(key); ok {
-			n += int64(len(bytes.TrimSpace(v.Raw())))
+			n += int64(len(v.Raw()))
 		}
 	}
 	return (n + bytesPerToken - 1) / bytesPerToken

@@ -538,8 +538,9 @@ func FuzzEnvelope(f *testing.F) {
 			Max   int64  `json:"max_tokens"`
 			N     int64  `json:"n"`
 		}
-		if err := json.Unmarshal(p.body, &doc); err != nil || doc.Model != "model" || doc.Max < 0 || doc.Max*max(doc.N, 1) > p.maxTokens {
-			t.Fatalf("%s: %+v, %v, bound %d", p.body, doc, err, p.maxTokens)
+		body := bytes.Join(p.body, nil)
+		if err := json.Unmarshal(body, &doc); err != nil || doc.Model != "model" || doc.Max < 0 || doc.Max*max(doc.N, 1) > p.maxTokens {
+			t.Fatalf("%s: %+v, %v, bound %d", body, doc, err, p.maxTokens)
 		}
 	})
 }

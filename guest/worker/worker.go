@@ -83,7 +83,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 	}
 	eng := deps.Engine.Config()
 	w := &Worker{
-		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{MaxN: eng.Limits.MaxN, AllowDebug: true}),
+		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{MaxN: eng.Limits.MaxN, AllowDebug: true, FromProxy: true}),
 		proofs: NewProofs(), poke: make(chan struct{}, 1), changed: make(chan struct{}), coefficient: cfg.Coefficient,
 		load: engine.Load{Running: -1, Waiting: -1, KVUse: -1}, engineError: "the engine has not answered yet",
 		taken: make(map[string]bool), conns: make(map[*connection]struct{}), started: deps.Now(), past: newPast(deps.Now),

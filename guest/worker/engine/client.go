@@ -21,6 +21,8 @@ const (
 	maxIdle = 256
 	// abortTimeout bounds the request that aborts another.
 	abortTimeout = 2 * time.Second
+	// trusted is the largest announced size for which memory is taken at once.
+	trusted = 1 << 20
 	// maxDrain is how much of an answer nobody wants is read to keep its connection.
 	maxDrain = 64 << 10
 )
@@ -34,7 +36,8 @@ var ErrTooLarge = errors.New("the engine's answer is too large")
 // Request is one request to the engine.
 type Request struct {
 	Path, ContentType string
-	Body              []byte
+	// Body is in pieces, one after the other.
+	Body [][]byte
 	// ID is ours: it lets the client repeat a request that died on a stale connection, and names it when it is aborted.
 	ID string
 	// Stream says that the answer is a stream of events.
@@ -47,6 +50,8 @@ type Response struct {
 	ContentType string
 	Header      http.Header
 	Body        io.ReadCloser
+	// Size is the body's size as the engine announces it, -1 when it does not.
+	Size int64
 }
 
 // Adapter talks to one engine.
@@ -105,13 +110,13 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 		return nil, errors.New("asking engine: its answer is encoded although nobody asked for that")
 	}
 	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-	out := &Response{Status: res.StatusCode, ContentType: strings.ToLower(strings.TrimSpace(kind)), Header: http.Header{}}
+	out := &Response{Status: res.StatusCode, ContentType: strings.ToLower(strings.TrimSpace(kind)), Header: http.Header{}, Size: res.ContentLength}
 	if !a.cfg.StripHeaders {
 		out.Header = passed(res.Header)
 	}
 	body := io.ReadCloser(&watched{ReadCloser: res.Body, abort: func() { a.abort(ctx, r.ID) }})
 	if r.Stream && a.cfg.StreamFormat == "ndjson" && out.ContentType != "text/event-stream" && out.Status == http.StatusOK {
-		out.ContentType, body = "text/event-stream", newEvents(body)
+		out.ContentType, out.Size, body = "text/event-stream", -1, newEvents(body)
 	}
 	out.Body = body
 	return out, nil
@@ -237,12 +242,12 @@ func (a *Adapter) complete(ctx context.Context) error {
 		return nil
 	}
 	body := fmt.Sprintf(`{"model":%q,"prompt":"hi","max_tokens":2,"temperature":0}`, a.cfg.Model)
-	res, err := a.Do(ctx, Request{Path: path, ContentType: "application/json", Body: []byte(body), ID: "ready"})
+	res, err := a.Do(ctx, Request{Path: path, ContentType: "application/json", Body: [][]byte{[]byte(body)}, ID: "ready"})
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close() //nolint:errcheck // read side
-	if _, err := readAll(res.Body, maxDrain); err != nil {
+	if _, err := res.ReadAll(maxDrain); err != nil {
 		return err
 	}
 	if res.Status != http.StatusOK {
@@ -290,4 +295,22 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 }
 
 // ReadAll reads an answer that is not a stream, up to a limit.
-func (r *Response) ReadAll(limit int64) ([]byte, error) { return readAll(r.Body, limit) }
+func (r *Response) ReadAll(limit int64) ([]byte, error) {
+	switch {
+	case r.Size < 0:
+		return readAll(r.Body, limit)
+	case r.Size > limit:
+		return nil, ErrTooLarge
+	case r.Size > trusted: // its memory comes as it comes
+		return readAll(r.Body, limit)
+	}
+	out := make([]byte, r.Size)
+	if _, err := io.ReadFull(r.Body, out); err != nil {
+		return nil, err
+	}
+	var behind [1]byte
+	if n, err := r.Body.Read(behind[:]); n > 0 || !errors.Is(err, io.EOF) { // whoever reads the end may use the connection again
+		return nil, errors.Join(ErrTooLarge, err)
+	}
+	return out, nil
+}

@@ -261,7 +261,7 @@ func serve(tb testing.TB, h http.Handler, tweak func(*engine.Config)) *engine.Ad
 }
 
 func chatRequest(id, body string) engine.Request {
-	return engine.Request{Path: "/v1/chat/completions", ContentType: "application/json", Body: []byte(body), ID: id}
+	return engine.Request{Path: "/v1/chat/completions", ContentType: "application/json", Body: [][]byte{[]byte(body)}, ID: id}
 }
 
 // TestPathsAreListed: nothing else reaches the engine, whatever it is called.
@@ -269,7 +269,7 @@ func TestPathsAreListed(t *testing.T) {
 	fake := enginetest.New()
 	a := serve(t, fake, nil)
 	for _, path := range []string{"/v1/update_weights", "/invocations", "/v1/chat/completions/", "/v1/chat/completions?x", "", "http://192.0.2.1/"} {
-		if _, err := a.Do(t.Context(), engine.Request{Path: path, Body: []byte("{}")}); !errors.Is(err, engine.ErrPath) {
+		if _, err := a.Do(t.Context(), engine.Request{Path: path, Body: [][]byte{[]byte("{}")}}); !errors.Is(err, engine.ErrPath) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}

@@ -46,6 +46,8 @@ type links struct {
 type link struct {
 	net.Conn
 	in *bufio.Reader
+	// out is memory for the pieces that are written.
+	out [][]byte
 	// left is what may still be read, count what was read since the request was written.
 	left, count int64
 	used        bool // it has served a request, so the engine may have dropped it meanwhile
@@ -217,16 +219,21 @@ func headOf(r Request) ([]byte, error) {
 		}
 		out = append(append(append(out, f.name...), f.value...), "\r\n"...)
 	}
+	size := 0
+	for _, piece := range r.Body {
+		size += len(piece)
+	}
 	out = append(out, "Content-Length: "...)
-	out = strconv.AppendInt(out, int64(len(r.Body)), 10)
+	out = strconv.AppendInt(out, int64(size), 10)
 	return append(out, "\r\n\r\n"...), nil
 }
 
 // exchange writes a request in one write and reads the head of its answer. An engine that refuses a body before it has read
 // it breaks the writing, and its answer counts all the same.
-func (l *link) exchange(head, body []byte) (*http.Response, error) {
+func (l *link) exchange(head []byte, body [][]byte) (*http.Response, error) {
 	l.count, l.left = 0, maxHeader
-	parts := net.Buffers{head, body}
+	l.out = append(append(l.out[:0], head), body...)
+	parts := net.Buffers(l.out)
 	_, broken := parts.WriteTo(l.Conn)
 	for range maxInformed {
 		res, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
