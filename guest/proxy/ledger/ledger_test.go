@@ -2,7 +2,10 @@ package ledger
 
 import (
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"runtime"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -241,20 +244,82 @@ func TestMoneyIsConserved(t *testing.T) {
 	})
 }
 
+// TestTheMemoryOfSettledRequestsIsBounded: the last ones are known word by word, those before them not at all, and what
+// they had in common is shared as long as one has it.
 func TestTheMemoryOfSettledRequestsIsBounded(t *testing.T) {
-	m := newMemory(t, Funds{Price: 0})
-	for i := range 100 {
-		id := [32]byte{byte(i)}
-		if err := m.Reserve(t.Context(), Reservation{"c", id, 1}); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := m.Settle(t.Context(), Charge{Client: "c", Request: id}); err != nil {
-			t.Fatal(err)
+	const most, n = 2*pageSize + 16, 5 * pageSize
+	m, err := NewMemory(Config{Funds: func(string) Funds { return Funds{} }, Remember: most})
+	if err != nil {
+		t.Fatal(err)
+	}
+	charge := func(i int) Charge {
+		return Charge{
+			Client: "c" + string(rune('a'+i%3)), Request: [32]byte{byte(i), byte(i >> 8)}, Worker: "w", Model: fmt.Sprint("model ", i/10),
+			Coefficient: 1000, Multipliers: plain(), Tokens: pricing.Tokens{Prompt: int64(i), Completion: int64(i % 50)},
+			Source: "engine", Estimated: i%2 == 0, Status: "complete",
 		}
 	}
-	if len(m.settled) != 16 || len(m.order) != 16 || len(m.held) != 0 {
-		t.Errorf("%d settled, %d in order, %d held", len(m.settled), len(m.order), len(m.held))
+	entries := make([]Entry, n)
+	for i := range entries {
+		c := charge(i)
+		if err := m.Reserve(t.Context(), Reservation{c.Client, c.Request, 1000}); err != nil {
+			t.Fatal(err)
+		}
+		if entries[i], err = m.Settle(t.Context(), c); err != nil || entries[i].Charge != c {
+			t.Fatalf("%+v, %v", entries[i], err)
+		}
 	}
+	for i, want := range entries {
+		got, err := m.Settle(t.Context(), Charge{Client: want.Client, Request: want.Request})
+		if known := i >= n-most; known && (err != nil || got != want) || !known && !errors.Is(err, ErrUnknown) {
+			t.Fatalf("request %d: %+v, %v, want %+v", i, got, err, want)
+		}
+	}
+	s := &m.settled
+	if len(s.index) != most || len(s.pages) != 3 || len(m.held) != 0 {
+		t.Errorf("%d settled in %d pages, %d held", len(s.index), len(s.pages), len(m.held))
+	}
+	// Ten requests in a row have a model in common, and by threes and twos a client and whether they are estimates.
+	if kinds := len(s.terms); kinds != len(s.kinds)-len(s.free) || kinds < most/10*6 || kinds > (most/10+2)*6 {
+		t.Errorf("%d kinds of %d places, %d free", kinds, len(s.kinds), len(s.free))
+	}
+}
+
+// BenchmarkSettled: what a collection takes while all that a ledger remembers is there.
+func BenchmarkSettled(b *testing.B) {
+	m, err := NewMemory(Config{Funds: func(string) Funds { return Funds{} }})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var id [32]byte
+	settle := func(i int) {
+		binary.LittleEndian.PutUint64(id[:], uint64(i))
+		if err := m.Reserve(b.Context(), Reservation{"c", id, 1000}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := m.Settle(b.Context(), Charge{Client: "c", Request: id, Worker: "w", Model: "m", Source: "engine", Status: "complete"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range maxSettled {
+		settle(i)
+	}
+	runtime.GC()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	b.Run("settle", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			settle(maxSettled + b.N*maxSettled + i)
+		}
+	})
+	b.Run("collect", func(b *testing.B) {
+		for b.Loop() {
+			runtime.GC()
+		}
+		b.ReportMetric(float64(mem.HeapAlloc)/(1<<20), "MB")
+	})
+	runtime.KeepAlive(m)
 }
 
 func FuzzVerify(f *testing.F) {

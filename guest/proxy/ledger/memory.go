@@ -22,14 +22,9 @@ type Config struct {
 	Remember int
 }
 
-// request names a request: ids are the clients' own, so one client's cannot block another's.
-type request struct {
-	client string
-	id     [32]byte
-}
-
 // counter is a party's three watermarks.
 type counter struct {
+	number         uint32 // names the party among all
 	max, db, chain int64
 	reserved       int64
 	running        int64
@@ -43,9 +38,7 @@ type Memory struct {
 	seq      int64
 	counters map[Party]*counter
 	held     map[request]int64
-	settled  map[request]Entry
-	order    []request // of settling, the oldest at next once it is full
-	next     int
+	settled  settled
 }
 
 var _ Ledger = (*Memory)(nil)
@@ -62,7 +55,7 @@ func NewMemory(cfg Config) (*Memory, error) {
 		cfg.Signer = remember(cfg.Signer)
 	}
 	return &Memory{
-		cfg: cfg, counters: make(map[Party]*counter), held: make(map[request]int64), settled: make(map[request]Entry),
+		cfg: cfg, counters: make(map[Party]*counter), held: make(map[request]int64), settled: newSettled(cfg.Remember),
 	}, nil
 }
 
@@ -70,7 +63,7 @@ func NewMemory(cfg Config) (*Memory, error) {
 func (m *Memory) of(p Party) *counter {
 	c := m.counters[p]
 	if c == nil {
-		c = new(counter)
+		c = &counter{number: uint32(len(m.counters))} //nolint:gosec // peers with contracts
 		m.counters[p] = c
 	}
 	return c
@@ -102,14 +95,14 @@ func (m *Memory) Reserve(_ context.Context, r Reservation) error {
 	f := m.cfg.Funds(r.Client)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := request{r.Client, r.Request}
+	c := m.client(r.Client, f)
+	key := request{c.number, r.Request}
 	if _, held := m.held[key]; held {
 		return ErrDuplicate
 	}
-	if _, settled := m.settled[key]; settled {
+	if _, settled := m.settled.index[key]; settled {
 		return ErrDuplicate
 	}
-	c := m.client(r.Client, f)
 	if r.Amount > c.available(f) {
 		return ErrBalance
 	}
@@ -123,8 +116,12 @@ func (m *Memory) Reserve(_ context.Context, r Reservation) error {
 func (m *Memory) Settle(_ context.Context, charge Charge) (Entry, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := request{charge.Client, charge.Request}
-	if e, done := m.settled[key]; done {
+	c := m.counters[Party{Client, charge.Client}]
+	if c == nil {
+		return Entry{}, ErrUnknown
+	}
+	key := request{c.number, charge.Request}
+	if e, done := m.settled.find(key); done {
 		return e, nil
 	}
 	held, ok := m.held[key]
@@ -132,10 +129,9 @@ func (m *Memory) Settle(_ context.Context, charge Charge) (Entry, error) {
 		return Entry{}, ErrUnknown
 	}
 	m.seq++
-	e := Entry{Charge: charge, Seq: m.seq, Reserved: held, Billed: pricing.Bill(charge.Tokens, charge.Coefficient, charge.Multipliers)}
-	e.Cut = max(0, total(e.Billed)-held)
+	e := bill(charge, held)
+	e.Seq = m.seq
 	paid := min(total(e.Billed), held)
-	c := m.of(Party{Client, charge.Client})
 	c.reserved -= held
 	c.running--
 	c.max = add(c.max, paid)
@@ -145,25 +141,20 @@ func (m *Memory) Settle(_ context.Context, charge Charge) (Entry, error) {
 		w.max = add(w.max, paid)
 	}
 	delete(m.held, key)
-	m.remember(key, e)
+	m.settled.keep(key, &e)
 	return e, nil
+}
+
+// bill is what a charge comes to under its reservation.
+func bill(c Charge, reserved int64) Entry {
+	e := Entry{Charge: c, Reserved: reserved, Billed: pricing.Bill(c.Tokens, c.Coefficient, c.Multipliers)}
+	e.Cut = max(0, total(e.Billed)-reserved)
+	return e
 }
 
 // total is a sum that does not wrap.
 func total(b pricing.Billed) int64 {
 	return add(add(b.Prompt, b.Cached), add(b.Completion, b.Reasoning))
-}
-
-// remember keeps an entry in the place of the oldest. The caller holds the lock.
-func (m *Memory) remember(key request, e Entry) {
-	m.settled[key] = e
-	if len(m.order) < m.cfg.Remember {
-		m.order = append(m.order, key)
-		return
-	}
-	delete(m.settled, m.order[m.next])
-	m.order[m.next] = key
-	m.next = (m.next + 1) % len(m.order)
 }
 
 // State is a party's counter.
