@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"time"
 
 	"cocoon/measure/ratls"
@@ -20,8 +19,7 @@ type connection struct {
 	ticket *ticket
 	// near is the accepted socket: the peer's on a reverse port, the local program's on the others.
 	near *socket
-	// open counts the goroutines that the router waits for.
-	open *sync.WaitGroup
+	crew *crew
 	// ends is what happens at the connection's end, the latest first.
 	ends []func()
 	// flowing says that a session has taken over: it calls end.
@@ -40,21 +38,8 @@ func (c *connection) closeAtEnd(ctx context.Context, s *socket) {
 	})
 }
 
-// handshakeStack is about what a handshake needs of stack beyond what a goroutine begins with.
-const handshakeStack = 24 << 10
-
-// growStack makes a goroutine's stack as large as a handshake will need it, in one step: growing to it by doubling copies
-// the stack four times, which is 5% of what a connection costs.
-//
-//go:noinline
-func growStack(at int) byte {
-	var room [handshakeStack]byte
-	return room[at%len(room)]
-}
-
 // run takes the connection through its stages, and to its end unless a session takes over.
 func (c *connection) run(ctx context.Context) {
-	growStack(0)
 	var err error
 	defer func() {
 		if p := recover(); p != nil {
@@ -235,7 +220,7 @@ func (c *connection) join(ctx context.Context, local, peer *socket, conn *ratls.
 		local: plain(local), peer: secured(stream, peer), first: first, in: c.metrics.in, out: c.metrics.out, ended: c.end,
 	}
 	c.flowing = true
-	s.start(c.open, c.router.lot) //nolint:contextcheck // the last record has a deadline of its own: the session may be ending because ctx has
+	s.start(c.crew, c.router.lot) //nolint:contextcheck // the last record has a deadline of its own: the session may be ending because ctx has
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"cocoon/measure/ratls"
@@ -64,8 +63,8 @@ func (r *Router) dialer(m *listenerMetrics, policyName string, l *Limits, maxDif
 	}
 }
 
-// accept serves a listener until ctx ends and closes it. Connections run under sessions and are counted in open.
-func (l *listener) accept(ctx, sessions context.Context, from net.Listener, open *sync.WaitGroup) error {
+// accept serves a listener until ctx ends and closes it. Connections run under sessions, by the crew.
+func (l *listener) accept(ctx, sessions context.Context, from net.Listener, by *crew) error {
 	defer from.Close()                                          //nolint:errcheck // nothing was written to it
 	stop := context.AfterFunc(ctx, func() { _ = from.Close() }) // Accept returns its error
 	defer stop()
@@ -76,7 +75,7 @@ func (l *listener) accept(ctx, sessions context.Context, from net.Listener, open
 		case err == nil:
 			pause = minPause
 			l.metrics.accepted.Inc()
-			l.admit(sessions, conn, open)
+			l.admit(sessions, conn, by)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -103,8 +102,8 @@ func rest(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// admit starts a connection's goroutine if there is a place for it.
-func (l *listener) admit(ctx context.Context, conn net.Conn, open *sync.WaitGroup) {
+// admit has the crew take a connection if there is a place for it.
+func (l *listener) admit(ctx context.Context, conn net.Conn, by *crew) {
 	ticket, full := l.gate.admit(addressOf(conn.RemoteAddr()).Addr())
 	s := newSocket(conn)
 	if ticket == nil {
@@ -112,7 +111,7 @@ func (l *listener) admit(ctx context.Context, conn net.Conn, open *sync.WaitGrou
 		s.abort()
 		return
 	}
-	c := &connection{listener: l, ticket: ticket, near: s, open: open}
+	c := &connection{listener: l, ticket: ticket, near: s, crew: by}
 	c.atEnd(ticket.done)
-	open.Go(func() { c.run(ctx) })
+	by.greet(func() { c.run(ctx) })
 }

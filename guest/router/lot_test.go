@@ -167,9 +167,10 @@ func TestLingering(t *testing.T) {
 	}
 }
 
-// TestIdleSessionsHoldNoGoroutine: those that wait long; they go on when something comes, and end with the router.
+// TestIdleSessionsHoldNoGoroutine: those that wait long; they go on when something comes, and end with the router. What is
+// left is a few that wait for work.
 func TestIdleSessionsHoldNoGoroutine(t *testing.T) {
-	const sessions = 50
+	const sessions = 150
 	w := newWorld(t)
 	service := serveInner(t, echo)
 	r := start(t, w, w.identity(t, nil), "-d 0 -R 11001:"+service.dest()+"@any", w.file(w.images(w.image), ""))

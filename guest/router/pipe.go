@@ -63,7 +63,7 @@ type session struct {
 	// ended is called once, when both streams have ended or one broke, and both sockets are closed.
 	ended func(err error)
 
-	open    *sync.WaitGroup
+	crew    *crew
 	lot     *lot
 	mu      sync.Mutex
 	errs    []error
@@ -76,41 +76,30 @@ type direction struct {
 	count    *metrics.Counter
 	// head goes before everything else.
 	head []byte
-	// idle says that there is nothing to read yet.
-	idle bool
+	// idle says that there is nothing to read yet, lent that the goroutine is a handshake's.
+	idle, lent bool
 }
 
-// start moves bytes both ways, what has arrived already in this goroutine and the rest in others, which are counted in
-// open. It returns when there is nothing to move, so that the stack which the handshake has grown goes. Directions that wait
-// long do so in the lot, if there is one.
-func (s *session) start(open *sync.WaitGroup, l *lot) {
-	s.running, s.open, s.lot = 2, open, l
-	open.Go(func() { s.run(direction{from: s.local, to: s.peer, count: s.out}) })
-	s.run(direction{from: s.peer, to: s.local, count: s.in, head: s.first})
+// start moves bytes both ways: what the peer has sent already in this goroutine, the rest in others of the crew. It returns
+// when there is nothing to move, so that the stack which the handshake has grown is free for the next one. Directions that
+// wait long do so in the lot, if there is one.
+func (s *session) start(by *crew, l *lot) {
+	s.running, s.crew, s.lot = 2, by, l
+	by.carry(func() { s.run(direction{from: s.local, to: s.peer, count: s.out, idle: s.local.socket.pollable()}) })
+	s.run(direction{from: s.peer, to: s.local, count: s.in, head: s.first, lent: true})
 }
 
-// wait has a direction go on in another goroutine, at once or when there is something to move if it waits in a lot. It is
-// counted in open meanwhile.
-func (s *session) wait(d direction, in *lot) {
-	s.open.Add(1)
-	resume := func() {
-		s.open.Go(func() { s.run(d) })
-		s.open.Done()
-	}
-	if !in.park(d.from.socket, resume) {
-		resume()
-	}
-}
+// errElsewhere says that a direction goes on in another goroutine.
+var errElsewhere = errors.New("the direction goes on elsewhere")
 
-// run moves one direction until its end, or until it has to wait: most sessions wait most of the time, and the stack of a
-// goroutine that has done TLS never shrinks to the size of a fresh one.
+// run moves one direction until its end, or until it goes on elsewhere.
 func (s *session) run(d direction) {
 	var err error
 	defer func() {
 		if p := recover(); p != nil {
-			err, d.idle = fmt.Errorf("panic: %v", p), false
+			err = fmt.Errorf("panic: %v", p)
 		}
-		if d.idle { // it goes on elsewhere
+		if errors.Is(err, errElsewhere) {
 			return
 		}
 		if err != nil { // the other direction cannot go on alone
@@ -119,22 +108,44 @@ func (s *session) run(d direction) {
 		}
 		s.finish(err)
 	}()
-	if d.idle {
-		switch err = s.lot.linger(d.from.socket); {
-		case errors.Is(err, errPark):
-			err = nil
-			s.wait(d, s.lot)
-			return
-		case err != nil:
-			d.idle = false
-			return
+	err = s.move(d)
+}
+
+// move is run's work. Most sessions wait most of the time: a direction that waits long has no goroutine, and none waits with
+// a handshake's.
+func (s *session) move(d direction) error {
+	for {
+		if d.idle {
+			err := s.lot.linger(d.from.socket)
+			if errors.Is(err, errPark) {
+				s.park(d)
+				return errElsewhere
+			}
+			if err != nil {
+				return err
+			}
 		}
-		d.idle = false
+		if err := d.copy(); !errors.Is(err, errNotReady) {
+			return err
+		}
+		d.head, d.idle = nil, true
+		if d.lent {
+			d.lent = false
+			s.crew.carry(func() { s.run(d) })
+			return errElsewhere
+		}
 	}
-	err = d.copy()
-	if errors.Is(err, errNotReady) {
-		d.head, d.idle, err = nil, true, nil
-		s.wait(d, nil)
+}
+
+// park has a direction go on when there is something to move. It stays open meanwhile.
+func (s *session) park(d direction) {
+	s.crew.open.Add(1)
+	resume := func() {
+		s.crew.carry(func() { s.run(d) })
+		s.crew.open.Done()
+	}
+	if !s.lot.park(d.from.socket, resume) {
+		resume()
 	}
 }
 

@@ -2,12 +2,12 @@ package router
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"runtime"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -19,7 +19,7 @@ import (
 // sockets are two ends of a TCP connection; the first is ours.
 func sockets(tb testing.TB) (*socket, *net.TCPConn) {
 	tb.Helper()
-	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	l, err := networkListen(tb.Context(), "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -33,19 +33,45 @@ func sockets(tb testing.TB) (*socket, *net.TCPConn) {
 	return newSocket(ours), theirs
 }
 
-// TestSocketIsTuned: a peer that is gone is noticed, as attestation.md section 14.3 says.
-func TestSocketIsTuned(t *testing.T) {
-	s, _ := sockets(t)
-	for _, option := range []struct{ level, name, want int }{
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 30},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
-		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000},
-	} {
-		got := -1
-		if err := s.raw.Control(func(fd uintptr) { got, _ = unix.GetsockoptInt(int(fd), option.level, option.name) }); err != nil || got != option.want {
-			t.Errorf("option %d: %d, %v, want %d", option.name, got, err, option.want)
+// TestSocketsAreTuned: a peer that is gone is noticed, as attestation.md section 14.3 says, whoever has made the connection.
+func TestSocketsAreTuned(t *testing.T) {
+	plain := Deps{
+		Listen: func(ctx context.Context, _ Port) (net.Listener, error) {
+			return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		},
+		Dial: new(net.Dialer).DialContext,
+	}
+	for name, deps := range map[string]Deps{"the machine's network": {}, "the process's": plain} {
+		deps.useNetwork()
+		l, err := deps.Listen(t.Context(), Port{Kind: Reverse, Host: "127.0.0.1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		dialled, err := deps.Dial(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = dialled.Close() }()
+		accepted, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = accepted.Close() }()
+		for side, conn := range map[string]net.Conn{"accepted": accepted, "dialled": dialled} {
+			for _, option := range []struct{ level, name, want int }{
+				{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 30},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 30},
+				{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 4},
+				{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 120_000},
+				{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			} {
+				got := -1
+				if err := newSocket(conn).raw.Control(func(fd uintptr) { got, _ = unix.GetsockoptInt(int(fd), option.level, option.name) }); err != nil || got != option.want {
+					t.Errorf("%s, %s: option %d: %d, %v, want %d", name, side, option.name, got, err, option.want)
+				}
+			}
 		}
 	}
 }
@@ -145,11 +171,11 @@ func TestSessionsOfCryptoTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	local, inner := sockets(t)
-	var open sync.WaitGroup
+	var by crew
 	ended := make(chan error, 1)
 	m := NewMetrics().listener("test")
 	moving := &session{local: plain(local), peer: secured(server, s), in: m.in, out: m.out, ended: func(err error) { ended <- err }}
-	open.Go(func() { moving.start(&open, nil) })
+	by.greet(func() { moving.start(&by, nil) })
 	for _, size := range []int{1, 100_000, 3} {
 		data := bytes.Repeat([]byte{byte(size)}, size)
 		for _, way := range []struct {
@@ -176,7 +202,7 @@ func TestSessionsOfCryptoTLS(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	open.Wait()
+	by.dismiss()
 }
 
 // TestIdleSessionsHoldNoBuffer: a session that has moved bytes and waits keeps none of the 64 KiB it moved them with.

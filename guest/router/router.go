@@ -63,6 +63,24 @@ func (d *Deps) check() error {
 	return nil
 }
 
+// useNetwork fills in the machine's network, and has what others make tuned as that is.
+func (d *Deps) useNetwork() {
+	dial, listens := d.Dial, d.Listen
+	if d.Dial = networkDial; dial != nil {
+		d.Dial = tunedDial(dial)
+	}
+	d.Listen = listen
+	if listens != nil {
+		d.Listen = func(ctx context.Context, p Port) (net.Listener, error) {
+			l, err := listens(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			return tunedListener{l}, nil
+		}
+	}
+}
+
 // Router accepts and makes attested connections by its configuration.
 type Router struct {
 	cfg  Config
@@ -93,12 +111,7 @@ func New(cfg *Config, deps Deps) (*Router, error) {
 	if deps.Metrics == nil {
 		deps.Metrics = NewMetrics()
 	}
-	if deps.Dial == nil {
-		deps.Dial = new(net.Dialer).DialContext
-	}
-	if deps.Listen == nil {
-		deps.Listen = listen
-	}
+	deps.useNetwork()
 	r := &Router{cfg: *cfg, deps: deps, outgoing: deps.Metrics.listener("process")}
 	if err := r.cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("making router: %w", err)
@@ -263,16 +276,16 @@ func (r *Router) Run(ctx context.Context) error {
 	sessions, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var judging errgroup.Group
-	var open sync.WaitGroup
+	var by crew
 	accepting, ctx := errgroup.WithContext(ctx) // a port that is lost takes the others with it
 	judging.Go(func() error { return r.sessions.Run(sessions) })
 	judging.Go(func() error { r.lot.run(); return nil })
 	judging.Go(func() error { r.lot.sweeps(sessions); return nil })
 	for i, l := range r.listeners {
-		accepting.Go(func() error { return l.accept(ctx, sessions, sockets[i], &open) })
+		accepting.Go(func() error { return l.accept(ctx, sessions, sockets[i], &by) })
 	}
 	err = accepting.Wait()
-	r.drain(&open, end)
+	r.drain(&by, end)
 	r.lot.close()
 	return errors.Join(err, judging.Wait())
 }
@@ -299,14 +312,14 @@ func closeAll(listeners []net.Listener) {
 }
 
 // drain waits for sessions to end and then ends them.
-func (r *Router) drain(open *sync.WaitGroup, end func()) {
+func (r *Router) drain(by *crew, end func()) {
 	var patience time.Duration
 	for _, l := range r.listeners {
 		patience = max(patience, l.port.Limits.Drain)
 	}
 	ended := make(chan struct{})
 	go func() {
-		open.Wait()
+		by.dismiss()
 		close(ended)
 	}()
 	timer := time.NewTimer(patience)
@@ -325,5 +338,5 @@ func listen(ctx context.Context, p Port) (net.Listener, error) {
 	if p.Kind != Reverse {
 		host = netip.AddrFrom4([4]byte{127, 0, 0, 1}).String()
 	}
-	return new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(int(p.Listen))))
+	return networkListen(ctx, net.JoinHostPort(host, strconv.Itoa(int(p.Listen))))
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +35,7 @@ type socket struct {
 	n              int
 	err            error
 	readFD, peekFD func(fd uintptr) bool
+	waited         bool // by ready
 	// watched says that a lot's epoll instance knows the socket; kicked, which the lot's lock guards, that it has ended
 	// waiting with a read deadline.
 	watched, kicked bool
@@ -45,25 +45,12 @@ type socket struct {
 	wake   func() // called by Close
 }
 
-// Dead ends are found by these; live ones may be idle for as long as they like (attestation.md section 14.3).
-const (
-	keepAlivePeriod = 30 * time.Second
-	keepAliveCount  = 4
-	userTimeout     = 120 * time.Second
-)
-
-// newSocket wraps a connection from a listener or a dialler.
+// newSocket wraps a connection from a listener or a dialler, which has tuned it.
 func newSocket(conn net.Conn) *socket {
 	s := &socket{Conn: conn}
-	if tcp, ok := conn.(*net.TCPConn); ok { // a socket that refuses an option is on its way out; using it will tell
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAlivePeriod, Interval: keepAlivePeriod, Count: keepAliveCount})
-	}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			s.raw = raw
-			_ = raw.Control(func(fd uintptr) { // not TCP: not needed
-				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(userTimeout.Milliseconds()))
-			})
 		}
 	}
 	s.readFD = func(fd uintptr) bool {
@@ -71,6 +58,11 @@ func newSocket(conn net.Conn) *socket {
 		return true
 	}
 	s.peekFD = func(fd uintptr) bool {
+		if s.waited { // what has come is for Read
+			s.err = nil
+			return true
+		}
+		s.waited = true
 		var one [1]byte
 		_, s.err = retry(func() (int, error) {
 			n, _, err := unix.Recvfrom(int(fd), one[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
@@ -118,8 +110,9 @@ func (s *socket) readError() error {
 }
 
 // ready waits until a Read will not: data, an end or an error has arrived. It holds no buffer. An error must be taken
-// from here, because the kernel tells it once.
+// from here, because the kernel tells it once. That nothing has come after all is possible, and for Read to say.
 func (s *socket) ready() error {
+	s.waited = false
 	if err := s.raw.Read(s.peekFD); err != nil {
 		return err
 	}
