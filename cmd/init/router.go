@@ -63,6 +63,7 @@ func runRouter(ctx context.Context, args []string) (int, error) {
 	if cfg.Threads > 0 {
 		runtime.GOMAXPROCS(cfg.Threads)
 	}
+	calm()
 	debug.SetGCPercent(routerGCPercent)
 	ballast := make([]byte, routerBallast)
 	defer runtime.KeepAlive(ballast)
