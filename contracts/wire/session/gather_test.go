@@ -60,7 +60,7 @@ func TestWhoCanRunSpeaksFirst(t *testing.T) {
 	_ = far.Close()
 	<-ended // what waits is sent before
 	writes, bytes := conn.count()
-	message := parcel{head: make([]byte, word), message: (&tl.ClientCancelQuery{}).Append(nil), sealed: true}
+	message := parcel{content: &tl.ClientCancelQuery{}, message: true}
 	want := len(frameOf(&tl.TCPConnected{})) + many*(headerSize+message.size())
 	if writes > most || bytes != want {
 		t.Errorf("%d frames in %d writes of %d bytes, want %d bytes", many+1, writes, bytes, want)
@@ -80,7 +80,7 @@ func TestAFullRecordDoesNotWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var o outbox
 			o.init(defaultMaxSend)
-			o.control(make([]byte, headerSize+tc.size))
+			o.control(&tl.TCPPacket{Data: make([]byte, tc.size)})
 			var ran atomic.Bool
 			done := make(chan struct{})
 			go func() {

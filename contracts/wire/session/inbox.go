@@ -22,6 +22,7 @@ type ear struct{ s *Session }
 func (e ear) Read(p []byte) (int, error) {
 	for {
 		n, err := e.s.conn.Read(p)
+		e.s.news = e.s.news || n > 0
 		if err == nil || !timedOut(err) || !e.s.listen() {
 			return n, err
 		}
@@ -47,7 +48,9 @@ func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
 		}
 		var refused error
 		err = s.payload(in, size, func(payload []byte) error {
-			s.touch()
+			if s.news { // not heard with an earlier frame
+				s.touch()
+			}
 			refused = s.frame(ctx, payload, slots, group)
 			return refused
 		})

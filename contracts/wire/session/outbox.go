@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"cocoon/contracts/wire"
+	"cocoon/contracts/wire/tl"
 )
 
 // ErrFull means that a message found no room in the time that it was given.
@@ -34,33 +36,46 @@ func (o *outbox) init(limit int) {
 }
 
 // control appends a frame whatever waits: pings and answers are small and must not starve.
-func (o *outbox) control(frame []byte) {
+func (o *outbox) control(packet tl.Object) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.append(parcel{head: frame[headerSize:]})
+	p := parcel{content: packet}
+	o.append(p, p.size())
 }
 
-// parcel is the payload of a frame: bytes, and behind them a TL string with the message that they announce.
+// parcel is the payload of a frame.
 type parcel struct {
-	head    []byte
-	message []byte
-	// sealed says that there is a message, which may be empty.
-	sealed bool
+	content tl.Object
+	// message says that the content is no packet, but the message of one.
+	message bool
 	// patient is a frame that goes out with the next one, or a little later.
 	patient bool
 }
 
 func (p *parcel) size() int {
-	n := len(p.head)
-	if p.sealed {
-		n += wire.BytesSize(len(p.message))
+	if p.message {
+		return word + wire.BytesSize(p.content.Size())
 	}
-	return n
+	return p.content.Size()
+}
+
+// appendTo writes the payload. A message is written where it stands in its packet, a tl.TCPPacket, without being one first.
+func (p *parcel) appendTo(dst []byte) []byte {
+	if !p.message {
+		return p.content.Append(dst)
+	}
+	n := p.content.Size()
+	dst = wire.AppendLength(wire.AppendUint(dst, (*tl.TCPPacket)(nil).TLID()), n)
+	return wire.AppendPadding(p.content.Append(dst), n)
 }
 
 // put appends a frame when there is room, which it waits for as long as patience says when that is not 0.
 func (o *outbox) put(ctx context.Context, p parcel, patience time.Duration) error {
-	if ok, err := o.tryPut(p); ok || err != nil {
+	size := p.size()
+	if size > MaxFrame {
+		return fmt.Errorf("%d bytes, a frame has at most %d", size, MaxFrame)
+	}
+	if ok, err := o.tryPut(p, size); ok || err != nil {
 		return err
 	}
 	var late <-chan time.Time
@@ -74,7 +89,7 @@ func (o *outbox) put(ctx context.Context, p parcel, patience time.Duration) erro
 		room := o.room
 		o.waiting++
 		o.mu.Unlock()
-		ok, err := o.tryPut(p) // the writer may have made room just before it could be seen that somebody waits
+		ok, err := o.tryPut(p, size) // the writer may have made room just before it could be seen that somebody waits
 		if !ok && err == nil {
 			select {
 			case <-ctx.Done():
@@ -93,33 +108,30 @@ func (o *outbox) put(ctx context.Context, p parcel, patience time.Duration) erro
 	}
 }
 
-// tryPut appends a frame if there is room.
-func (o *outbox) tryPut(p parcel) (ok bool, err error) {
-	size := headerSize + p.size()
+// tryPut appends a frame with a payload of that size if there is room.
+func (o *outbox) tryPut(p parcel, size int) (ok bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.closed:
 		return false, ErrClosed
-	case len(o.buf) > 0 && len(o.buf)+size > o.limit:
+	case len(o.buf) > 0 && len(o.buf)+headerSize+size > o.limit:
 		return false, nil
 	}
-	o.append(p)
+	o.append(p, size)
 	return true, nil
 }
 
-// append numbers a frame. The caller holds the lock.
-func (o *outbox) append(p parcel) {
+// append numbers a frame with a payload of that size. The caller holds the lock.
+func (o *outbox) append(p parcel, size int) {
 	if o.closed {
 		return
 	}
-	o.buf = binary.LittleEndian.AppendUint32(o.buf, uint32(p.size())) //nolint:gosec // bounded by the caller
-	o.buf = binary.LittleEndian.AppendUint32(o.buf, o.seqno)
+	frame := slices.Grow(o.buf, headerSize+size)
+	frame = binary.LittleEndian.AppendUint32(frame, uint32(size)) //nolint:gosec // bounded by the caller
+	frame = binary.LittleEndian.AppendUint32(frame, o.seqno)
+	o.buf = p.appendTo(frame)
 	o.seqno++
-	o.buf = append(o.buf, p.head...)
-	if p.sealed {
-		o.buf = wire.AppendBytes(o.buf, p.message)
-	}
 	if !p.patient {
 		o.rouse()
 		return

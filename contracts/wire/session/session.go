@@ -14,7 +14,6 @@ package session
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -103,6 +102,7 @@ type Session struct {
 	pending pending
 	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
 	last    time.Time    // the same, for the reader alone
+	news    bool         // something was read since then; the reader's too
 	unknown sync.Map     // ids of unknown packets that were logged
 }
 
@@ -154,7 +154,7 @@ func (s *Session) Run(ctx context.Context) error {
 	group.Go(func() error { return s.write(inner) })
 	if s.opt.Dialer {
 		group.Go(func() error { return s.ping(inner) })
-		s.out.control(frameOf(&tl.TCPConnect{ID: random()}))
+		s.out.control(&tl.TCPConnect{ID: random()})
 	}
 	group.Go(func() error {
 		<-inner.Done()
@@ -180,7 +180,7 @@ func (s *Session) end(cause error) {
 
 // touch notes that the peer was heard, which gives it time until the next word.
 func (s *Session) touch() {
-	s.last = s.opt.Now()
+	s.last, s.news = s.opt.Now(), false
 	s.heard.Store(s.last.UnixNano())
 }
 
@@ -210,13 +210,13 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 			return fmt.Errorf("%w: tcp.connect from the side that was dialled", ErrProtocol)
 		}
 		s.becomeReady()
-		s.out.control(frameOf(&tl.TCPConnected{ID: p.ID}))
+		s.out.control(&tl.TCPConnected{ID: p.ID})
 		return nil
 	case *tl.TCPConnected:
 		s.becomeReady()
 		return nil
 	case *tl.TCPPing:
-		s.out.control(frameOf(&tl.TCPPong{ID: p.ID}))
+		s.out.control(&tl.TCPPong{ID: p.ID})
 		return nil
 	case *tl.TCPPong:
 		return nil
@@ -304,14 +304,14 @@ func (s *Session) handle(ctx context.Context, fn tl.Function) (result tl.Object,
 
 func (s *Session) answer(id int64, result tl.Object, err error) {
 	if err == nil {
-		s.out.control(frameOf(&tl.TCPQueryAnswer{ID: id, Data: tl.Encode(result)}))
+		s.out.control(&tl.TCPQueryAnswer{ID: id, Data: tl.Encode(result)})
 		return
 	}
 	failure, ok := errors.AsType[*QueryError](err)
 	if !ok {
 		failure = &QueryError{Code: CodeFailure, Message: err.Error()}
 	}
-	s.out.control(frameOf(&tl.TCPQueryError{ID: id, Code: int32(failure.Code), Message: failure.Message}))
+	s.out.control(&tl.TCPQueryError{ID: id, Code: int32(failure.Code), Message: failure.Message})
 }
 
 // ping asks a silent peer for a sign of life.
@@ -328,7 +328,7 @@ func (s *Session) ping(ctx context.Context) error {
 			}
 			select {
 			case <-s.ready:
-				s.out.control(frameOf(&tl.TCPPing{ID: random()}))
+				s.out.control(&tl.TCPPing{ID: random()})
 			default:
 			}
 		}
@@ -342,7 +342,7 @@ func (s *Session) Query(ctx context.Context, fn tl.Function) (tl.Object, error) 
 	}
 	id, answered, forget := s.pending.add()
 	defer forget()
-	if err := s.out.put(ctx, parcel{head: frameOf(&tl.TCPQuery{ID: id, Data: tl.Encode(fn)})[headerSize:]}, 0); err != nil {
+	if err := s.out.put(ctx, parcel{content: &tl.TCPQuery{ID: id, Data: tl.Encode(fn)}}, 0); err != nil {
 		return nil, fmt.Errorf("querying %s: %w", fn.TLName(), err)
 	}
 	select {
@@ -379,37 +379,24 @@ func (s *Session) send(ctx context.Context, p tl.Object, patience time.Duration,
 	if err := s.mayTalk(); err != nil {
 		return fmt.Errorf("sending %s: %w", p.TLName(), err)
 	}
-	buf := s.borrow()
-	defer s.giveBack(buf)
-	*buf = p.Append((*buf)[:0])
-	var head [word]byte
-	binary.LittleEndian.PutUint32(head[:], (*tl.TCPPacket)(nil).TLID())
-	frame := parcel{head: head[:], message: *buf, sealed: true, patient: patient}
-	if size := frame.size(); size > MaxFrame {
-		return fmt.Errorf("sending %s: %d bytes, a frame has at most %d", p.TLName(), size, MaxFrame)
-	}
-	if err := s.out.put(ctx, frame, patience); err != nil {
+	if err := s.out.put(ctx, parcel{content: p, message: true, patient: patient}, patience); err != nil {
 		return fmt.Errorf("sending %s: %w", p.TLName(), err)
 	}
 	return nil
 }
 
 func (s *Session) mayTalk() error {
-	select {
+	select { // one channel at a time: such a look takes no lock
 	case <-s.done:
 		return ErrClosed
+	default:
+	}
+	select {
 	case <-s.ready:
 		return nil
 	default:
 		return ErrNotReady
 	}
-}
-
-// frameOf makes a frame; its number is filled in when its turn is known.
-func frameOf(p tl.Object) []byte {
-	frame := p.Append(make([]byte, headerSize, 64))
-	binary.LittleEndian.PutUint32(frame, uint32(len(frame)-headerSize)) //nolint:gosec // bounded by the caller
-	return frame
 }
 
 func random() int64 {

@@ -208,22 +208,35 @@ func TestLiveness(t *testing.T) {
 	}
 }
 
+// frameOf is the first frame of a session.
+func frameOf(p tl.Object) []byte {
+	frame := wire.AppendUint(nil, uint32(p.Size()))
+	return p.Append(wire.AppendUint(frame, 0))
+}
+
+// payload is a packet of a size, which is a multiple of four.
+func payload(size int) parcel {
+	p := parcel{content: &tl.TCPPacket{}}
+	p.content = &tl.TCPPacket{Data: make([]byte, size-p.size())}
+	return p
+}
+
 // TestAFullOutboxHoldsTheProducerAlone: who sends too much waits, and pings still pass.
 func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 	var o outbox
 	o.init(100)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := o.put(ctx, parcel{head: make([]byte, 82)}, 0); err != nil {
+	if err := o.put(ctx, payload(84), 0); err != nil {
 		t.Fatal(err)
 	}
-	o.control(make([]byte, 50))
+	o.control(payload(44).content)
 	held := make(chan error, 1)
-	go func() { held <- o.put(ctx, parcel{head: make([]byte, 12)}, 0) }()
+	go func() { held <- o.put(ctx, payload(12), 0) }()
 	cancel()
 	if err := <-held; !errors.Is(err, context.Canceled) {
 		t.Errorf("held: %v", err)
 	}
-	go func() { held <- o.put(t.Context(), parcel{head: make([]byte, 12)}, 0) }()
+	go func() { held <- o.put(t.Context(), payload(12), 0) }()
 	if n := len(o.take(nil)); n < 140 {
 		t.Errorf("%d bytes", n)
 	}
@@ -231,7 +244,7 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 		t.Error(err)
 	}
 	o.close()
-	if err := o.put(t.Context(), parcel{}, 0); !errors.Is(err, ErrClosed) {
+	if err := o.put(t.Context(), payload(12), 0); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 }
