@@ -63,8 +63,8 @@ type Meter struct {
 	head     header
 	done     []byte // the engine's [DONE] event, held back until the end
 	edited   []byte // the last event's data after an edit
-	finished map[int64]bool
-	choices  map[int64]bool
+	finished set
+	choices  set
 	usage    Usage
 	seen     bool // a valid usage was seen
 	sent     bool // a usage event went on
@@ -77,7 +77,7 @@ type header struct{ id, object, created, model []byte }
 // New makes a Meter for one stream.
 func New(opt Options) *Meter {
 	opt.Choices = max(opt.Choices, 1)
-	return &Meter{opt: opt, finished: make(map[int64]bool), choices: make(map[int64]bool)}
+	return &Meter{opt: opt}
 }
 
 // Append takes bytes of the engine's stream and appends to dst what goes on. After a failure nothing goes on.
@@ -198,9 +198,11 @@ func (m *Meter) usageEvent(doc, usage jsonscan.Value, valid bool) (keep bool, ed
 
 // priced splices the cost into a usage object.
 func (m *Meter) priced(usage jsonscan.Value) []byte {
-	c := m.opt.Cost(m.Result().Usage)
+	u, _ := m.billed()
+	c := m.opt.Cost(u)
 	raw := usage.Raw()
-	return append(append(bytes.Clone(raw[:len(raw)-1]), c.members()...), '}')
+	out := make([]byte, 0, len(raw)+maxCost)
+	return append(c.append(append(out, raw[:len(raw)-1]...)), '}')
 }
 
 func (h *header) note(m jsonscan.Member) {
@@ -258,7 +260,7 @@ func (m *Meter) readChoices(v jsonscan.Value) (content bool) {
 			m.res.Code = api.MalformedEvent
 			return false
 		}
-		m.choices[index] = true
+		m.choices.add(index)
 		if reason, ok := reason.Text(); ok {
 			m.finish(index, reason)
 		}
@@ -273,7 +275,7 @@ func (m *Meter) finish(index int64, reason string) {
 		return
 	}
 	m.res.FinishReasons = append(m.res.FinishReasons, reason)
-	m.finished[index] = true
+	m.finished.add(index)
 }
 
 func textOf(v jsonscan.Value, key string) (string, bool) {
@@ -316,7 +318,7 @@ func (m *Meter) readResponse(doc jsonscan.Value) bool {
 			}
 		}
 		m.res.FinishReasons = append(m.res.FinishReasons, kind)
-		m.finished[0] = true
+		m.finished.add(0)
 	case "response.failed", "error":
 		m.res.Code = api.EngineError
 		return false

@@ -331,3 +331,29 @@ func BenchmarkEvent(b *testing.B) {
 		}
 	}
 }
+
+// TestChoicesAreCountedOnce: the set of choices is one, for any number of them.
+func TestChoicesAreCountedOnce(t *testing.T) {
+	var s set
+	want := make(map[int64]bool)
+	for _, i := range []int64{0, 0, 1, 63, 64, 63, 64, 1 << 40, 5, 1<<63 - 1} {
+		s.add(i)
+		want[i] = true
+		if s.size() != int64(len(want)) {
+			t.Errorf("%d of %d", s.size(), len(want))
+		}
+	}
+}
+
+func BenchmarkWhole(b *testing.B) {
+	body := []byte(`{"id":"chatcmpl-0123456789","object":"chat.completion","created":1795000000,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"` +
+		strings.Repeat("a word or two, ", 60) + `"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":3,"total_tokens":15}}`)
+	opt := Options{Cost: func(u Usage) Cost { return Cost{Prompt: 20 * u.Prompt, Completion: 160 * u.Completion} }}
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if out, res := Whole(body, opt); res.Code != "" || len(out) == 0 {
+			b.Fatal(res.Code)
+		}
+	}
+}

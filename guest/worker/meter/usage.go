@@ -2,6 +2,7 @@ package meter
 
 import (
 	"fmt"
+	"strconv"
 
 	"cocoon/contracts/api/jsonscan"
 )
@@ -127,7 +128,7 @@ func appendUsage(dst []byte, u Usage, c *Cost) []byte {
 		dst = fmt.Appendf(dst, `,"completion_tokens_details":{"reasoning_tokens":%d}`, u.Reasoning)
 	}
 	if c != nil {
-		dst = append(dst, c.members()...)
+		dst = c.append(dst)
 	}
 	return append(dst, '}')
 }
@@ -135,7 +136,12 @@ func appendUsage(dst []byte, u Usage, c *Cost) []byte {
 // Cost is what a usage costs, in nanoTON.
 type Cost struct{ Prompt, Completion int64 }
 
-// members are the reference implementation's fields, to be spliced before the closing brace of a usage object.
-func (c *Cost) members() string {
-	return fmt.Sprintf(`,"prompt_total_cost":%d,"completion_total_cost":%d,"total_cost":%d`, c.Prompt, c.Completion, c.Prompt+c.Completion)
+// maxCost is the room that the fields of a cost need.
+const maxCost = 128
+
+// append writes the reference implementation's fields, as they stand before the closing brace of a usage object.
+func (c *Cost) append(dst []byte) []byte {
+	dst = strconv.AppendInt(append(dst, `,"prompt_total_cost":`...), c.Prompt, 10)
+	dst = strconv.AppendInt(append(dst, `,"completion_total_cost":`...), c.Completion, 10)
+	return strconv.AppendInt(append(dst, `,"total_cost":`...), c.Prompt+c.Completion, 10)
 }
