@@ -14,12 +14,8 @@ import (
 	"cocoon/host/gateway/upstream"
 )
 
-const (
-	// inlineReceipt is how long a whole answer waits for its receipt, to say what it cost.
-	inlineReceipt = 2 * time.Second
-	// judgeTimeout bounds the verdict, with the questions to the proxy that it may need.
-	judgeTimeout = 60 * time.Second
-)
+// inlineReceipt is how long a whole answer waits for its receipt, to say what it cost.
+const inlineReceipt = 2 * time.Second
 
 // verdict is what became of a receipt.
 type verdict struct {
@@ -109,8 +105,6 @@ func (x *exchange) settleLater(call *upstream.Call) {
 
 // judge checks a receipt and keeps it.
 func (s *Server) judge(ctx context.Context, h hearing) *verdict {
-	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
-	defer cancel()
 	paper, transcript, _ := h.call.Paper()
 	v := &verdict{class: classMissing}
 	defer func() {

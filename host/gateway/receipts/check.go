@@ -16,6 +16,8 @@ import (
 const (
 	// maxSessions and maxKeysets bound what is remembered; what was dropped is asked for again.
 	maxSessions, maxKeysets = 4096, 64
+	// askTimeout bounds the questions that one verdict may need.
+	askTimeout = 60 * time.Second
 )
 
 // Evidence judges what documents cannot prove by themselves.
@@ -68,15 +70,11 @@ func NewChecker(e Evidence, now func() time.Time) *Checker {
 	}
 }
 
-// Check judges a receipt. The error is a *receipt.BrokenError; the receipt is nil when it could not be read that far.
+// Check judges a receipt; what it has to ask for takes at most a minute. The error is a *receipt.BrokenError; the receipt is nil when it could not be read that far.
 func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt.Receipt, error) {
 	doc := receipt.Read(claim.Receipt)
 	cites := doc.Cites()
-	why := c.learn(ctx, from, claim.SPKI, cites)
-	var late error
-	if e, ok := c.evidence.(Late); ok && cites.Priced {
-		late = e.Catch(ctx, cites.Config, cites.Params)
-	}
+	why, late := c.prepare(ctx, from, claim.SPKI, cites)
 	c.mu.Lock()
 	keysets := make(map[string]*receipt.Keyset, 1)
 	if k := c.keys[cites.Keyset]; k != nil && bound(k, claim.SPKI) {
@@ -107,6 +105,26 @@ func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt
 	return r, c.follow(r)
 }
 
+// prepare asks for what the verdict needs and is not known yet: the proxy for its documents, the network for versions of
+// the root. A usual receipt has nothing new.
+func (c *Checker) prepare(ctx context.Context, from Source, spki string, cites receipt.Citations) (documents, versions error) {
+	_, priced := c.evidence.Price(cites.Config, cites.Params)
+	late, can := c.evidence.(Late)
+	known, behind := c.knows(cites), can && cites.Priced && !priced
+	if known && !behind {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if !known {
+		documents = c.learn(ctx, from, spki, cites)
+	}
+	if behind {
+		versions = late.Catch(ctx, cites.Config, cites.Params)
+	}
+	return documents, versions
+}
+
 // bound says that a keyset names the key of the connection.
 func bound(k *receipt.Keyset, spki string) bool {
 	return spki == "" || slices.Contains(k.TLS, spki)
@@ -114,9 +132,6 @@ func bound(k *receipt.Keyset, spki string) bool {
 
 // learn asks the proxy for the documents that are missing.
 func (c *Checker) learn(ctx context.Context, from Source, spki string, want receipt.Citations) error {
-	if c.knows(want) {
-		return nil
-	}
 	c.asking.Lock()
 	defer c.asking.Unlock()
 	if c.knows(want) { // somebody else has asked meanwhile

@@ -37,17 +37,20 @@ func (p *party) rawKeyset() []byte {
 	return receipt.NewKeyset("s", t0.Add(time.Hour), "k", ed25519.PublicKey(p.key[32:]), []string{"spki"})
 }
 
-func (p *party) digest(t *testing.T) string {
-	t.Helper()
+func (p *party) digest(tb testing.TB) string {
+	tb.Helper()
 	k, err := receipt.ParseKeyset(p.rawKeyset())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k.Digest()
 }
 
-func (p *party) Attestation(context.Context, *[32]byte) ([]byte, error) {
+func (p *party) Attestation(ctx context.Context, _ *[32]byte) ([]byte, error) {
 	p.asked++
+	if _, bounded := ctx.Deadline(); !bounded {
+		return nil, errors.New("a question without an end")
+	}
 	if p.noReport {
 		return nil, errors.New("none")
 	}
@@ -75,15 +78,15 @@ func (p *party) Worker(context.Context, *receipt.Session) error { return p.worke
 func (p *party) Price(config, _ int64) (uint64, bool)           { return 20, config == 3 }
 
 // claim is a good receipt at a place of the ledger, after change.
-func (p *party) claim(t *testing.T, seq int64, total uint64, change func(r *receipt.Receipt)) Claim {
-	t.Helper()
+func (p *party) claim(tb testing.TB, seq int64, total uint64, change func(r *receipt.Receipt)) Claim {
+	tb.Helper()
 	s, err := receipt.ParseSession([]byte(newParty().session))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	request, response := []byte("ask"), []byte("answer")
 	r := &receipt.Receipt{
-		ID: strings.Repeat("1", 64), Model: "m", KeysetDigest: p.digest(t), Endpoint: "/v1/x", ServedAt: t0.Unix(),
+		ID: strings.Repeat("1", 64), Model: "m", KeysetDigest: p.digest(tb), Endpoint: "/v1/x", ServedAt: t0.Unix(),
 		RequestHash: receipt.SHA256(request), ForwardedHash: receipt.SHA256(request), ResponseHash: receipt.SHA256(response),
 		Verified: receipt.Verified{OK: true, Model: "m", SessionID: s.ID}, Worker: &receipt.Worker{SC: "0:77", SPKI: "ws", Image: "ih", Engine: "e"},
 		Usage: receipt.Usage{
@@ -165,6 +168,45 @@ func TestDocumentsAreAskedForOnce(t *testing.T) {
 	}
 }
 
+// tardy is Evidence that learns of a version when it is asked to.
+type tardy struct {
+	*party
+	asked int
+	knows bool
+	err   error
+}
+
+func (l *tardy) Price(config, _ int64) (uint64, bool) { return 20, l.knows && config == 3 }
+
+func (l *tardy) Catch(ctx context.Context, config, _ int64) error {
+	l.asked++
+	l.knows = config == 3
+	if _, bounded := ctx.Deadline(); !bounded {
+		return errors.New("a question without an end")
+	}
+	return l.err
+}
+
+// TestNewVersionsAreAskedForOnce: a receipt that is ahead of the view of the root has it read once more, in bounded time;
+// what cannot be learnt is the verdict's reason.
+func TestNewVersionsAreAskedForOnce(t *testing.T) {
+	l := &tardy{party: newParty()}
+	c := NewChecker(l, func() time.Time { return t0 })
+	for i := range 3 {
+		if _, err := c.Check(t.Context(), l, l.claim(t, int64(i), uint64(10*i+10), nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.asked != 1 {
+		t.Errorf("asked %d times", l.asked)
+	}
+	l.err = errors.New("no liteserver")
+	_, err := c.Check(t.Context(), l, l.claim(t, 4, 50, func(r *receipt.Receipt) { r.Usage.ConfigVersion = 4 }))
+	if receipt.ClassOf(err) != receipt.PriceMismatch || !strings.Contains(err.Error(), "no liteserver") || l.asked != 2 {
+		t.Errorf("%v after %d questions", err, l.asked)
+	}
+}
+
 func TestTheLedgerOfAChannelRisesByWhatIsBilled(t *testing.T) {
 	type place struct {
 		seq   int64
@@ -215,7 +257,9 @@ func TestTheLedgerOfAChannelRisesByWhatIsBilled(t *testing.T) {
 
 func FuzzReport(f *testing.F) {
 	p := newParty()
-	raw, err := p.Attestation(context.Background(), nil)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	raw, err := p.Attestation(ctx, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -7,23 +7,16 @@
 package receipts
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"iter"
+	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
-
-	"cocoon/contracts/receipt"
 )
 
 const (
@@ -31,47 +24,7 @@ const (
 	DefaultAge = 30 * 24 * time.Hour
 	// DefaultSize is in bytes.
 	DefaultSize = 1 << 30
-	// maxLine bounds a record: a receipt and what stands around it.
-	maxLine = receipt.MaxDocument + 4096
-	// checksum is the length of a line's checksum and the space behind it.
-	checksum = 9
 )
-
-// dayFile is the name of a day's file.
-var dayFile = regexp.MustCompile(`^receipts-\d{8}\.log$`)
-
-// Record is one receipt with what the gateway knows around it.
-type Record struct {
-	Time   time.Time `json:"time"`
-	ID     string    `json:"id"`
-	ChatID string    `json:"chat_id,omitempty"`
-	Model  string    `json:"model"`
-	// Key is the name of the API key that the request was made with.
-	Key   string `json:"key,omitempty"`
-	Proxy string `json:"proxy"`
-	// Class is "ok", or the class of the rule that the receipt breaks; Why says more.
-	Class  string `json:"class"`
-	Why    string `json:"why,omitempty"`
-	Status string `json:"status,omitempty"`
-	Tokens int64  `json:"tokens"`
-	// Cost is in nanoTON.
-	Cost uint64 `json:"cost_nano,string"`
-	// Receipt is the document as it came, JSON in one line; absent when it was none.
-	Receipt json.RawMessage `json:"receipt,omitempty"`
-}
-
-// OK says that the receipt was verified.
-func (r *Record) OK() bool { return r.Class == ClassOK }
-
-// ClassOK is the class of a good receipt.
-const ClassOK = "ok"
-
-// place is where a record stands.
-type place struct {
-	file string
-	at   int64
-	size int
-}
 
 // Config says where receipts are kept and for how long; zero limits are the defaults.
 type Config struct {
@@ -86,13 +39,10 @@ type Store struct {
 	cfg Config
 
 	mu      sync.Mutex
-	file    *os.File
-	name    string
-	end     int64
-	dirty   bool
-	byID    map[string]place
-	byChat  map[string]string
-	sizes   map[string]int64
+	tail    tail
+	line    []byte // memory for the record that is being added
+	index   index
+	sizes   map[day]int64
 	damaged int
 }
 
@@ -108,14 +58,14 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening receipts: %w", err)
 	}
-	s := &Store{cfg: cfg, byID: make(map[string]place), byChat: make(map[string]string), sizes: make(map[string]int64)}
-	names, err := s.files()
+	s := &Store{cfg: cfg, index: newIndex(), sizes: make(map[day]int64)}
+	days, err := s.days()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if err := s.load(name); err != nil {
-			return nil, fmt.Errorf("opening receipts: %s: %w", name, err)
+	for _, d := range days {
+		if err := s.load(d); err != nil {
+			return nil, fmt.Errorf("opening receipts: %s: %w", d.file(), err)
 		}
 	}
 	return s, s.expire()
@@ -123,58 +73,60 @@ func Open(cfg Config) (*Store, error) {
 
 // Read opens a store to look at, as it stands: nothing is cut, dropped or created, and nothing can be appended.
 func Read(dir string) (*Store, error) {
-	s := &Store{cfg: Config{Dir: dir}, byID: make(map[string]place), byChat: make(map[string]string), sizes: make(map[string]int64)}
-	names, err := s.files()
+	s := &Store{cfg: Config{Dir: dir}, index: newIndex(), sizes: make(map[day]int64)}
+	days, err := s.days()
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		f, err := os.Open(filepath.Join(dir, name))
+	for _, d := range days {
+		f, err := os.Open(s.path(d))
 		if err != nil {
 			return nil, fmt.Errorf("opening receipts: %w", err)
 		}
-		whole, damaged, err := s.loadFrom(f, name)
+		whole, damaged, err := s.loadFrom(f, d)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("opening receipts: %s: %w", name, err)
+			return nil, fmt.Errorf("opening receipts: %s: %w", d.file(), err)
 		}
-		s.sizes[name], s.damaged = whole, s.damaged+damaged
+		s.sizes[d], s.damaged = whole, s.damaged+damaged
 	}
 	return s, nil
 }
 
-func (s *Store) loadFrom(f io.Reader, name string) (whole int64, damaged int, err error) {
-	return scan(f, func(at int64, line []byte, r Record) { s.index(r, place{name, at, len(line)}) })
+func (s *Store) path(d day) string { return filepath.Join(s.cfg.Dir, d.file()) }
+
+func (s *Store) loadFrom(f io.Reader, d day) (whole int64, damaged int, err error) {
+	return scan(f, func(at int64, line []byte, r Record) { s.index.add(&r, place{d, uint32(len(line)), at}) }) //nolint:gosec // at most maxLine
 }
 
-// files lists the days, oldest first.
-func (s *Store) files() ([]string, error) {
+// days lists the days that there are, oldest first.
+func (s *Store) days() ([]day, error) {
 	entries, err := os.ReadDir(s.cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("listing receipts: %w", err)
 	}
-	var names []string
+	var days []day
 	for _, e := range entries {
-		if e.Type().IsRegular() && dayFile.MatchString(e.Name()) {
-			names = append(names, e.Name())
+		if d, ok := dayOfFile(e.Name()); ok && e.Type().IsRegular() {
+			days = append(days, d)
 		}
 	}
-	slices.Sort(names)
-	return names, nil
+	slices.Sort(days)
+	return days, nil
 }
 
 // load indexes one file.
-func (s *Store) load(name string) error {
-	f, err := os.OpenFile(filepath.Join(s.cfg.Dir, name), os.O_RDWR, 0)
+func (s *Store) load(d day) error {
+	f, err := os.OpenFile(s.path(d), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // nothing was written but a cut, which is checked
-	whole, damaged, err := s.loadFrom(f, name)
+	whole, damaged, err := s.loadFrom(f, d)
 	if err != nil {
 		return err
 	}
 	s.damaged += damaged
-	s.sizes[name] = whole
+	s.sizes[d] = whole
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -185,126 +137,34 @@ func (s *Store) load(name string) error {
 	return nil
 }
 
-// scan goes through the lines of a file. It returns where the last whole line ends.
-func scan(in io.Reader, visit func(at int64, line []byte, r Record)) (whole int64, damaged int, err error) {
-	reader := bufio.NewReaderSize(in, maxLine)
-	for {
-		line, err := reader.ReadSlice('\n')
-		switch {
-		case errors.Is(err, io.EOF):
-			return whole, damaged, nil // what is left has no line end: it was being written
-		case errors.Is(err, bufio.ErrBufferFull):
-			n, skipErr := skip(reader)
-			if skipErr != nil {
-				return whole, damaged + 1, nil //nolint:nilerr // the overlong line has no end: it is cut off
-			}
-			whole += int64(len(line)) + n
-			damaged++
-			continue
-		case err != nil:
-			return whole, damaged, err
-		}
-		if r, err := decode(line); err == nil {
-			visit(whole, line, r)
-		} else {
-			damaged++
-		}
-		whole += int64(len(line))
-	}
-}
-
-// skip reads to the end of an overlong line.
-func skip(r *bufio.Reader) (n int64, err error) {
-	for {
-		line, err := r.ReadSlice('\n')
-		n += int64(len(line))
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return n, err
-		}
-	}
-}
-
-// encode writes a record as a line: its CRC-32C, a space, the document.
-func encode(r Record) ([]byte, error) {
-	const around = 1 << 10
-	paper := r.Receipt
-	r.Receipt = nil
-	doc := bytes.NewBuffer(make([]byte, checksum, checksum+around+len(paper)))
-	enc := json.NewEncoder(doc)
-	enc.SetEscapeHTML(false) // a receipt's bytes stay as they are
-	if err := enc.Encode(r); err != nil {
-		return nil, fmt.Errorf("writing receipt: %w", err)
-	}
-	line := bytes.TrimSuffix(doc.Bytes(), []byte("\n"))
-	if bytes.IndexByte(paper, '\n') >= 0 {
-		return nil, errors.New("writing receipt: it is not in one line")
-	}
-	if len(paper) > 0 { // the document is spliced in as it came: it is JSON in one line (Record)
-		line = append(line[:len(line)-1], `,"receipt":`...)
-		line = append(append(line, paper...), '}')
-	}
-	if len(line) > maxLine {
-		return nil, fmt.Errorf("writing receipt: %d bytes, at most %d", len(line)-checksum, maxLine-checksum)
-	}
-	sum := crc32.Checksum(line[checksum:], crc32.MakeTable(crc32.Castagnoli))
-	copy(line, fmt.Sprintf("%08x ", sum))
-	return append(line, '\n'), nil
-}
-
-func decode(line []byte) (r Record, err error) {
-	if len(line) <= checksum || line[checksum-1] != ' ' {
-		return r, errors.New("no checksum")
-	}
-	want, err := strconv.ParseUint(string(line[:checksum-1]), 16, 32)
-	body := bytes.TrimSuffix(line[checksum:], []byte("\n"))
-	if err != nil || uint64(crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))) != want {
-		return r, errors.New("the checksum does not fit")
-	}
-	if err := json.Unmarshal(body, &r); err != nil {
-		return r, fmt.Errorf("reading record: %w", err)
-	}
-	if r.ID == "" {
-		return r, errors.New("no id")
-	}
-	return r, nil
-}
-
-func (s *Store) index(r Record, at place) {
-	s.byID[r.ID] = at
-	if r.ChatID != "" {
-		s.byChat[r.ChatID] = r.ID
-	}
-}
-
-// Append adds a record. It is durable after the next Sync.
-func (s *Store) Append(r Record) error {
-	line, err := encode(r)
-	if err != nil {
-		return err
-	}
+// Append adds a record. It is durable after the next Sync, and outlives the process from the moment it is written: at once,
+// or with those that follow shortly, at the latest by Sync. An error may leave the record to the next try.
+func (s *Store) Append(r Record) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.turn("receipts-" + r.Time.UTC().Format("20060102") + ".log"); err != nil {
+	if s.line, err = appendLine(s.line[:0], &r); err != nil {
 		return err
 	}
-	if _, err := s.file.Write(line); err != nil {
-		return errors.Join(fmt.Errorf("writing receipt: %w", err), s.file.Truncate(s.end))
+	if err := s.turn(dayOf(r.Time)); err != nil {
+		return err
 	}
-	s.index(r, place{s.name, s.end, len(line)})
-	s.end += int64(len(line))
-	s.sizes[s.name], s.dirty = s.end, true
-	return nil
+	at, err := s.tail.add(s.line, r.Time)
+	if at >= 0 {
+		s.index.add(&r, place{s.tail.day, uint32(len(s.line)), at}) //nolint:gosec // at most maxLine
+		s.sizes[s.tail.day] = s.tail.size()
+	}
+	return err
 }
 
 // turn opens the file of a day. Callers hold the lock.
-func (s *Store) turn(name string) error {
-	if s.file != nil && s.name == name {
+func (s *Store) turn(d day) error {
+	if s.tail.file != nil && s.tail.day == d {
 		return nil
 	}
-	if err := s.closeFile(); err != nil {
+	if err := s.tail.close(); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(s.cfg.Dir, name), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(s.path(d), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening receipts: %w", err)
 	}
@@ -312,53 +172,34 @@ func (s *Store) turn(name string) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("opening receipts: %w", err), f.Close())
 	}
-	s.file, s.name, s.end = f, name, info.Size()
+	s.tail = tail{file: f, day: d, end: info.Size(), pending: s.tail.pending[:0]}
 	return s.expire()
 }
 
 // expire drops days that are too old, and then the oldest until the rest fits. Callers hold the lock.
 func (s *Store) expire() error {
-	oldest := "receipts-" + s.cfg.Now().Add(-s.cfg.Age).UTC().Format("20060102") + ".log"
-	total := int64(0)
-	names := make([]string, 0, len(s.sizes))
-	for name, size := range s.sizes {
-		names, total = append(names, name), total+size
+	oldest, total := dayOf(s.cfg.Now().Add(-s.cfg.Age)), int64(0)
+	for _, size := range s.sizes {
+		total += size
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		if name == s.name || name >= oldest && total <= s.cfg.Size {
+	for _, d := range slices.Sorted(maps.Keys(s.sizes)) {
+		if d == s.tail.day || d >= oldest && total <= s.cfg.Size {
 			continue
 		}
-		if err := os.Remove(filepath.Join(s.cfg.Dir, name)); err != nil {
+		if err := os.Remove(s.path(d)); err != nil {
 			return fmt.Errorf("dropping old receipts: %w", err)
 		}
-		total -= s.sizes[name]
-		delete(s.sizes, name)
-		s.forget(name)
+		total -= s.sizes[d]
+		delete(s.sizes, d)
+		s.index.forget(d)
 	}
 	return nil
-}
-
-func (s *Store) forget(name string) {
-	for id, at := range s.byID {
-		if at.file == name {
-			delete(s.byID, id)
-		}
-	}
-	for chat, id := range s.byChat {
-		if _, ok := s.byID[id]; !ok {
-			delete(s.byChat, chat)
-		}
-	}
 }
 
 // Find returns the record of a receipt id or of a chat id.
 func (s *Store) Find(id string) (Record, bool, error) {
 	s.mu.Lock()
-	if other, ok := s.byChat[id]; ok {
-		id = other
-	}
-	at, ok := s.byID[id]
+	at, ok := s.index.find(id)
 	s.mu.Unlock()
 	if !ok {
 		return Record{}, false, nil
@@ -368,13 +209,8 @@ func (s *Store) Find(id string) (Record, bool, error) {
 }
 
 func (s *Store) read(at place) (Record, error) {
-	f, err := os.Open(filepath.Join(s.cfg.Dir, at.file))
+	line, err := s.lineAt(at)
 	if err != nil {
-		return Record{}, fmt.Errorf("reading receipt: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // only read
-	line := make([]byte, at.size)
-	if _, err := f.ReadAt(line, at.at); err != nil {
 		return Record{}, fmt.Errorf("reading receipt: %w", err)
 	}
 	r, err := decode(line)
@@ -384,24 +220,29 @@ func (s *Store) read(at place) (Record, error) {
 	return r, nil
 }
 
+func (s *Store) lineAt(at place) ([]byte, error) {
+	line := make([]byte, at.size)
+	s.mu.Lock()
+	unwritten := s.tail.copy(line, at)
+	s.mu.Unlock()
+	if unwritten {
+		return line, nil
+	}
+	f, err := os.Open(s.path(at.day))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	_, err = f.ReadAt(line, at.at)
+	return line, err
+}
+
 // All goes through the records, oldest day first, as they were when it began.
 func (s *Store) All() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		s.mu.Lock()
-		places := make([]place, 0, len(s.byID))
-		for _, at := range s.byID {
-			places = append(places, at)
-		}
+		places := s.index.places()
 		s.mu.Unlock()
-		slices.SortFunc(places, func(a, b place) int {
-			if a.file != b.file {
-				if a.file < b.file {
-					return -1
-				}
-				return 1
-			}
-			return int(a.at - b.at)
-		})
 		for _, at := range places {
 			if !yield(s.read(at)) {
 				return
@@ -417,38 +258,32 @@ func (s *Store) Size() (records int, size int64, damaged int) {
 	for _, n := range s.sizes {
 		size += n
 	}
-	return len(s.byID), size, s.damaged
+	return len(s.index.byID), size, s.damaged
 }
 
-// Sync makes everything appended so far durable.
+// Sync makes everything appended so far durable. Records can be added meanwhile.
 func (s *Store) Sync() error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.file == nil || !s.dirty {
-		return nil
+	err := s.tail.flush()
+	file, dirty := s.tail.file, s.tail.dirty
+	s.tail.dirty = false
+	s.mu.Unlock()
+	if !dirty {
+		return err
 	}
-	s.dirty = false
-	if err := s.file.Sync(); err != nil {
-		return fmt.Errorf("syncing receipts: %w", err)
+	syncErr := file.Sync()
+	if syncErr == nil || errors.Is(syncErr, os.ErrClosed) { // who closed it has synced it
+		return err
 	}
-	return nil
-}
-
-func (s *Store) closeFile() error {
-	if s.file == nil {
-		return nil
-	}
-	err := errors.Join(s.file.Sync(), s.file.Close())
-	s.file, s.dirty = nil, false
-	if err != nil {
-		return fmt.Errorf("closing receipts: %w", err)
-	}
-	return nil
+	s.mu.Lock()
+	s.tail.dirty = true
+	s.mu.Unlock()
+	return errors.Join(err, fmt.Errorf("syncing receipts: %w", syncErr))
 }
 
 // Close syncs and closes the store.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closeFile()
+	return s.tail.close()
 }

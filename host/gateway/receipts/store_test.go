@@ -180,29 +180,6 @@ func TestWhatCannotBeKept(t *testing.T) {
 	}
 }
 
-// FuzzScan: no file makes the reader fail or return a record that was not written as a line of its own.
-func FuzzScan(f *testing.F) {
-	line, err := encode(record(1, t0))
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, s := range [][]byte{line, append(append([]byte{}, line...), line...), line[:20], []byte("\n\n"), []byte("00000000 {}\n"), append([]byte("x\n"), line...)} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		n := 0
-		whole, damaged, err := scan(bytes.NewReader(data), func(at int64, line []byte, r Record) {
-			n++
-			if !bytes.Equal(data[at:at+int64(len(line))], line) || r.ID == "" {
-				t.Fatal("a line that is not there")
-			}
-		})
-		if err != nil || whole > int64(len(data)) || n+damaged != bytes.Count(data[:whole], []byte("\n")) {
-			t.Fatalf("%d of %d bytes, %d records, %d damaged: %v", whole, len(data), n, damaged, err)
-		}
-	})
-}
-
 // childVariable makes the test binary a process that appends and syncs until it is killed.
 const childVariable = "COCOON_RECEIPTS_CHILD"
 
