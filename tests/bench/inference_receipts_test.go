@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
+	"cocoon/host/gateway/receipts"
 	"cocoon/tests/bench/load"
 )
 
@@ -60,6 +62,8 @@ type papers struct {
 	keyset            *receipt.Keyset
 	proxy, worker     ed25519.PrivateKey
 	signature         []byte
+	store             *receipts.Store
+	kept              int
 }
 
 func newPapers(t *testing.T) *papers {
@@ -100,6 +104,9 @@ func newPapers(t *testing.T) *papers {
 		Channel:   receipt.Channel{ProxySC: "0:" + hex64, ClientSC: "0:" + hex64, ProxyKey: public(p.proxy), Test: true, LedgerSeq: 1, Total: 112},
 		Outcome:   receipt.Outcome{Status: receipt.Complete, HTTPStatus: 200, FinishReason: "stop", Bytes: int64(len(p.response)), Duration: 1},
 	}
+	if p.store, err = receipts.Open(receipts.Config{Dir: t.TempDir(), Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
 	p.statement = receipt.WorkerStatement{RequestID: hex64, Status: receipt.Complete, ServedAt: now, WorkerSC: p.session.WorkerSC, Tokens: use.Tokens}
 	return p
 }
@@ -131,6 +138,17 @@ func (p *papers) check(raw []byte) error {
 	return err
 }
 
+// keep is the gateway's last part: the receipt goes into the store. It is synced off the path, once a second.
+func (p *papers) keep(raw []byte) error {
+	const apart = 500 * time.Microsecond // of receipts under load
+	p.kept++
+	return p.store.Append(receipts.Record{
+		Time: time.Unix(p.receipt.ServedAt, 0).Add(time.Duration(p.kept) * apart).UTC(), ID: p.receipt.ID, ChatID: p.receipt.ChatID, Model: p.receipt.Model,
+		Key: "bench", Proxy: "127.0.0.1:1", Class: receipts.ClassOK, Status: string(receipt.Complete), Tokens: p.receipt.Usage.Total(),
+		Cost: p.receipt.Usage.Cost, Receipt: raw,
+	})
+}
+
 // receiptsCost is what receipts add to a request in the three roles, with the same functions on a document of this load:
 // the roles spend that time inside theirs. The last row is the sum.
 func receiptsCost(t *testing.T) []cost {
@@ -147,9 +165,13 @@ func receiptsCost(t *testing.T) []cost {
 	list := []cost{
 		{"worker: two hashes, statement signed", takes(t, p.state)},
 		{"proxy: three hashes, statement checked, receipt signed", takes(t, func() { _, err = p.attest() })},
-		{"gateway: receipt and statement checked", takes(t, func() { err = p.check(raw) })},
+		{"gateway: receipt and statement checked, receipt kept", takes(t, func() {
+			if err = p.check(raw); err == nil {
+				err = p.keep(raw)
+			}
+		})},
 	}
-	if err != nil {
+	if err := errors.Join(err, p.store.Close()); err != nil {
 		t.Fatal(err)
 	}
 	sum := 0.0
