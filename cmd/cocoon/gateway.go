@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"cocoon/cmd/internal/calm"
 	"cocoon/cmd/internal/cli"
 	"cocoon/host/gateway"
 	"cocoon/host/gateway/keys"
@@ -134,6 +135,7 @@ func (g *gatewayFlags) book() (*keys.Book, error) {
 
 // runGateway serves until the command is interrupted, which is its normal end.
 func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
+	calm.Down()
 	debug.SetGCPercent(gatewayGCPercent)
 	ballast := make([]byte, gatewayBallast)
 	defer runtime.KeepAlive(ballast)

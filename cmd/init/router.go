@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"cocoon/cmd/internal/calm"
 	"cocoon/guest/klog"
 	"cocoon/guest/router"
 	"cocoon/measure/bootfiles"
@@ -63,7 +64,7 @@ func runRouter(ctx context.Context, args []string) (int, error) {
 	if cfg.Threads > 0 {
 		runtime.GOMAXPROCS(cfg.Threads)
 	}
-	calm()
+	calm.Down()
 	debug.SetGCPercent(routerGCPercent)
 	ballast := make([]byte, routerBallast)
 	defer runtime.KeepAlive(ballast)

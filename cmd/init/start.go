@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"cocoon/cmd/internal/calm"
 	"cocoon/guest/klog"
 )
 
@@ -31,7 +32,7 @@ const (
 // roomy runs a role with that memory, and calm.
 func roomy(run func(ctx context.Context, args []string) (int, error)) func(ctx context.Context, args []string) (int, error) {
 	return func(ctx context.Context, args []string) (int, error) {
-		calm()
+		calm.Down()
 		debug.SetGCPercent(roleGCPercent)
 		ballast := make([]byte, roleBallast)
 		defer runtime.KeepAlive(ballast)

@@ -1,4 +1,4 @@
-package main
+package calm
 
 import (
 	"os"
@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestCalm: every thread that there is has the slack, where it may be set.
-func TestCalm(t *testing.T) {
+// TestDown: every thread that there is has the slack, where it may be set.
+func TestDown(t *testing.T) {
 	self := slackOf(strconv.Itoa(os.Getpid()))
 	before, err := os.ReadFile(self)
 	if err != nil {
@@ -17,7 +17,7 @@ func TestCalm(t *testing.T) {
 	if err := os.WriteFile(self, []byte(strings.TrimSpace(string(before))), 0); err != nil {
 		t.Skipf("the slack may not be set: %v", err)
 	}
-	calm()
+	Down()
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
 		t.Fatal(err)
