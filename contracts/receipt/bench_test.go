@@ -62,7 +62,8 @@ func BenchmarkVerifyBesideEd25519(b *testing.B) {
 	raw, _, ctx := sample(b)
 	for b.Loop() {
 		d := Read(raw)
-		_ = d.signed()
+		var memory [roomy]byte
+		_ = d.signed(memory[:0])
 		r, err := d.receipt()
 		if err != nil || d.Cites().Session == "" {
 			b.Fatal("not a receipt")

@@ -33,10 +33,9 @@ func readPage(raw []byte) *page {
 	return p
 }
 
-// signed are the bytes that the signature is over. A page is in canonical form, and so is what is left of it.
-func (p *page) signed() []byte {
-	out := make([]byte, 0, len(p.doc))
-	return append(append(out, p.doc[:p.from]...), p.doc[p.to:]...)
+// signed appends the bytes that the signature is over. A page is in canonical form, and so is what is left of it.
+func (p *page) signed(dst []byte) []byte {
+	return append(append(dst, p.doc[:p.from]...), p.doc[p.to:]...)
 }
 
 // fill goes through the document. Members stand in the canonical order.

@@ -186,10 +186,10 @@ func (d *Document) seal() seal {
 	return seal{text("api_version"), text("workload_keyset_digest"), text("key_id"), text("signature"), served.number}
 }
 
-// signed are the bytes that the signature is over: the canonical form without it.
-func (d *Document) signed() []byte {
+// signed are the bytes that the signature is over: the canonical form without it. Those of a page go into memory.
+func (d *Document) signed(memory []byte) []byte {
 	if d.page != nil {
-		return d.page.signed()
+		return d.page.signed(memory)
 	}
 	return canonical(d.doc.without("signature"))
 }
@@ -210,8 +210,9 @@ func (d *Document) checkSignature(ctx Context) error {
 	if !ok {
 		return broken(UnknownKey, "the keyset has no receipt key %.40q", s.key)
 	}
+	var memory [roomy]byte
 	signature, err := hex.DecodeString(s.signature)
-	if err != nil || !ed25519.Verify(key, d.signed(), signature) {
+	if err != nil || !ed25519.Verify(key, d.signed(memory[:0]), signature) {
 		return broken(SignatureInvalid, "the signature of key %s does not fit the document", s.key)
 	}
 	return nil
