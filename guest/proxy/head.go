@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"cocoon/contracts/wire/tl"
+	"cocoon/guest/proxy/ledger"
 )
 
 const (
@@ -61,6 +63,29 @@ func stamp(h *tl.HTTPResponse, start, end time.Time) {
 	h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-Start", Value: fmt.Sprintf("%.6f", unix(start))})
 	if !end.IsZero() {
 		h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-End", Value: fmt.Sprintf("%.6f", unix(end))})
+	}
+}
+
+// Headers of inference.md section 3 that an app sees before the receipt is there.
+const (
+	headerKeyset = "X-Aci-Keyset-Digest"
+	headerCost   = "X-Cocoon-Cost-Nano"
+)
+
+// announce adds to a head what the receipt will say: by which keys it is signed and, once that is known, what the answer
+// costs. No app needs to wait for the receipt then. A worker's word on either counts nothing.
+func (r *request) announce(h *tl.HTTPResponse, billed *ledger.Entry) {
+	if r.out.version < versionOurs {
+		return
+	}
+	h.Headers = slices.DeleteFunc(h.Headers, func(x tl.HTTPHeader) bool {
+		return strings.EqualFold(x.Name, headerKeyset) || strings.EqualFold(x.Name, headerCost)
+	})
+	if _, digest, err := r.p.papers.current(); err == nil {
+		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerKeyset, Value: digest})
+	}
+	if billed != nil {
+		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerCost, Value: strconv.FormatUint(r.metered(*billed).Cost, 10)})
 	}
 }
 

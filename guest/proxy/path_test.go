@@ -3,6 +3,8 @@ package proxy
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -343,6 +345,64 @@ func TestAStreamGoesThroughByteForByteWithAReceipt(t *testing.T) {
 			t.Errorf("payment %+v", pay)
 		}
 	})
+}
+
+// TestTheHeadAnnouncesTheReceipt: an app learns from the head what the receipt will say, if its client is ours, and a worker
+// cannot say it in the proxy's place.
+func TestTheHeadAnnouncesTheReceipt(t *testing.T) {
+	forged := func(w *scriptWorker, o order) {
+		raw := tl.Encode(&tl.HTTPResponse{
+			HTTPVersion: "HTTP/1.1", StatusCode: 200, Reason: "OK", Payload: []byte(answer),
+			Headers: []tl.HTTPHeader{{Name: "x-cocoon-cost-nano", Value: "1"}, {Name: "X-ACI-Keyset-Digest", Value: "sha256:00"}},
+		})
+		w.begin(o, raw, w.usage())
+		w.sign(o, answer, statusComplete, w.usage())
+	}
+	for name, tc := range map[string]struct {
+		version int32
+		play    func(*scriptWorker, order)
+		body    string
+		cost    bool
+	}{
+		"a whole answer":   {5, forged, chat, true},
+		"a stream":         {5, serveStream, stream, false},
+		"a refusal":        {5, serveWhole, strings.Replace(chat, `"user":"alice"`, `"cache_salt":"x"`, 1), true},
+		"an older version": {4, serveWhole, chat, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inProxy(t, func(b *bench) {
+				b.worker(5, tc.play)
+				c := b.client(tc.version)
+				c.send(run(1, tc.body))
+				r, said := c.collect(1), map[string][]string{}
+				for _, h := range r.head.Headers {
+					key := strings.ToLower(h.Name)
+					said[key] = append(said[key], h.Value)
+				}
+				want := map[string][]string{}
+				switch {
+				case r.head.StatusCode != okStatus: // it has no receipt, and costs nothing
+					_, digest, _ := b.p.papers.current()
+					want["x-aci-keyset-digest"], want["x-cocoon-cost-nano"] = []string{digest}, []string{"0"}
+				case tc.version >= versionOurs:
+					raw := hear[*tl.ClientQueryReceipt](c.party).Receipt
+					doc, err := b.verify(raw, tc.body, r.body)
+					if err != nil {
+						t.Fatalf("%v in %s", err, raw)
+					}
+					want["x-aci-keyset-digest"] = []string{doc.KeysetDigest}
+					if tc.cost {
+						want["x-cocoon-cost-nano"] = []string{strconv.FormatUint(doc.Usage.Cost, 10)}
+					}
+				}
+				for _, name := range []string{"x-aci-keyset-digest", "x-cocoon-cost-nano"} {
+					if !slices.Equal(said[name], want[name]) {
+						t.Errorf("%s: the head says %q, the receipt %q", name, said[name], want[name])
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestPingsBeforeTheFirstByteAreOurPeersOnly(t *testing.T) {

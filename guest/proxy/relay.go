@@ -155,6 +155,7 @@ func (r *request) begin(a *attempt, h *tl.HTTPResponse, body []byte, info *tl.Pr
 		return true, r.attest(a, result{head: h, body: body, info: info})
 	}
 	stamp(h, r.began, time.Time{})
+	r.announce(h, nil)
 	if err := r.out.head(r.ctx, h); err != nil {
 		return true, r.abandon(a, err)
 	}

@@ -276,6 +276,7 @@ func (r *request) finish(ctx context.Context) {
 	switch {
 	case res.err == nil && res.head != nil:
 		stamp(res.head, r.began, r.p.deps.Now())
+		r.announce(res.head, &entry)
 		err = r.out.whole(ctx, res.head, res.body, &fin)
 	case res.err == nil:
 		err = r.out.body(ctx, res.body, &fin)
@@ -307,6 +308,7 @@ func (r *request) sayError(ctx context.Context, res result, fin final) error {
 			HTTPVersion: "HTTP/1.1", StatusCode: int32(e.why.Status()), Reason: string(e.why.Code), //nolint:gosec // a status of a table
 			Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: "application/json"}},
 		}
+		r.announce(h, new(ledger.Entry)) // nobody worked on it
 		return r.out.whole(ctx, h, e.why.Body(), &fin)
 	}
 	if !r.held {

@@ -88,7 +88,7 @@ func (s *Server) owned(r *http.Request, id string) (receipts.Record, error) {
 	if err != nil || s.cfg.Store == nil {
 		return receipts.Record{}, notFound(missing)
 	}
-	record, ok, err := s.cfg.Store.Find(id)
+	record, ok, err := s.find(r.Context(), id)
 	switch {
 	case err != nil:
 		s.cfg.Log.Error("Receipt cannot be read", slog.Any("err", err))
@@ -97,6 +97,28 @@ func (s *Server) owned(r *http.Request, id string) (receipts.Record, error) {
 		return receipts.Record{}, notFound(missing)
 	}
 	return record, nil
+}
+
+// find looks for a record. One that is not there may be about to be: apps ask when they have the answer, and the verdict is
+// reached right after it.
+func (s *Server) find(ctx context.Context, id string) (receipts.Record, bool, error) {
+	const patience = 2 * time.Second
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	for {
+		next := s.running.next() // asked first: what is done now is found
+		record, ok, err := s.cfg.Store.Find(id)
+		if ok || err != nil || next == nil {
+			return record, ok, err
+		}
+		select {
+		case <-next:
+		case <-limit.C:
+			return record, false, nil
+		case <-ctx.Done():
+			return record, false, nil
+		}
+	}
 }
 
 // session is a row of /v1/aci/sessions, without the evidence.

@@ -4,6 +4,10 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
+
+	"cocoon/contracts/wire/tl"
+	"cocoon/host/gateway/upstream"
 )
 
 func TestACompletionArrivesByteForByteWithItsReceipt(t *testing.T) {
@@ -63,5 +67,57 @@ func TestAStreamArrivesByteForByte(t *testing.T) {
 			}
 			w.until(func() bool { return w.server.record.receiptOK.Read(w.server.cfg.Now())[0] == 1 })
 		})
+	}
+}
+
+// TestNoAppWaitsForAReceiptThatIsOnlyRecorded: the proxy says in its head what the answer costs; the receipt comes when the
+// app has all of it, and is there for who asks for it then.
+func TestNoAppWaitsForAReceiptThatIsOnlyRecorded(t *testing.T) {
+	answered := make(chan struct{}, 1)
+	w := start(t, setup{}, newScripted("p1", 5, func(p *scripted, q *query) {
+		q.sent = []byte(answerBody)
+		q.send(&tl.ClientQueryAnswerEx{RequestID: q.RequestID, FinalInfo: used(), Answer: tl.Encode(&tl.HTTPResponse{
+			HTTPVersion: "HTTP/1.1", StatusCode: 200, Reason: "OK", Payload: []byte(answerBody),
+			Headers: []tl.HTTPHeader{{Name: "X-Aci-Keyset-Digest", Value: p.keyset().Digest()}, {Name: "X-Cocoon-Cost-Nano", Value: "320"}},
+		})})
+		<-answered
+		q.receipt(p, nil)
+	}))
+	for range 3 { // on one connection: what follows an answer holds up no question
+		r := w.chat("")
+		if r.status != 200 || r.body != answerBody || r.header.Get("X-Cocoon-Cost-Nano") != "320" || r.header.Get("X-Aci-Keyset-Digest") == "" {
+			t.Fatalf("%d %s %v", r.status, r.body, r.header)
+		}
+		id := r.header.Get("X-Receipt-Id")
+		if _, ok, _ := w.store.Find(id); ok {
+			t.Error("the receipt was there before it came")
+		}
+		answered <- struct{}{}
+		if got := w.do("GET", "/v1/aci/receipts/"+id, ""); got.status != 200 || got.header.Get("X-Cocoon-Receipt-Verdict") != "ok" {
+			t.Errorf("%d %s", got.status, got.body)
+		}
+	}
+	w.until(func() bool { return w.server.cfg.Pool.Status()[0].Running == 0 })
+	if r := w.do("GET", "/v1/aci/receipts/"+strings.Repeat("0", 64), ""); r.status != 404 {
+		t.Errorf("a receipt that nobody owes: %d", r.status)
+	}
+}
+
+// TestAProxyThatOwesTooManyReceiptsGetsNoRequest: what waits for receipts is bounded, and an app is told to wait.
+func TestAProxyThatOwesTooManyReceiptsGetsNoRequest(t *testing.T) {
+	const much = 1 << 30
+	w := start(t, setup{}, newScripted("p1", 5, good))
+	call, err := w.link("p1").Start(t.Context(), upstream.Ask{ID: [32]byte{1}, Path: "/v1/chat/completions", Body: []byte(chatBody("")), Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	call.Owe(much)
+	r := w.chat("")
+	if r.status != 429 || r.code(t) != "rate_limit_exceeded" || r.header.Get("Retry-After") != "1" || !strings.Contains(r.body, "receipts") {
+		t.Errorf("%d %s %v", r.status, r.body, r.header)
+	}
+	call.Forget()
+	if r := w.chat(""); r.status != 200 {
+		t.Errorf("with nothing owed: %d %s", r.status, r.body)
 	}
 }

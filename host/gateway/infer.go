@@ -35,7 +35,6 @@ type exchange struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	r       *http.Request
-	ctx     context.Context // ends with the app's connection or the deadline
 
 	path, contentType string
 	req               *api.Request
@@ -59,7 +58,7 @@ type exchange struct {
 
 // infer answers one of the paths that take JSON.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, path string, ep api.Endpoint) {
-	x, body, err := s.admit(w, r, path, "application/json", api.MaxBody)
+	x, body, err := s.admit(w, r, path, jsonMedia, api.MaxBody)
 	if err == nil {
 		x.req, err = s.policy.Read(ep, body)
 	}
@@ -67,7 +66,7 @@ func (s *Server) infer(w http.ResponseWriter, r *http.Request, path string, ep a
 		s.refuseRequest(w, err)
 		return
 	}
-	x.body, x.contentType = body, "application/json"
+	x.body, x.contentType = body, jsonMedia
 	x.run()
 }
 
@@ -86,8 +85,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	if err != nil {
 		return nil, nil, err
 	}
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != media {
+	if kind, err := mediaType(r.Header.Get("Content-Type")); err != nil || kind != media {
 		return nil, nil, &api.Error{Code: api.UnsupportedMedia, Message: "the Content-Type must be " + media}
 	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
@@ -105,6 +103,20 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	}
 	_ = x.control.SetReadDeadline(time.Time{})
 	return x, body, nil
+}
+
+const (
+	jsonMedia   = "application/json"
+	eventStream = "text/event-stream"
+)
+
+// mediaType is a Content-Type without its parameters.
+func mediaType(value string) (string, error) {
+	if value == jsonMedia || value == eventStream { // nearly always
+		return value, nil
+	}
+	kind, _, err := mime.ParseMediaType(value)
+	return kind, err
 }
 
 // readAll reads to the end, with room for what was announced: no more than a little of it is believed.
@@ -129,24 +141,22 @@ func (s *Server) refuseRequest(w http.ResponseWriter, err error) {
 func requestID(id [32]byte) string { return "req_" + hex.EncodeToString(id[:16]) }
 
 func limitHeaders(h http.Header, l keys.Limits) {
-	for name, limit := range map[string]*keys.Limit{"requests": l.Requests, "tokens": l.Tokens} {
+	set := func(limit *keys.Limit, name string) {
 		if limit != nil {
 			h.Set("X-Ratelimit-Limit-"+name, strconv.FormatInt(limit.Limit, 10))
 			h.Set("X-Ratelimit-Remaining-"+name, strconv.FormatInt(limit.Remaining, 10))
 			h.Set("X-Ratelimit-Reset-"+name, limit.Reset.Round(time.Millisecond).String())
 		}
 	}
+	set(l.Requests, "Requests")
+	set(l.Tokens, "Tokens")
 }
 
 // run hands the request to a proxy, and to one more when the first failed before its first byte.
 func (x *exchange) run() {
 	const attempts = 2
-	timeout := x.req.Timeout
-	x.deadline = x.began.Add(timeout)
-	ctx, cancel := context.WithTimeout(x.r.Context(), timeout+grace)
-	defer cancel()
-	x.ctx = ctx
-	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand); names the request where no attempt is made
+	x.deadline = x.began.Add(x.req.Timeout)
+	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand)
 	done := x.s.record.begin()
 	defer done()
 	defer x.report()
@@ -169,7 +179,7 @@ func (x *exchange) run() {
 		if problem, t = refusalOf(err); t.rest {
 			link.Rest()
 		}
-		if x.committed || t.again == never || ctx.Err() != nil || problem.Code == api.Timeout && !x.early() {
+		if x.committed || t.again == never || x.late() || problem.Code == api.Timeout && !x.early() {
 			break
 		}
 		if t.again == elsewhere || x.s.cfg.Pool.Pick(x.req.Model, append(tried, link)) != nil {
@@ -181,6 +191,9 @@ func (x *exchange) run() {
 	}
 	x.fail(problem)
 }
+
+// late says that the app has waited as long as it wanted to, and a little more.
+func (x *exchange) late() bool { return !x.s.cfg.Now().Before(x.deadline.Add(grace)) }
 
 // early says that enough of the deadline is left for another proxy, after one said that time was up (protocol.md section
 // 8.1: such a proxy counted less of it than the app gave).
@@ -200,6 +213,9 @@ func refusalOf(err error) (*api.Error, translation) {
 // noProxy says why there is none to choose.
 func (s *Server) noProxy() *api.Error {
 	all := s.cfg.Pool.Status()
+	if owes := func(l *upstream.Link) bool { return l.Indebted() }; slices.ContainsFunc(s.cfg.Pool.Links(), owes) {
+		return &api.Error{Code: api.RateLimitExceeded, Message: "more answers than this gateway keeps wait for their receipts to come and be checked; try again shortly", RetryAfter: time.Second}
+	}
 	refused := func(p upstream.Status) bool { return p.State != upstream.Refused }
 	if len(all) > 0 && !slices.ContainsFunc(all, refused) {
 		return &api.Error{Code: api.VerificationFailed, Message: "no proxy could be verified, so nothing was sent; /readyz says why each was refused"}
@@ -209,17 +225,20 @@ func (s *Server) noProxy() *api.Error {
 
 // attempt hands the request to one proxy and brings the answer back. An error means that the app has no answer yet.
 func (x *exchange) attempt(link *upstream.Link) error {
-	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand)
+	if x.call != nil {
+		_, _ = rand.Read(x.id[:]) // never fails (crypto/rand); the id of the attempt before is used up
+	}
 	ask, err := x.ask(link)
 	if err != nil {
 		return err
 	}
 	began := x.s.cfg.Now()
-	x.call, err = link.Start(x.ctx, ask)
+	x.call, err = link.Start(x.r.Context(), ask)
 	if err != nil {
 		link.Report(true, 0)
 		return err
 	}
+	x.s.running.handed()
 	x.sent = ask.Body
 	x.first = 0
 	call := x.call
@@ -227,7 +246,7 @@ func (x *exchange) attempt(link *upstream.Link) error {
 	call.Close()
 	failed := err != nil && x.r.Context().Err() == nil && blames(err)
 	link.Report(failed, min(x.first, x.s.cfg.Now().Sub(began)))
-	x.settleLater(call)
+	x.settle(call)
 	return err
 }
 
@@ -248,7 +267,7 @@ func (x *exchange) ask(link *upstream.Link) (upstream.Ask, error) {
 		tokens = defaultMaxTokens
 	}
 	a := upstream.Ask{
-		ID: x.id, Path: x.path, ContentType: x.contentType, Model: x.req.Model, Body: x.body, Timeout: remaining,
+		ID: x.id, Path: x.path, ContentType: x.contentType, Model: x.req.Model, Body: x.body, Timeout: remaining, Until: x.deadline.Add(grace),
 		MaxCoefficient: int32(x.req.MaxCoefficient), MaxTokens: int32(tokens), //nolint:gosec // the policy bounds both below 2^31
 		Debug: x.req.Debug, Stream: x.req.Stream,
 	}
@@ -260,7 +279,7 @@ func (x *exchange) ask(link *upstream.Link) (upstream.Ask, error) {
 		a.PublicKey = &key
 	}
 	x.emulate = false
-	if version := link.Status().Offer.Version; version < upstream.ExtensionVersion && x.req.Endpoint != 0 {
+	if version := link.Version(); version < upstream.ExtensionVersion && x.req.Endpoint != 0 {
 		body, err := emulate.Body(x.req, emulate.Peer{Role: "proxy", Version: int32(version)}) //nolint:gosec // negotiated, 0..5
 		if err != nil {
 			return a, err
@@ -309,7 +328,12 @@ func (x *exchange) head(status int, media string) {
 
 // unix is a time as the reference implementation writes it: seconds with six decimals.
 func unix(t time.Time) string {
-	return fmt.Sprintf("%d.%06d", t.Unix(), t.Nanosecond()/1000)
+	const whole = 1e6 // a digit that keeps the fraction's zeros
+	out := strconv.AppendInt(make([]byte, 0, 24), t.Unix(), 10)
+	dot := len(out)
+	out = strconv.AppendInt(out, whole+int64(t.Nanosecond()/1000), 10)
+	out[dot] = '.'
+	return string(out)
 }
 
 // passed are the headers of an answer that reach the app.
@@ -317,7 +341,7 @@ func passed() []string {
 	return []string{
 		"Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Cocoon-Stream",
 		"X-Cocoon-Proxy-Start", "X-Cocoon-Proxy-End", "X-Cocoon-Worker-Start", "X-Cocoon-Worker-End",
-		"X-Cocoon-Ignored-Params", "X-Aci-Keyset-Digest",
+		"X-Cocoon-Ignored-Params", headerCost, "X-Aci-Keyset-Digest",
 	}
 }
 

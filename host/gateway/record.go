@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -152,13 +151,12 @@ func (r *recorder) push(entry row) {
 
 // used counts what a request used; id is 64 hexadecimal digits.
 func (r *recorder) used(now time.Time, id string, u usage) {
-	for c, n := range map[*stats.Counter]int64{&r.prompt: u.prompt, &r.cached: u.cached, &r.completion: u.completion, &r.reasoning: u.reasoning} {
-		c.Add(now, float64(n))
-	}
-	r.nano.Add(now, float64(u.cost))
-	for i, n := range []int64{u.prompt, u.cached, u.completion, u.reasoning} {
+	counters := [...]*stats.Counter{&r.prompt, &r.cached, &r.completion, &r.reasoning}
+	for i, n := range [...]int64{u.prompt, u.cached, u.completion, u.reasoning} {
+		counters[i].Add(now, float64(n))
 		r.tokens[i].Add(now, float64(n))
 	}
+	r.nano.Add(now, float64(u.cost))
 	r.spent.Add(now, float64(u.cost))
 	short := "req_" + id[:32]
 	r.mu.Lock()
@@ -195,10 +193,8 @@ func (r *recorder) recent() (rows []row, bad []string) {
 
 // listed is a model's name if some proxy offers it: a name is content until then, and is neither shown nor counted.
 func (s *Server) listed(model string) string {
-	for _, m := range s.merged() {
-		if m.name == model || strings.HasPrefix(m.name, model+"@") {
-			return m.name
-		}
+	if name, ok := s.cfg.Pool.Offered(model); ok {
+		return name
 	}
 	return "(not offered)"
 }

@@ -14,7 +14,7 @@ import (
 	"cocoon/host/gateway/upstream"
 )
 
-// inlineReceipt is how long a whole answer waits for its receipt, to say what it cost.
+// inlineReceipt is how long a whole answer waits for its receipt where nothing else says what it cost.
 const inlineReceipt = 2 * time.Second
 
 // verdict is what became of a receipt.
@@ -41,25 +41,24 @@ func (x *exchange) hearing(call *upstream.Call) hearing {
 	return hearing{call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:])}
 }
 
-// settle judges the receipt if it comes soon; otherwise settleLater does.
-func (x *exchange) settle(call *upstream.Call) {
+// await waits for the receipt.
+func (x *exchange) await(call *upstream.Call, limit time.Duration) {
+	settled := make(chan struct{})
+	call.Await(limit, func() { close(settled) })
+	select {
+	case <-settled:
+	case <-x.r.Context().Done():
+	}
+}
+
+// inquire reaches the verdict before the answer, if the receipt comes soon: its proxy has not said what the answer costs.
+func (x *exchange) inquire(call *upstream.Call) {
 	if call.Version() < upstream.ExtensionVersion {
 		return
 	}
 	x.await(call, min(inlineReceipt, x.s.cfg.Receipt))
 	if paper, _, _ := call.Paper(); paper != nil && x.outcome.verdict == nil {
-		x.outcome.verdict = x.s.judge(x.ctx, x.hearing(call))
-		call.Forget()
-	}
-}
-
-func (x *exchange) await(call *upstream.Call, limit time.Duration) {
-	wait := time.NewTimer(limit)
-	defer wait.Stop()
-	select {
-	case <-call.Settled():
-	case <-wait.C:
-	case <-x.ctx.Done():
+		x.outcome.verdict = x.s.judge(x.r.Context(), x.hearing(call))
 	}
 }
 
@@ -67,7 +66,7 @@ func (x *exchange) await(call *upstream.Call, limit time.Duration) {
 func (x *exchange) required() error {
 	if x.call.Version() >= upstream.ExtensionVersion && x.outcome.verdict == nil {
 		x.await(x.call, x.s.cfg.Receipt)
-		x.outcome.verdict = x.s.judge(x.ctx, x.hearing(x.call))
+		x.outcome.verdict = x.s.judge(x.r.Context(), x.hearing(x.call))
 		x.call.Forget()
 	}
 	if v := x.outcome.verdict; v != nil && v.ok() {
@@ -80,27 +79,30 @@ func (x *exchange) required() error {
 	return &api.Error{Code: api.ReceiptInvalid, Message: "the answer's receipt is not good (" + class + ") and this gateway requires one; see the page at /stats"}
 }
 
-// settleLater waits for the receipt off the answer's path.
-func (x *exchange) settleLater(call *upstream.Call) {
+// settle brings about what follows the answer, off its path: the verdict on its receipt, once that has come or will not, and
+// the count of what was used.
+func (x *exchange) settle(call *upstream.Call) {
 	h := x.hearing(call)
 	if x.outcome.verdict != nil {
 		x.s.tally(h, x.outcome.verdict)
+		call.Forget()
 		return
 	}
-	x.s.running.run(func() {
+	decide := func() {
 		defer call.Forget()
-		wait := time.NewTimer(x.s.cfg.Receipt)
-		defer wait.Stop()
-		select {
-		case <-call.Settled():
-		case <-wait.C:
-		}
 		if call.Version() < upstream.ExtensionVersion {
 			x.s.tally(h, nil)
 			return
 		}
 		x.s.tally(h, x.s.judge(x.s.stopping, h))
-	})
+	}
+	if !x.s.running.begin() { // the gateway has ended: who brings the answer waits himself
+		x.await(call, x.s.cfg.Receipt)
+		decide()
+		return
+	}
+	call.Owe(len(h.sent))
+	call.Await(x.s.cfg.Receipt, func() { x.s.running.bring(decide) })
 }
 
 // judge checks a receipt and keeps it.

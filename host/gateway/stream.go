@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"mime"
 	"net/http"
 	"time"
 
@@ -15,8 +14,6 @@ import (
 	"cocoon/host/gateway/upstream"
 )
 
-const eventStream = "text/event-stream"
-
 func errorEvent(e *api.Error) []byte { return sse.Append(nil, e.Body()) }
 
 // upstreamHead checks the head of a proxy's answer and copies what may pass.
@@ -25,14 +22,14 @@ func (x *exchange) upstreamHead(head *tl.HTTPResponse) (media string, err error)
 	if head.StatusCode < 200 || head.StatusCode > 599 {
 		return "", fmt.Errorf("%w: status %d", upstream.ErrOrder, head.StatusCode)
 	}
-	media = "application/json"
+	media = jsonMedia
 	for _, h := range head.Headers {
 		if len(h.Value) > maxValue {
 			continue
 		}
 		name := http.CanonicalHeaderKey(h.Name)
 		if name == "Content-Type" {
-			kind, _, err := mime.ParseMediaType(h.Value)
+			kind, err := mediaType(h.Value)
 			if err == nil && (kind == eventStream || kind == "application/x-ndjson") {
 				media = kind
 			}
@@ -102,7 +99,7 @@ func kindOf(ep api.Endpoint, data []byte) kind {
 func (x *exchange) stream() error {
 	s := &relayed{x: x, silent: x.s.cfg.Now()}
 	for {
-		piece, err := x.call.Recv(x.ctx, x.s.cfg.Ping)
+		piece, err := x.call.Recv(x.s.cfg.Ping)
 		switch {
 		case errors.Is(err, upstream.ErrIdle):
 			if !x.streaming || x.s.cfg.Now().Sub(s.silent) < x.s.cfg.Gap {

@@ -22,7 +22,7 @@ func (x *exchange) collect(piece upstream.Piece) error {
 	head, body := piece.Head, bytes.Clone(piece.Data)
 	for !piece.End {
 		var err error
-		piece, err = x.call.Recv(x.ctx, x.s.cfg.Ping)
+		piece, err = x.call.Recv(x.s.cfg.Ping)
 		if errors.Is(err, upstream.ErrIdle) {
 			if err := x.keepAlive(); err != nil {
 				return err
@@ -34,6 +34,10 @@ func (x *exchange) collect(piece upstream.Piece) error {
 		}
 		if head == nil && piece.Head != nil {
 			head, x.first = piece.Head, x.s.cfg.Now().Sub(x.began)
+		}
+		if len(body) == 0 && piece.End {
+			body = piece.Data // nothing is received after it
+			break
 		}
 		if body = append(body, piece.Data...); len(body) > upstream.MaxAnswer {
 			return upstream.ErrTooLarge
@@ -64,6 +68,10 @@ func (x *exchange) keepAlive() error {
 	return x.write([]byte(sse.Ping))
 }
 
+// headerCost says what a whole answer cost. Our proxies say it in their head, so that no app waits for a receipt that is only
+// recorded.
+const headerCost = "X-Cocoon-Cost-Nano"
+
 // deliver sends a whole answer, with its length and what it cost.
 func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) error {
 	if x.committed { // pings have begun, and the answer is an error
@@ -72,25 +80,30 @@ func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) err
 	if media == eventStream {
 		return &api.Error{Code: api.WorkerProtocol, Message: "a stream came that was not asked for; try again"}
 	}
+	h := x.w.Header()
 	if x.s.cfg.Receipts == Require {
 		if err := x.required(); err != nil {
 			return err
 		}
-	} else {
-		x.settle(x.call)
+	} else if h.Get(headerCost) == "" {
+		x.inquire(x.call)
 	}
-	h := x.w.Header()
 	if v := x.outcome.verdict; v != nil && v.receipt != nil {
-		h.Set("X-Cocoon-Cost-Nano", strconv.FormatUint(v.receipt.Usage.Cost, 10))
+		h.Set(headerCost, strconv.FormatUint(v.receipt.Usage.Cost, 10))
 		h.Set("X-Aci-Keyset-Digest", v.receipt.KeysetDigest)
 	}
 	if _, _, used := x.call.Paper(); used != nil {
-		for name, at := range map[string]float64{
-			"X-Cocoon-Proxy-Start": used.ProxyStart, "X-Cocoon-Proxy-End": used.ProxyEnd,
-			"X-Cocoon-Worker-Start": used.WorkerStart, "X-Cocoon-Worker-End": used.WorkerEnd,
+		for _, t := range [...]struct {
+			name string
+			at   float64
+		}{
+			{"X-Cocoon-Proxy-Start", used.ProxyStart},
+			{"X-Cocoon-Proxy-End", used.ProxyEnd},
+			{"X-Cocoon-Worker-Start", used.WorkerStart},
+			{"X-Cocoon-Worker-End", used.WorkerEnd},
 		} {
-			if at > 0 {
-				h.Set(name, strconv.FormatFloat(at, 'f', 6, 64))
+			if t.at > 0 {
+				h.Set(t.name, strconv.FormatFloat(t.at, 'f', 6, 64))
 			}
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,11 @@ const (
 	grant = 128 << 10
 	// sendPatience is how long a full connection may hold a request or a word about it.
 	sendPatience = 10 * time.Second
+	// maxDebt bounds what is kept of answers whose receipts one proxy owes or whose verdicts are not reached; each counts for
+	// debtOfCall and its bytes.
+	maxDebt, debtOfCall = 256 << 20, 64 << 10
+	// keptScratch is the largest memory that requests are written down in again and again.
+	keptScratch = 256 << 10
 )
 
 // How a call can end other than by an answer.
@@ -40,9 +46,11 @@ type Ask struct {
 	Body              []byte
 	MaxCoefficient    int32
 	MaxTokens         int32
-	Timeout           time.Duration
-	Debug             bool
-	PublicKey         *[32]byte
+	// Timeout is what the proxy is given, Until when the caller waits no more; zero is never.
+	Timeout   time.Duration
+	Until     time.Time
+	Debug     bool
+	PublicKey *[32]byte
 	// Stream says that the answer is passed on as it comes: what waits is bounded. Otherwise it is collected.
 	Stream bool
 }
@@ -53,28 +61,40 @@ type Call struct {
 	Offer Offer
 	ID    [32]byte
 
-	live    *live
-	limit   int
-	began   time.Time
-	settled chan struct{}
-	wake    chan struct{}
-	idle    *time.Timer // of Recv, whose goroutine alone touches it
+	live  *live
+	ctx   context.Context // of Start
+	now   func() time.Time
+	until time.Time // when Recv gives up; zero is never
+	limit int
+	wake  chan struct{}
+	// unhear ends the wait for ctx.
+	unhear func() bool
 
-	mu         sync.Mutex
-	response   *tl.HTTPResponse
-	queue      []byte
-	spare      []byte // what was handed over before, to be written over next
-	owed       int
-	transcript []byte
-	final      *Final
-	err        error
-	over       bool // END, ERROR or the connection's end was seen
-	discard    bool // nobody reads any more
-	paper      []byte
-	closed     bool // settled is closed
+	mu       sync.Mutex
+	response *tl.HTTPResponse
+	shown    bool // the head was handed over
+	// body is what came: all of it while keeps, because a receipt will be about it; else what was not handed over yet. read
+	// is how much of it was.
+	body  []byte
+	read  int
+	keeps bool
+	spare []byte // what was handed over before, to be written over next
+	owed  int    // credit
+	final *Final
+	err   error
+	over  bool // END, ERROR or the connection's end was seen
+	// discard says that nobody reads any more.
+	discard bool
+	paper   []byte
+	// timer rings at a time for Recv, and then for Await.
+	timer   *time.Timer
+	rings   time.Time
+	settled bool
+	then    func() // what Await was told
+	debt    int64  // what the link's debt grew by
 }
 
-// Start hands a request to the proxy.
+// Start hands a request to the proxy. The call's waits end with ctx.
 func (l *Link) Start(ctx context.Context, a Ask) (*Call, error) {
 	l.mu.Lock()
 	v := l.live
@@ -83,8 +103,8 @@ func (l *Link) Start(ctx context.Context, a Ask) (*Call, error) {
 		return nil, ErrLost
 	}
 	c := &Call{
-		Link: l, Offer: v.offer, ID: a.ID, live: v, limit: MaxAnswer, began: l.cfg.Now(),
-		settled: make(chan struct{}), wake: make(chan struct{}, 1),
+		Link: l, Offer: v.offer, ID: a.ID, live: v, ctx: ctx, now: l.cfg.Now, until: a.Until, limit: MaxAnswer,
+		keeps: v.offer.Version >= ExtensionVersion, wake: make(chan struct{}, 1),
 	}
 	if a.Stream {
 		c.limit = streamQueue
@@ -97,17 +117,32 @@ func (l *Link) Start(ctx context.Context, a Ask) (*Call, error) {
 	}
 	v.calls[a.ID] = c
 	v.mu.Unlock()
-	if err := v.session.SendWithin(ctx, message(a, v.offer.Version, l.cfg.ConfigVersion()), sendPatience); err != nil {
+	c.unhear = context.AfterFunc(ctx, c.signal)
+	if err := l.hand(ctx, v, a); err != nil {
 		c.Forget()
 		return nil, fmt.Errorf("handing request to proxy: %w: %w", ErrLost, err)
 	}
 	return c, nil
 }
 
+// hand sends a request. What it is written down in is used again: the session takes a copy.
+func (l *Link) hand(ctx context.Context, v *live, a Ask) error {
+	buf, ok := l.scratch.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	m := message(a, v.offer.Version, l.cfg.ConfigVersion(), (*buf)[:0])
+	err := v.session.SendWithin(ctx, m, sendPatience)
+	if *buf = m.Query; cap(*buf) <= keptScratch {
+		l.scratch.Put(buf)
+	}
+	return err
+}
+
 // referenceShare is how much of a deadline a hop of the reference implementation passes on (protocol.md section 4.1).
 const referenceShare = 0.95
 
-func message(a Ask, version int, config int32) *tl.ClientRunQueryEx {
+func message(a Ask, version int, config int32, scratch []byte) *tl.ClientRunQueryEx {
 	seconds := a.Timeout.Seconds()
 	if version < ExtensionVersion {
 		seconds *= referenceShare
@@ -115,10 +150,10 @@ func message(a Ask, version int, config int32) *tl.ClientRunQueryEx {
 	m := &tl.ClientRunQueryEx{
 		ModelName: a.Model, MaxCoefficient: a.MaxCoefficient, MaxTokens: a.MaxTokens, Timeout: seconds, RequestID: a.ID,
 		MinConfigVersion: config, EnableDebug: new(a.Debug),
-		Query: tl.Encode(&tl.HTTPRequest{
+		Query: (&tl.HTTPRequest{
 			Method: "POST", URL: a.Path, HTTPVersion: "HTTP/1.1",
 			Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: a.ContentType}}, Payload: a.Body,
-		}),
+		}).Append(scratch),
 	}
 	if version >= 3 {
 		m.PublicKey = a.PublicKey
@@ -171,22 +206,24 @@ func (c *Call) part(data []byte, f *Final) {
 	}
 }
 
-// add takes bytes of the body. Callers hold the lock.
+// add takes bytes of the body, which are the call's from now on. Callers hold the lock.
 func (c *Call) add(data []byte, f *Final) {
-	if c.Version() >= ExtensionVersion && len(c.transcript)+len(data) <= MaxAnswer {
-		c.transcript = append(c.transcript, data...)
+	if c.keeps && len(c.body)+len(data) > MaxAnswer { // too long for a receipt to be checked
+		c.body, c.read, c.keeps = slices.Clone(c.body[c.read:]), 0, false
 	}
-	if !c.discard {
-		c.queue = append(c.queue, data...)
-		if len(c.queue) > c.limit {
-			err := ErrSlow
-			if c.limit == MaxAnswer {
-				err = ErrTooLarge
-			}
-			c.queue, c.discard = nil, true
-			c.err = err
-			go c.cancel()
+	switch {
+	case c.discard && !c.keeps || len(data) == 0:
+	case len(c.body) == 0 && c.keeps:
+		c.body = data
+	default:
+		c.body = append(c.body, data...)
+	}
+	if !c.discard && len(c.body)-c.read > c.limit {
+		c.err, c.discard = ErrSlow, true
+		if c.limit == MaxAnswer {
+			c.err = ErrTooLarge
 		}
+		go c.cancel()
 	}
 	if f != nil {
 		c.final = f
@@ -218,10 +255,18 @@ func (c *Call) end(err error) {
 	}
 }
 
+// settle notes that nothing more is to be expected. Callers hold the lock.
 func (c *Call) settle() {
-	if !c.closed {
-		c.closed = true
-		close(c.settled)
+	if c.settled {
+		return
+	}
+	c.settled = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	if then := c.then; then != nil {
+		c.then = nil
+		then()
 	}
 }
 
@@ -248,7 +293,7 @@ func (c *Call) lost() {
 type Piece struct {
 	// Head is set from the first piece on.
 	Head *tl.HTTPResponse
-	// Data is valid until the next Recv.
+	// Data is valid until the next Recv, and must not be changed.
 	Data []byte
 	// End says that the answer is whole.
 	End bool
@@ -256,68 +301,105 @@ type Piece struct {
 
 // Recv waits for more of the answer: everything that has come is handed over at once. ErrIdle says that nothing came for
 // wait; any other error ends the call. It belongs to one goroutine.
-func (c *Call) Recv(ctx context.Context, wait time.Duration) (Piece, error) {
-	armed := false
-	for first := true; ; first = false {
+func (c *Call) Recv(wait time.Duration) (Piece, error) {
+	var idle time.Time
+	for {
 		c.mu.Lock()
-		p := Piece{Head: c.response, Data: c.queue, End: c.over && c.err == nil}
-		err, some := c.err, len(c.queue) > 0 || c.over
-		if some && !c.discard {
-			c.queue, c.spare = c.spare[:0], c.queue
+		p, give, err := c.take()
+		if len(p.Data) > 0 || p.End || err != nil || p.Head != nil && !c.shown {
+			c.shown = p.Head != nil
+			c.mu.Unlock()
+			c.credit(give)
+			return p, err
+		}
+		now := c.now()
+		if idle.IsZero() {
+			idle = now.Add(wait)
+		}
+		switch err = c.ctx.Err(); {
+		case err != nil:
+		case !c.until.IsZero() && !now.Before(c.until):
+			err = context.DeadlineExceeded
+		case !now.Before(idle):
+			err = ErrIdle
+		case !c.until.IsZero() && c.until.Before(idle):
+			c.ring(now, c.until)
+		default:
+			c.ring(now, idle)
 		}
 		c.mu.Unlock()
-		switch {
-		case len(p.Data) > 0:
-			c.credit(ctx, len(p.Data))
-			return p, nil
-		case err != nil:
+		if err != nil {
 			return p, err
-		case some || p.Head != nil && !first:
-			return p, nil
 		}
-		if !armed {
-			c.arm(wait)
-			armed = true
-		}
-		select {
-		case <-ctx.Done():
-			return p, ctx.Err()
-		case <-c.idle.C:
-			return p, ErrIdle
-		case <-c.wake:
-		}
+		<-c.wake
 	}
 }
 
-func (c *Call) arm(wait time.Duration) {
-	if c.idle == nil {
-		c.idle = time.NewTimer(wait)
+// take is what has come, and the credit that goes back for it. An error is only given when nothing is left. The caller holds
+// the lock.
+func (c *Call) take() (p Piece, give int, err error) {
+	p = Piece{Head: c.response, End: c.over && c.err == nil}
+	if c.discard || len(c.body) == c.read {
+		return p, 0, c.err
+	}
+	end := len(c.body)
+	p.Data = c.body[c.read:end:end]
+	if c.keeps {
+		c.read = end
 	} else {
-		c.idle.Reset(wait)
+		c.body, c.spare, c.read = c.spare[:0], c.body, 0
+	}
+	if c.owed += len(p.Data); c.owed >= grant && c.Version() >= ExtensionVersion && !c.over {
+		give, c.owed = c.owed, 0
+	}
+	return p, give, nil
+}
+
+// ring has the timer wake the call at a time, or before it: a later Recv lets it run. The caller holds the lock.
+func (c *Call) ring(now, at time.Time) {
+	switch {
+	case c.timer == nil:
+		c.timer = time.AfterFunc(at.Sub(now), c.rung)
+	case c.rings.After(now) && !at.Before(c.rings):
+		return
+	default:
+		c.timer.Reset(at.Sub(now))
+	}
+	c.rings = at
+}
+
+// rung is what the timer does.
+func (c *Call) rung() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	switch {
+	case c.then == nil:
+		c.signal()
+	case now.Before(c.until):
+		c.ring(now, c.until)
+	default:
+		c.settle()
 	}
 }
 
 // credit tells the proxy what was consumed.
-func (c *Call) credit(ctx context.Context, n int) {
-	c.mu.Lock()
-	c.owed += n
-	give := 0
-	if c.owed >= grant && c.Version() >= ExtensionVersion && !c.over {
-		give, c.owed = c.owed, 0
-	}
-	c.mu.Unlock()
+func (c *Call) credit(give int) {
 	if give == 0 {
 		return
 	}
 	// A session that cannot send has ended, which the call learns by itself.
-	_ = c.live.session.SendWithin(ctx, &tl.ClientQueryCredit{RequestID: c.ID, Bytes: int32(give)}, sendPatience)
+	_ = c.live.session.SendWithin(c.ctx, &tl.ClientQueryCredit{RequestID: c.ID, Bytes: int32(give)}, sendPatience) //nolint:gosec // about grant
 }
 
 // Close says that nobody reads any more: a request that still runs is cancelled. What comes after is only hashed.
 func (c *Call) Close() {
+	c.unhear()
 	c.mu.Lock()
 	over := c.over
-	c.discard, c.queue = true, nil
+	if c.discard = true; !c.keeps {
+		c.body = nil
+	}
 	c.mu.Unlock()
 	if !over {
 		c.cancel()
@@ -335,22 +417,54 @@ func (c *Call) cancel() {
 	}
 }
 
-// Settled is closed when nothing more is to be expected: the receipt is there, or none will come.
-func (c *Call) Settled() <-chan struct{} { return c.settled }
+// Await has f called, once, when nothing more is to be expected: the receipt is there, none will come, or it took longer than
+// limit. f must not wait, and must not use the call before it has returned. It is called here when it is so already. Nobody
+// receives from the call any more.
+func (c *Call) Await(limit time.Duration, f func()) {
+	c.mu.Lock()
+	settled := c.settled
+	if !settled {
+		now := c.now()
+		c.then, c.until = f, now.Add(limit)
+		c.ring(now, c.until)
+	}
+	c.mu.Unlock()
+	if settled {
+		f()
+	}
+}
+
+// Owe counts the call, with what it keeps in memory besides its answer, as one whose receipt its proxy owes, or whose
+// verdict is not reached yet, until Forget. A proxy that owes too much is not picked.
+func (c *Call) Owe(more int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.debt == 0 {
+		c.debt = debtOfCall + int64(len(c.body)+more)
+		c.Link.debt.Add(c.debt)
+	}
+}
 
 // Forget drops the call from its session; what still comes for it is ignored.
 func (c *Call) Forget() {
+	c.unhear()
 	c.live.mu.Lock()
 	delete(c.live.calls, c.ID)
 	c.live.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.Link.debt.Add(-c.debt)
+	c.debt = 0
 	c.settle()
 }
 
-// Paper is the receipt as it came, nil when none did, with the bytes it is about and what the request used.
+// Paper is the receipt as it came, nil when none did, with the bytes it is about and what the request used. The bytes are
+// missing of an answer that was too long.
 func (c *Call) Paper() (receipt, transcript []byte, used *Final) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.paper, c.transcript, c.final
+	if c.keeps {
+		transcript = c.body[:len(c.body):len(c.body)]
+	}
+	return c.paper, transcript, c.final
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -71,6 +72,9 @@ type Link struct {
 
 	// told wakes whoever runs the link after left was set.
 	told chan struct{}
+	// scratch is memory that requests are written down in, of *[]byte; debt is that of Call.Owe.
+	scratch sync.Pool
+	debt    atomic.Int64
 
 	mu     sync.Mutex
 	status Status
@@ -101,6 +105,16 @@ func (l *Link) Status() Status {
 	}
 	return s
 }
+
+// Version is what the proxy speaks, 0 before the first session.
+func (l *Link) Version() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status.Offer.Version
+}
+
+// Indebted says that the proxy owes so many receipts that it gets no request.
+func (l *Link) Indebted() bool { return l.debt.Load() >= maxDebt }
 
 func (l *Link) update(f func(s *Status)) {
 	l.mu.Lock()

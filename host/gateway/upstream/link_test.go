@@ -223,7 +223,7 @@ func TestAStreamThatNobodyReadsIsGivenUpAndCancelled(t *testing.T) {
 	if v, ok := (<-p.packets).(*tl.ClientCancelQuery); !ok || v.RequestID != c.ID {
 		t.Errorf("got %T", v)
 	}
-	if _, err := c.Recv(t.Context(), time.Second); !errors.Is(err, ErrSlow) {
+	if _, err := c.Recv(time.Second); !errors.Is(err, ErrSlow) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -250,7 +250,7 @@ func TestCreditGoesBackForWhatWasRead(t *testing.T) {
 	for range parts {
 		send(&tl.ClientQueryAnswerPartEx{RequestID: c.ID, Answer: make([]byte, size)})
 		for want := got + size; got < want; {
-			piece, err := c.Recv(t.Context(), time.Second)
+			piece, err := c.Recv(time.Second)
 			if err != nil {
 				t.Fatal(err)
 			}

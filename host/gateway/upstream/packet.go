@@ -75,12 +75,14 @@ func final(info *tl.ClientQueryFinalInfo) *Final {
 		return nil
 	}
 	f := tokens(info.TokensUsed)
-	for at, from := range map[*float64]*float64{
-		&f.ProxyStart: info.ProxyStartTime, &f.ProxyEnd: info.ProxyEndTime,
-		&f.WorkerStart: info.WorkerStartTime, &f.WorkerEnd: info.WorkerEndTime,
+	for _, t := range [...]struct{ at, from *float64 }{
+		{&f.ProxyStart, info.ProxyStartTime},
+		{&f.ProxyEnd, info.ProxyEndTime},
+		{&f.WorkerStart, info.WorkerStartTime},
+		{&f.WorkerEnd, info.WorkerEndTime},
 	} {
-		if from != nil {
-			*at = *from
+		if t.from != nil {
+			*t.at = *t.from
 		}
 	}
 	return f

@@ -156,40 +156,73 @@ func (p *Pool) Status() []Status {
 	return out
 }
 
-// Pick chooses the proxy for a model among those that are ready and not excluded: one that offers the model before one
-// that does not, then by score. It returns nil when none is ready.
+// Pick chooses the proxy for a model among those that are ready, owe not too much and are not excluded: one that offers the
+// model before one that does not, then by score. It returns nil when there is none.
 func (p *Pool) Pick(model string, except []*Link) *Link {
-	type candidate struct {
-		link   *Link
-		open   bool
-		offers bool
-		score  float64
-	}
-	var found []candidate
+	var best *Link
+	var lowest standing
 	for _, l := range p.Links() {
-		s := l.Status()
-		if s.State != Ready || slices.Contains(except, l) {
+		if l.Indebted() || slices.Contains(except, l) {
 			continue
 		}
-		offers := slices.ContainsFunc(s.Models, func(m Model) bool { return serves(m.Name, model) })
-		found = append(found, candidate{l, l.resting(), offers, s.Score * (1 + float64(s.Running)/8)})
-	}
-	if len(found) == 0 {
-		return nil
-	}
-	rank := func(c candidate) int {
-		r := 0
-		if c.open {
-			r += 2
+		if s, ready := l.standing(model); ready && (best == nil || s.before(lowest)) {
+			best, lowest = l, s
 		}
-		if !c.offers {
-			r++
-		}
-		return r
 	}
-	return slices.MinFunc(found, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.score, b.score))
-	}).link
+	return best
+}
+
+// standing is what a choice goes by: lower wins, the rank first.
+type standing struct {
+	rank  int
+	score float64
+}
+
+func (s standing) before(o standing) bool {
+	return cmp.Or(cmp.Compare(s.rank, o.rank), cmp.Compare(s.score, o.score)) < 0
+}
+
+// standing is that of the link for a model, if it is ready.
+func (l *Link) standing(model string) (s standing, ready bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.status.State != Ready {
+		return s, false
+	}
+	now, running := l.cfg.Now(), 0
+	if l.live != nil {
+		running = l.live.running()
+	}
+	if now.Before(l.score.openUntil) {
+		s.rank += 2
+	}
+	if _, offers := l.offered(model); !offers {
+		s.rank++
+	}
+	s.score = l.score.value(now) * (1 + float64(running)/8)
+	return s, true
+}
+
+// Offered is a model's name as some proxy offers it.
+func (p *Pool) Offered(model string) (name string, ok bool) {
+	for _, l := range p.Links() {
+		l.mu.Lock()
+		name, ok = l.offered(model)
+		l.mu.Unlock()
+		if ok {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// offered is a model's name as the proxy offers it. The caller holds the lock.
+func (l *Link) offered(model string) (name string, ok bool) {
+	i := slices.IndexFunc(l.status.Models, func(m Model) bool { return serves(m.Name, model) })
+	if i < 0 {
+		return "", false
+	}
+	return l.status.Models[i].Name, true
 }
 
 // serves says whether an offered name answers to a wanted one: the same, or the same base before "@".

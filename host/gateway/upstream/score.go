@@ -97,12 +97,6 @@ func (l *Link) Rest() {
 	l.score.openUntil = l.cfg.Now().Add(openFor)
 }
 
-func (l *Link) resting() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cfg.Now().Before(l.score.openUntil)
-}
-
 func (l *Link) record() score {
 	l.mu.Lock()
 	defer l.mu.Unlock()
