@@ -4,9 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"cocoon/contracts/pricing"
@@ -18,6 +18,9 @@ import (
 
 // sendLimit bounds the sending of one message: a proxy that takes nothing for that long is gone.
 const sendLimit = 30 * time.Second
+
+// maxDebug is the room that the account of a query needs.
+const maxDebug = 192
 
 // send sends a message of the answer.
 func (q *query) send(ctx context.Context, p tl.Object) error {
@@ -62,8 +65,6 @@ func (q *query) emit(ctx context.Context, data []byte) error {
 // finish sends the last message of a query, exactly one, and the statement behind it. ctx is the session's: the query's
 // own may be over.
 func (q *query) finish(ctx context.Context, out outcome) {
-	ctx, cancel := context.WithTimeout(ctx, sendLimit)
-	defer cancel()
 	var last tl.Object
 	switch {
 	case out.whole != nil:
@@ -135,18 +136,15 @@ func (q *query) debug(out outcome) string {
 	if !q.firstByte.IsZero() {
 		first = q.firstByte.Sub(q.began).Milliseconds()
 	}
-	text, err := json.Marshal(struct {
-		Source    meter.Source   `json:"source"`
-		Estimated bool           `json:"estimated"`
-		Rejected  int            `json:"usage_rejected"`
-		Events    int            `json:"events"`
-		First     int64          `json:"ttft_ms"`
-		Status    receipt.Status `json:"status"`
-	}{out.used.Source, out.used.Estimated, out.used.Rejected, out.used.Events, first, out.status})
-	if err != nil { // strings and integers always encode
-		return "{}"
-	}
-	return string(text)
+	u := &out.used
+	text := make([]byte, 0, maxDebug)
+	text = strconv.AppendQuote(append(text, `{"source":`...), string(u.Source))
+	text = strconv.AppendBool(append(text, `,"estimated":`...), u.Estimated)
+	text = strconv.AppendInt(append(text, `,"usage_rejected":`...), int64(u.Rejected), 10)
+	text = strconv.AppendInt(append(text, `,"events":`...), int64(u.Events), 10)
+	text = strconv.AppendInt(append(text, `,"ttft_ms":`...), first, 10)
+	text = strconv.AppendQuote(append(text, `,"status":`...), string(out.status))
+	return string(append(text, '}'))
 }
 
 func (q *query) headMessage(r *tl.HTTPResponse, final *tl.ProxyQueryFinalInfo) tl.Object {

@@ -209,9 +209,9 @@ func (c *connection) Packet(_ context.Context, p tl.Object) error {
 	}
 	switch p := p.(type) {
 	case *tl.ProxyRunQueryEx:
-		return c.start(p) //nolint:contextcheck // a query lives as long as the session, not as its packet
+		return c.start(p)
 	case *tl.ProxyRunQuery:
-		return c.start(&tl.ProxyRunQueryEx{Query: p.Query, Coefficient: p.Coefficient, Timeout: p.Timeout, RequestID: p.RequestID}) //nolint:contextcheck // as above
+		return c.start(&tl.ProxyRunQueryEx{Query: p.Query, Coefficient: p.Coefficient, Timeout: p.Timeout, RequestID: p.RequestID})
 	case *tl.ProxyCancelQuery:
 		if q := c.find(p.RequestID); q != nil {
 			q.cancel(errCancelled)

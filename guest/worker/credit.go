@@ -20,11 +20,8 @@ type credit struct {
 	left int64
 	// free is set where there is no flow control.
 	free bool
+	// more has an element when credit came; it is made when somebody waits for it.
 	more chan struct{}
-}
-
-func newCredit(free bool) *credit {
-	return &credit{left: window, free: free, more: make(chan struct{}, 1)}
 }
 
 // add grants more. A grant that is no count, or more than anybody needs, breaks the protocol.
@@ -35,9 +32,11 @@ func (c *credit) add(n int64) error {
 		return fmt.Errorf("%w: credit of %d", errProtocol, n)
 	}
 	c.left += n
-	select {
-	case c.more <- struct{}{}:
-	default:
+	if c.more != nil {
+		select {
+		case c.more <- struct{}{}:
+		default:
+		}
 	}
 	return nil
 }
@@ -52,6 +51,10 @@ func (c *credit) take(ctx context.Context, want int, patience time.Duration) (in
 		c.mu.Lock()
 		n := int(min(int64(want), c.left))
 		c.left -= int64(n)
+		if n == 0 && c.more == nil {
+			c.more = make(chan struct{}, 1)
+		}
+		more := c.more
 		c.mu.Unlock()
 		if n > 0 {
 			return n, nil
@@ -61,7 +64,7 @@ func (c *credit) take(ctx context.Context, want int, patience time.Duration) (in
 			defer slow.Stop()
 		}
 		select {
-		case <-c.more:
+		case <-more:
 		case <-slow.C:
 			return 0, errSlowReader
 		case <-ctx.Done():

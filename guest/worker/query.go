@@ -28,7 +28,8 @@ type query struct {
 	began       time.Time
 	ctx         context.Context //nolint:containedctx // the life of the request
 	cancel      context.CancelCauseFunc
-	credit      *credit
+	credit      credit
+	deadline    *time.Timer
 
 	// name is the client's id of the request in hex; request the hash of what came.
 	name, request string
@@ -64,7 +65,7 @@ func (c *connection) start(p *tl.ProxyRunQueryEx) error {
 	}
 	q := &query{
 		c: c, ask: p, version: version, coefficient: p.Coefficient, prices: c.w.deps.Prices(), began: c.w.deps.Now(),
-		credit: newCredit(version < versionOurs), hash: sha256.New(),
+		credit: credit{left: window, free: version < versionOurs}, hash: sha256.New(),
 	}
 	limit, err := c.w.checkQuery(p)
 	if err == nil {
@@ -74,15 +75,12 @@ func (c *connection) start(p *tl.ProxyRunQueryEx) error {
 		c.refuse(q, err)
 		return nil
 	}
-	ctx, stop := context.WithTimeoutCause(c.ctx, limit, errDeadline)
-	q.ctx, q.cancel = context.WithCancelCause(ctx)
+	q.ctx, q.cancel = context.WithCancelCause(c.ctx)
+	q.deadline = time.AfterFunc(limit, func() { q.cancel(errDeadline) })
 	c.mu.Lock()
 	c.queries[p.RequestID] = q
 	c.mu.Unlock()
-	c.work.Go(func() {
-		defer stop()
-		q.run()
-	})
+	c.work.Go(q.run)
 	return nil
 }
 
@@ -155,6 +153,7 @@ func refused(err error) outcome {
 // run serves a query to its end. A defect of ours costs this query alone.
 func (q *query) run() {
 	defer q.cancel(nil)
+	defer q.deadline.Stop()
 	out := q.guarded()
 	q.finish(q.c.ctx, out)
 	q.count(out)

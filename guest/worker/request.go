@@ -51,9 +51,9 @@ type prepared struct {
 	talk *promptcrypt.Conversation
 }
 
-// envelope reads the http.request of a query and the name by which the client knows it.
+// envelope reads the http.request of a query, whose memory it shares, and the name by which the client knows it.
 func envelope(raw []byte, id [32]byte) (*tl.HTTPRequest, string, error) {
-	v, err := tl.Parse(raw)
+	v, err := tl.View(raw)
 	if err != nil {
 		return nil, "", &wireError{session.CodeProtocol, "malformed http.request"}
 	}

@@ -82,8 +82,9 @@ func TestAQueryKeepsThePriceThatItCameAt(t *testing.T) {
 		}
 	})
 	p := k.connect(4)
+	asked := k.engine.Requests.Load()
 	id := p.query(1, call{body: chat(true, "fault:slow-head")})
-	k.until("active", func() bool { return k.engine.Active.Load() == 1 })
+	k.until("asked", func() bool { return k.engine.Requests.Load() > asked })
 	dear.Store(true)
 	before := p.collect(id).final.TokensUsed
 	after := p.run(2, call{body: chat(true, "fault:slow-head")}).final.TokensUsed

@@ -46,9 +46,7 @@ func (q *query) serve() outcome {
 	if w.cfg.CostFields {
 		p.meter.Cost = func(u meter.Usage) meter.Cost { return cost(u, q.coefficient, q.prices) }
 	}
-	ctx, stop := context.WithCancelCause(q.ctx)
-	defer stop(nil)
-	res, err := w.deps.Engine.Do(ctx, engine.Request{Path: p.path, ContentType: p.contentType, Body: p.body, ID: name, Stream: p.stream})
+	res, err := w.deps.Engine.Do(q.ctx, engine.Request{Path: p.path, ContentType: p.contentType, Body: p.body, ID: name, Stream: p.stream})
 	if err != nil {
 		if q.ctx.Err() == nil {
 			w.lookNow()
@@ -60,7 +58,7 @@ func (q *query) serve() outcome {
 	case res.Status != http.StatusOK:
 		return q.engineRefusal(res, p)
 	case p.stream && res.ContentType == eventStream:
-		return q.stream(ctx, stop, res, p)
+		return q.stream(res, p)
 	case p.stream || res.ContentType != jsonType:
 		return q.broken(meter.New(p.meter).Result(), false)
 	}
@@ -194,4 +192,12 @@ func (q *query) response(status int, contentType string, body []byte) *tl.HTTPRe
 // seconds is a time as the wire has it; stamp as the timing headers have it.
 func seconds(t time.Time) float64 { return float64(t.UnixMicro()) / 1e6 }
 
-func stamp(t time.Time) string { return strconv.FormatFloat(seconds(t), 'f', 6, 64) }
+func stamp(t time.Time) string {
+	const micros = 1_000_000
+	us := max(t.UnixMicro(), 0)
+	text := strconv.AppendInt(make([]byte, 0, 24), us/micros, 10)
+	at := len(text)
+	text = strconv.AppendInt(text, micros+us%micros, 10) // a digit more keeps the zeros in front
+	text[at] = '.'
+	return string(text)
+}

@@ -37,9 +37,10 @@ type relay struct {
 	m      *meter.Meter
 	cipher *cipher
 	buf    []byte
-	// stop ends the engine's work for a reason.
-	stop context.CancelCauseFunc
-	gap  *time.Timer
+	body   io.ReadCloser
+	gap    *time.Timer
+	// stopped is why the engine's work was ended by stop.
+	stopped atomic.Pointer[error]
 	// reading says that the engine has the word: silence is then its own.
 	reading atomic.Bool
 	// late is how much came beyond the bound of tokens.
@@ -50,19 +51,36 @@ type relay struct {
 	ping    *time.Timer
 }
 
-// stream relays a stream of events. ctx is the engine's, which stop ends.
-func (q *query) stream(ctx context.Context, stop context.CancelCauseFunc, res *engine.Response, p *prepared) outcome {
-	r := &relay{q: q, p: p, m: meter.New(p.meter), stop: stop}
+// stream relays a stream of events.
+func (q *query) stream(res *engine.Response, p *prepared) outcome {
+	r := &relay{q: q, p: p, m: meter.New(p.meter), body: res.Body}
 	if p.talk != nil {
 		r.cipher = &cipher{talk: p.talk}
 	}
-	if err := q.head(ctx, q.response(http.StatusOK, eventStream, nil)); err != nil {
+	if err := q.head(q.ctx, q.response(http.StatusOK, eventStream, nil)); err != nil {
 		return q.broken(r.m.Result(), false)
 	}
-	wake := context.AfterFunc(ctx, func() { _ = res.Body.Close() }) // whatever the body is made of, a read of it ends
-	err := r.pump(ctx, res.Body)
+	wake := context.AfterFunc(q.ctx, func() { _ = r.body.Close() }) // whatever the body is made of, a read of it ends
+	err := r.pump()
 	wake()
 	return r.end(err)
+}
+
+// stop ends the engine's work for a reason.
+func (r *relay) stop(why error) {
+	r.stopped.CompareAndSwap(nil, &why)
+	_ = r.body.Close()
+}
+
+// ended is why the relay has to end, whatever the engine says.
+func (r *relay) ended() error {
+	if why := r.stopped.Load(); why != nil {
+		return *why
+	}
+	if r.q.ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(r.q.ctx)
 }
 
 // errSilent means that the engine stopped talking, errExceeded that it talks more than it may.
@@ -72,7 +90,7 @@ var (
 )
 
 // pump moves events until the stream is over; io.EOF is its own end, a nil error the meter's verdict.
-func (r *relay) pump(ctx context.Context, body io.Reader) error {
+func (r *relay) pump() error {
 	times, pool := r.q.c.w.cfg.Times, &r.q.c.w.buffers
 	data, ok := pool.Get().(*[readSize]byte)
 	if !ok { // the pool has nothing else
@@ -89,11 +107,11 @@ func (r *relay) pump(ctx context.Context, body io.Reader) error {
 	}
 	for {
 		r.reading.Store(true)
-		n, err := body.Read(data[:])
+		n, err := r.body.Read(data[:])
 		r.reading.Store(false)
 		r.gap.Reset(times.Gap)
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+		if why := r.ended(); why != nil {
+			return why
 		}
 		r.buf = r.m.Append(r.buf, data[:n])
 		if sendErr := r.flush(); sendErr != nil {

@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/meter"
 )
 
 // slotFree is the target of one second (inference.md section 8), with room for a machine that is busy with other tests.
@@ -484,13 +487,13 @@ func TestCredit(t *testing.T) {
 func TestBadCredit(t *testing.T) {
 	for name, n := range map[string]int32{"negative": -1, "zero": 0} {
 		t.Run(name, func(t *testing.T) {
-			c := newCredit(false)
+			c := credit{left: window}
 			if err := c.add(int64(n)); !errors.Is(err, errProtocol) {
 				t.Errorf("%v", err)
 			}
 		})
 	}
-	c := newCredit(false)
+	c := credit{left: window}
 	for range maxWindow/math.MaxInt32 + 1 {
 		if c.add(math.MaxInt32) != nil {
 			return
@@ -525,5 +528,34 @@ func TestSilentEngine(t *testing.T) {
 	a := p.run(1, call{body: chat(true, "fault:hang-body")})
 	if a.code != 0 || a.statement.Status != 4 || !bytes.Contains(a.body, []byte("engine_error")) || a.final.TokensUsed != counts(5, 2) {
 		t.Errorf("%d %s, %+v, %s", a.code, a.text, a.final, a.body)
+	}
+}
+
+// TestStamps: a stamp is the wire's seconds, digit by digit.
+func TestStamps(t *testing.T) {
+	for _, us := range []int64{0, 1, 999_999, 1_000_000, 1_795_000_000_000_001, 1_795_000_000_100_000, 1_795_000_000_999_999} {
+		at := time.UnixMicro(us)
+		if got, want := stamp(at), strconv.FormatFloat(seconds(at), 'f', 6, 64); got != want {
+			t.Errorf("%d: %s, want %s", us, got, want)
+		}
+	}
+}
+
+// TestTheAccountOfAQueryIsJSON: it reads back as what it was made of.
+func TestTheAccountOfAQueryIsJSON(t *testing.T) {
+	q := &query{began: time.UnixMilli(1000), firstByte: time.UnixMilli(1012)}
+	used := meter.Result{Source: meter.FromPartial, Estimated: true, Rejected: 2, Events: 3}
+	text := q.debug(outcome{status: receipt.Deadline, used: used})
+	type account struct {
+		Source    meter.Source   `json:"source"`
+		Estimated bool           `json:"estimated"`
+		Rejected  int            `json:"usage_rejected"`
+		Events    int            `json:"events"`
+		First     int64          `json:"ttft_ms"`
+		Status    receipt.Status `json:"status"`
+	}
+	var got account
+	if err := json.Unmarshal([]byte(text), &got); err != nil || got != (account{meter.FromPartial, true, 2, 3, 12, receipt.Deadline}) || len(text) > maxDebug {
+		t.Errorf("%s: %+v, %v", text, got, err)
 	}
 }

@@ -12,17 +12,17 @@ import (
 )
 
 // plainSlowly is plain, and Plain, byte by byte.
-func plainSlowly(data []byte) (any, ascii int) {
+func plainSlowly(data []byte) (end, ascii int) {
 	special := func(c byte) bool { return c < ' ' || c == '"' || c == '\\' }
-	any = len(data)
+	end = len(data)
 	if i := slices.IndexFunc(data, special); i >= 0 {
-		any = i
+		end = i
 	}
-	ascii = any
-	if i := slices.IndexFunc(data[:any], func(c byte) bool { return c >= utf8.RuneSelf }); i >= 0 {
+	ascii = end
+	if i := slices.IndexFunc(data[:end], func(c byte) bool { return c >= utf8.RuneSelf }); i >= 0 {
 		ascii = i
 	}
-	return any, ascii
+	return end, ascii
 }
 
 func samePlain(t *testing.T, data []byte) {

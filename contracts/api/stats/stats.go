@@ -20,11 +20,16 @@ func windows() [6]time.Duration {
 	return [...]time.Duration{time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour, 24 * time.Hour}
 }
 
+// grain is how long what is counted waits to be made part of the rates: a small part of the shortest window.
+const grain = 10 * time.Millisecond
+
 // Counter counts, and knows the rate per second over each window.
 type Counter struct {
 	mu    sync.Mutex
 	total float64
 	rates [6]float64
+	// fresh was counted since at, which is when the rates were last right.
+	fresh float64
 	at    time.Time
 }
 
@@ -32,23 +37,23 @@ type Counter struct {
 func (c *Counter) Add(now time.Time, n float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.age(now)
-	c.total += n
-	for i, w := range windows() {
-		c.rates[i] += n / w.Seconds()
+	if since := now.Sub(c.at); since < 0 || since >= grain {
+		c.age(now)
 	}
+	c.total += n
+	c.fresh += n
 }
 
-// age lets the rates fade to a time.
+// age lets the rates fade to a time, and adds what is fresh.
 func (c *Counter) age(now time.Time) {
 	dt := now.Sub(c.at).Seconds()
 	if c.at.IsZero() || dt < 0 {
 		dt = 0
 	}
 	for i, w := range windows() {
-		c.rates[i] *= math.Exp(-dt / w.Seconds())
+		c.rates[i] = c.rates[i]*math.Exp(-dt/w.Seconds()) + c.fresh/w.Seconds()
 	}
-	c.at = now
+	c.fresh, c.at = 0, now
 }
 
 // Reading is a counter as JSON has it: [total, 1s, 10s, 1m, 10m, 1h, 1d].

@@ -158,7 +158,7 @@ func (w *watched) Read(p []byte) (int, error) {
 // Close closes the answer, and with it the engine's work.
 func (w *watched) Close() error {
 	err := w.ReadCloser.Close()
-	if !w.ended.Load() {
+	if !w.ended.Swap(true) {
 		w.abort()
 	}
 	return err
