@@ -102,7 +102,7 @@ func (e refusedError) Error() string { return e.why.Error() }
 
 // read decodes the inner request and applies the field policy.
 func (p *Proxy) read(ctx context.Context, a *ask) (*job, error) {
-	v, err := tl.Parse(a.query)
+	v, err := tl.View(a.query)
 	if err != nil {
 		return nil, &session.QueryError{Code: session.CodeParse, Message: "query is no http.request: " + err.Error()}
 	}

@@ -35,7 +35,7 @@ func hopByHop(name string) bool {
 
 // parseHead reads a worker's head and takes the body out of it.
 func parseHead(data []byte) (*tl.HTTPResponse, []byte, error) {
-	v, err := tl.Parse(data)
+	v, err := tl.View(data)
 	if err != nil {
 		return nil, nil, errMalformed
 	}

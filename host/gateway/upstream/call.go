@@ -171,9 +171,9 @@ func (c *Call) signal() {
 	}
 }
 
-// head takes the first message of an answer.
+// head takes the first message of an answer, whose memory is the call's from now on.
 func (c *Call) head(answer []byte, f *Final) {
-	v, err := tl.Parse(answer)
+	v, err := tl.View(answer)
 	response, ok := v.(*tl.HTTPResponse)
 	c.mu.Lock()
 	defer c.mu.Unlock()
