@@ -84,7 +84,7 @@ func (c *Checker) enter(key, keyset string, e entry) error {
 	if len(l.books) >= maxBooks && l.books[keyset] == nil {
 		clear(l.books)
 	}
-	l.books[keyset] = slices.Delete(list, 0, max(len(list)-maxNeighbours, 0))
+	l.books[keyset] = list[max(len(list)-maxNeighbours, 0):]
 	return nil
 }
 
