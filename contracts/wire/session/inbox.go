@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -47,11 +46,11 @@ func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
 			return s.readError(err)
 		}
 		var refused error
-		err = s.payload(in, size, func(payload []byte) error {
+		err = payload(in, size, func(p []byte, read reading) error {
 			if s.news { // not heard with an earlier frame
 				s.touch()
 			}
-			refused = s.frame(ctx, payload, slots, group)
+			refused = s.frame(ctx, p, read, slots, group)
 			return refused
 		})
 		switch {
@@ -65,9 +64,12 @@ func (s *Session) read(ctx context.Context, group *errgroup.Group) error {
 	}
 }
 
-// frame acts on a frame. The payload is valid until it returns; what goes on is a copy.
-func (s *Session) frame(ctx context.Context, payload []byte, slots chan struct{}, group *errgroup.Group) error {
-	if binary.LittleEndian.Uint32(payload) == (*tl.TCPPacket)(nil).TLID() { // nearly all are: the message is read in place
+// reading is how a frame is parsed: in place where its memory is its own, with a copy of what goes on where it is not.
+type reading func([]byte) (tl.Object, error)
+
+// frame acts on a frame.
+func (s *Session) frame(ctx context.Context, payload []byte, read reading, slots chan struct{}, group *errgroup.Group) error {
+	if binary.LittleEndian.Uint32(payload) == (*tl.TCPPacket)(nil).TLID() { // nearly all are: the message is read where it is
 		c := wire.NewCursor(payload[word:])
 		message := c.Bytes(tl.MaxBytes)
 		if err := c.End(); err != nil {
@@ -76,9 +78,9 @@ func (s *Session) frame(ctx context.Context, payload []byte, slots chan struct{}
 		if err := s.spoken((*tl.TCPPacket)(nil).TLName()); err != nil {
 			return err
 		}
-		return s.message(ctx, message)
+		return s.message(ctx, message, read)
 	}
-	packet, err := tl.Parse(payload)
+	packet, err := read(payload)
 	if err != nil {
 		return err
 	}
@@ -128,27 +130,25 @@ func readHead(in *bufio.Reader, seqno int32) (size int, err error) {
 	return int(n), err
 }
 
-// payload reads what a head announced and has it taken. It is valid until take returns: one that fits into the reader's
-// buffer stays there, another lies in memory that is used again.
-func (s *Session) payload(in *bufio.Reader, size int, take func([]byte) error) error {
-	if size <= in.Size() {
-		payload, err := in.Peek(size)
-		if err != nil {
+// payload reads what a head announced and has it taken. One that fits into the reader's buffer stays there and is valid until
+// take returns; another has memory of its own.
+func payload(in *bufio.Reader, size int, take func([]byte, reading) error) error {
+	if size > in.Size() {
+		own := make([]byte, size)
+		if _, err := io.ReadFull(in, own); err != nil {
 			return cutOff(size, err)
 		}
-		if err := take(payload); err != nil {
-			return err
-		}
-		_, err = in.Discard(size)
-		return err
+		return take(own, tl.View)
 	}
-	buf := s.borrow()
-	defer s.giveBack(buf)
-	*buf = slices.Grow((*buf)[:0], size)[:size]
-	if _, err := io.ReadFull(in, *buf); err != nil {
+	shared, err := in.Peek(size)
+	if err != nil {
 		return cutOff(size, err)
 	}
-	return take(*buf)
+	if err := take(shared, tl.Parse); err != nil {
+		return err
+	}
+	_, err = in.Discard(size)
+	return err
 }
 
 func cutOff(size int, err error) error {
@@ -156,18 +156,4 @@ func cutOff(size int, err error) error {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("reading frame of %d bytes: %w", size, err)
-}
-
-// borrow is memory for one message; giveBack keeps it for the next unless it is large.
-func (s *Session) borrow() *[]byte {
-	if buf, ok := s.scratch.Get().(*[]byte); ok {
-		return buf
-	}
-	return new([]byte)
-}
-
-func (s *Session) giveBack(buf *[]byte) {
-	if cap(*buf) <= keep {
-		s.scratch.Put(buf)
-	}
 }

@@ -98,7 +98,6 @@ type Session struct {
 	cause     error
 
 	out     outbox
-	scratch sync.Pool // of *[]byte: messages on their way
 	pending pending
 	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
 	last    time.Time    // the same, for the reader alone
@@ -241,8 +240,8 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 func (s *Session) becomeReady() { s.readyOnce.Do(func() { close(s.ready) }) }
 
 // message hands a one-way message on. One of an unknown kind is skipped: newer peers may send more.
-func (s *Session) message(ctx context.Context, data []byte) error {
-	v, err := tl.Parse(data)
+func (s *Session) message(ctx context.Context, data []byte, read reading) error {
+	v, err := read(data)
 	if unknown, ok := errors.AsType[*tl.UnknownError](err); ok {
 		if _, logged := s.unknown.LoadOrStore(unknown.ID, true); !logged {
 			s.opt.Log.Warn("Unknown packet ignored", slog.String("id", fmt.Sprintf("%08x", unknown.ID)))

@@ -214,8 +214,8 @@ func frameOf(p tl.Object) []byte {
 	return p.Append(wire.AppendUint(frame, 0))
 }
 
-// payload is a packet of a size, which is a multiple of four.
-func payload(size int) parcel {
+// packetOf is a packet of a size, which is a multiple of four.
+func packetOf(size int) parcel {
 	p := parcel{content: &tl.TCPPacket{}}
 	p.content = &tl.TCPPacket{Data: make([]byte, size-p.size())}
 	return p
@@ -226,17 +226,17 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 	var o outbox
 	o.init(100)
 	ctx, cancel := context.WithCancel(t.Context())
-	if err := o.put(ctx, payload(84), 0); err != nil {
+	if err := o.put(ctx, packetOf(84), 0); err != nil {
 		t.Fatal(err)
 	}
-	o.control(payload(44).content)
+	o.control(packetOf(44).content)
 	held := make(chan error, 1)
-	go func() { held <- o.put(ctx, payload(12), 0) }()
+	go func() { held <- o.put(ctx, packetOf(12), 0) }()
 	cancel()
 	if err := <-held; !errors.Is(err, context.Canceled) {
 		t.Errorf("held: %v", err)
 	}
-	go func() { held <- o.put(t.Context(), payload(12), 0) }()
+	go func() { held <- o.put(t.Context(), packetOf(12), 0) }()
 	if n := len(o.take(nil)); n < 140 {
 		t.Errorf("%d bytes", n)
 	}
@@ -244,7 +244,7 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 		t.Error(err)
 	}
 	o.close()
-	if err := o.put(t.Context(), payload(12), 0); !errors.Is(err, ErrClosed) {
+	if err := o.put(t.Context(), packetOf(12), 0); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 }
