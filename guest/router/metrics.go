@@ -8,6 +8,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
 )
 
@@ -28,9 +29,9 @@ func (m *Metrics) Gauge(name string, f func() float64) { m.set.GetOrCreateGauge(
 // Counter is the counter of that name, which may carry labels.
 func (m *Metrics) Counter(name string) *metrics.Counter { return m.set.GetOrCreateCounter(name) }
 
-// outcome counts a handshake by listener and code.
-func (m *Metrics) outcome(listener, code string) {
-	m.Counter(fmt.Sprintf(`router_handshakes_total{listener=%q,code=%q}`, listener, code)).Inc()
+// handshakes counts how handshakes ended, by listener and code.
+func (m *Metrics) handshakes(listener, code string) *metrics.Counter {
+	return m.Counter(fmt.Sprintf(`router_handshakes_total{listener=%q,code=%q}`, listener, code))
 }
 
 // evicted counts a session that was closed because its peer is no longer admitted.
@@ -94,6 +95,7 @@ type listenerMetrics struct {
 	name     string
 	stages   map[ratls.Stage]*histogram
 	accepted *metrics.Counter
+	admitted *metrics.Counter // of the handshakes, which have a counter for every code
 	panics   *metrics.Counter
 	// in and out count bytes from peers and to them.
 	in, out *metrics.Counter
@@ -105,7 +107,7 @@ func (m *Metrics) listener(name string) *listenerMetrics {
 	labelled := func(format string) *metrics.Counter { return m.Counter(fmt.Sprintf(format, name)) }
 	l := &listenerMetrics{
 		all: m, name: name, stages: map[ratls.Stage]*histogram{},
-		accepted: labelled(`router_accepted_total{listener=%q}`), panics: labelled(`router_panics_total{listener=%q}`),
+		accepted: labelled(`router_accepted_total{listener=%q}`), admitted: m.handshakes(name, string(policy.OK)), panics: labelled(`router_panics_total{listener=%q}`),
 		in: labelled(`router_bytes_total{listener=%q,direction="in"}`), out: labelled(`router_bytes_total{listener=%q,direction="out"}`),
 		proofs: labelled(`router_pow_total{listener=%q,result="ok"}`), badProofs: labelled(`router_pow_total{listener=%q,result="failed"}`),
 	}
@@ -130,4 +132,10 @@ func (l *listenerMetrics) observe(s ratls.Stage, took time.Duration, err error) 
 }
 
 // outcome counts the end of a handshake.
-func (l *listenerMetrics) outcome(code string) { l.all.outcome(l.name, code) }
+func (l *listenerMetrics) outcome(code string) {
+	counter := l.admitted
+	if code != string(policy.OK) {
+		counter = l.all.handshakes(l.name, code)
+	}
+	counter.Inc()
+}

@@ -90,10 +90,7 @@ func TestRouterBesideProxies(t *testing.T) {
 		t.Logf("%-22s %6.0f (%.2f) connections/s/core  %.2f (%.2f) GB/s/core in  %.2f (%.2f) GB/s/core out", p.name,
 			p.connections, p.connections/minimal.connections, p.in/1e9, p.in/minimal.in, p.out/1e9, p.out/minimal.out)
 	}
-	for _, p := range all[:2] {
-		p.config.CurvePreferences = nil // what peers of ours offer: X25519MLKEM768
-		t.Logf("%-22s %6.0f connections/s/core with X25519MLKEM768", p.name, p.rate(t, proxyConnections, func() error { return p.connect(proxyConnections) }))
-	}
+	compareHybrid(t, ours, minimal)
 	for _, row := range []struct {
 		what              string
 		got, bar, minimal float64
@@ -107,6 +104,21 @@ func TestRouterBesideProxies(t *testing.T) {
 			verdict = "meets"
 		}
 		t.Logf("%s: %.3g/s/core, %.2f of the minimal pipe: %s the bar of %.3g or %.2f", row.what, row.got, row.got/row.minimal, verdict, row.bar, barTolerance)
+	}
+}
+
+// compareHybrid compares connections with the key exchange that peers of ours offer first.
+func compareHybrid(t *testing.T, ours, minimal *proxy) {
+	t.Helper()
+	best := map[*proxy]float64{}
+	for range proxyRounds {
+		for _, p := range []*proxy{ours, minimal} {
+			p.config.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768}
+			best[p] = max(best[p], p.rate(t, proxyConnections, func() error { return p.connect(proxyConnections) }))
+		}
+	}
+	for _, p := range []*proxy{ours, minimal} {
+		t.Logf("%-22s %6.0f (%.2f) connections/s/core with X25519MLKEM768", p.name, best[p], best[p]/best[minimal])
 	}
 }
 

@@ -130,12 +130,13 @@ const (
 
 // Write takes a line: label, client random, secret.
 func (k *KeyLog) Write(line []byte) (int, error) {
-	fields := bytes.Fields(line)
-	if len(fields) != 3 {
-		return 0, fmt.Errorf("taking traffic secret: %d fields, want 3", len(fields))
+	label, rest, _ := bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte{' '})
+	_, secret, ok := bytes.Cut(rest, []byte{' '})
+	if !ok {
+		return 0, errors.New("taking traffic secret: the line has fewer than three fields")
 	}
 	var to *[]byte
-	switch string(fields[0]) {
+	switch string(label) {
 	case labelClient:
 		to = &k.client
 	case labelServer:
@@ -143,11 +144,11 @@ func (k *KeyLog) Write(line []byte) (int, error) {
 	default:
 		return len(line), nil
 	}
-	if *to != nil || len(fields[2]) > 2*maxSecret {
+	if *to != nil || len(secret) > 2*maxSecret {
 		return 0, errors.New("taking traffic secret: it comes a second time, or is too long")
 	}
-	*to = make([]byte, hex.DecodedLen(len(fields[2])))
-	if _, err := hex.Decode(*to, fields[2]); err != nil {
+	*to = make([]byte, hex.DecodedLen(len(secret)))
+	if _, err := hex.Decode(*to, secret); err != nil {
 		return 0, fmt.Errorf("taking traffic secret: %w", err)
 	}
 	return len(line), nil
