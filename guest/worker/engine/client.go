@@ -48,8 +48,9 @@ type Request struct {
 type Response struct {
 	Status      int
 	ContentType string
-	Header      http.Header
-	Body        io.ReadCloser
+	// Header is empty where engine.toml strips it.
+	Header http.Header
+	Body   io.ReadCloser
 	// Size is the body's size as the engine announces it, -1 when it does not.
 	Size int64
 }
@@ -100,21 +101,21 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 	if !a.cfg.allows(r.Path) {
 		return nil, fmt.Errorf("asking engine: %w", ErrPath)
 	}
-	res, err := a.links.post(ctx, r)
+	rest := http.Header{}
+	if a.cfg.StripHeaders {
+		rest = nil
+	}
+	h, from, err := a.links.post(ctx, r, rest)
 	if err != nil {
 		a.abort(ctx, r.ID)
 		return nil, fmt.Errorf("asking engine: %w", err)
 	}
-	if encoding := res.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
-		_ = res.Body.Close()
+	if h.encoding != "" && h.encoding != "identity" {
+		_ = from.Close()
 		return nil, errors.New("asking engine: its answer is encoded although nobody asked for that")
 	}
-	kind, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
-	out := &Response{Status: res.StatusCode, ContentType: strings.ToLower(strings.TrimSpace(kind)), Header: http.Header{}, Size: res.ContentLength}
-	if !a.cfg.StripHeaders {
-		out.Header = passed(res.Header)
-	}
-	body := io.ReadCloser(&watched{ReadCloser: res.Body, abort: func() { a.abort(ctx, r.ID) }})
+	out := &Response{Status: h.status, ContentType: h.kind, Header: passed(rest), Size: h.size}
+	body := io.ReadCloser(&watched{ReadCloser: from, abort: func() { a.abort(ctx, r.ID) }})
 	if r.Stream && a.cfg.StreamFormat == "ndjson" && out.ContentType != "text/event-stream" && out.Status == http.StatusOK {
 		out.ContentType, out.Size, body = "text/event-stream", -1, newEvents(body)
 	}
@@ -124,19 +125,18 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 
 // passed keeps headers that belong to the answer and not to the connection.
 func passed(h http.Header) http.Header {
-	out := h.Clone()
 	for _, word := range h.Values("Connection") {
 		for name := range strings.SplitSeq(word, ",") {
-			out.Del(strings.TrimSpace(name))
+			h.Del(strings.TrimSpace(name))
 		}
 	}
 	for _, name := range []string{
 		"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 		"Content-Length", "Content-Type", "Set-Cookie", "Date", "Server",
 	} {
-		out.Del(name)
+		h.Del(name)
 	}
-	return out
+	return h
 }
 
 // watched tells an engine that does not notice a closed connection.

@@ -48,6 +48,10 @@ type link struct {
 	in *bufio.Reader
 	// out is memory for the pieces that are written.
 	out [][]byte
+	// raw is the connection for look, which is peek; nothing is what it found.
+	raw     syscall.RawConn
+	look    func(fd uintptr) bool
+	nothing bool
 	// left is what may still be read, count what was read since the request was written.
 	left, count int64
 	used        bool // it has served a request, so the engine may have dropped it meanwhile
@@ -65,24 +69,37 @@ func (l *link) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// newLink makes a link of a new connection.
+func newLink(conn net.Conn) (*link, error) {
+	l := &link{Conn: conn}
+	l.in = bufio.NewReaderSize(l, linkBuffer)
+	l.look = l.peek
+	if c, ok := conn.(syscall.Conn); ok {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
+		l.raw = raw
+	}
+	return l, nil
+}
+
 // quiet says that the engine neither closed an idle connection nor wrote what nobody asked for.
 func (l *link) quiet() bool {
-	c, ok := l.Conn.(syscall.Conn)
-	if !ok {
+	if l.raw == nil {
 		return true
 	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
-	nothing := false
-	err = raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		nothing = errors.Is(err, syscall.EAGAIN)
-		return true
-	})
-	return err == nil && nothing
+	l.nothing = false
+	err := l.raw.Read(l.look)
+	return err == nil && l.nothing
+}
+
+// peek looks for quiet whether there is anything to read, and does not wait for it.
+func (l *link) peek(fd uintptr) bool {
+	var one [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	l.nothing = errors.Is(err, syscall.EAGAIN)
+	return true
 }
 
 // get is a connection that waits, or a new one.
@@ -107,9 +124,7 @@ func (p *links) get(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &link{Conn: conn}
-	l.in = bufio.NewReaderSize(l, linkBuffer)
-	return l, nil
+	return newLink(conn)
 }
 
 // put keeps a connection for the next request.
@@ -173,29 +188,28 @@ func (p *links) close() {
 
 // post makes a request. One that died without a byte of an answer on a connection that had waited is repeated: the engine
 // had dropped that connection.
-func (p *links) post(ctx context.Context, r Request) (*http.Response, error) {
-	head, err := headOf(r)
+func (p *links) post(ctx context.Context, r Request, rest http.Header) (head, *answer, error) {
+	ask, err := headOf(r)
 	if err != nil {
-		return nil, err
+		return head{}, nil, err
 	}
 	for {
 		l, err := p.get(ctx)
 		if err != nil {
-			return nil, err
+			return head{}, nil, err
 		}
 		stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // whatever is under way on it ends
-		res, err := l.exchange(head, r.Body)
+		h, err := l.exchange(ask, r.Body, rest)
 		if err == nil {
-			res.Body = &answer{from: res.Body, pool: p, link: l, stop: stop, last: res.Close || res.StatusCode == http.StatusSwitchingProtocols}
-			return res, nil
+			return h, &answer{from: h.body(l.in), pool: p, link: l, stop: stop, last: h.last}, nil
 		}
 		stop()
 		_ = l.Close() // it is broken, or closed already
 		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+			return head{}, nil, context.Cause(ctx)
 		}
 		if !l.used || l.count > 0 {
-			return nil, err
+			return head{}, nil, err
 		}
 	}
 }
@@ -230,25 +244,26 @@ func headOf(r Request) ([]byte, error) {
 
 // exchange writes a request in one write and reads the head of its answer. An engine that refuses a body before it has read
 // it breaks the writing, and its answer counts all the same.
-func (l *link) exchange(head []byte, body [][]byte) (*http.Response, error) {
+func (l *link) exchange(ask []byte, body [][]byte, rest http.Header) (head, error) {
 	l.count, l.left = 0, maxHeader
-	l.out = append(append(l.out[:0], head), body...)
+	l.out = append(append(l.out[:0], ask), body...)
 	parts := net.Buffers(l.out)
 	_, broken := parts.WriteTo(l.Conn)
 	for range maxInformed {
-		res, err := http.ReadResponse(l.in, &http.Request{Method: http.MethodPost})
+		clear(rest)
+		h, err := readHead(l.in, rest)
 		switch {
 		case err != nil && broken != nil:
-			return nil, broken
+			return h, broken
 		case err != nil:
-			return nil, err
-		case res.StatusCode >= http.StatusOK || res.StatusCode == http.StatusSwitchingProtocols:
+			return h, err
+		case h.status >= http.StatusOK || h.status == http.StatusSwitchingProtocols:
 			l.left = math.MaxInt64
-			res.Close = res.Close || broken != nil
-			return res, nil
+			h.last = h.last || broken != nil
+			return h, nil
 		}
 	}
-	return nil, errOften
+	return head{}, errOften
 }
 
 // answer is the body of an answer. Closing it before its end closes the connection, and so stops the engine's work. Close
