@@ -155,10 +155,12 @@ func (q *query) headMessage(r *tl.HTTPResponse, final *tl.ProxyQueryFinalInfo) t
 	return &tl.ProxyQueryAnswer{Answer: raw, IsCompleted: final != nil, RequestID: id, TokensUsed: tokensOf(final)}
 }
 
+// partMessage is valid until the next one is made: who sends parts does so one after another, and a session keeps none.
 func (q *query) partMessage(data []byte, final *tl.ProxyQueryFinalInfo) tl.Object {
 	id := q.ask.RequestID
 	if q.version >= versionEx {
-		return &tl.ProxyQueryAnswerPartEx{RequestID: id, Answer: data, FinalInfo: final}
+		q.part = tl.ProxyQueryAnswerPartEx{RequestID: id, Answer: data, FinalInfo: final}
+		return &q.part
 	}
 	return &tl.ProxyQueryAnswerPart{Answer: data, IsCompleted: final != nil, RequestID: id, TokensUsed: tokensOf(final)}
 }

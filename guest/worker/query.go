@@ -37,6 +37,7 @@ type query struct {
 	headSent      atomic.Bool
 	firstByte     time.Time
 	sent          int64 // bytes of the body
+	part          tl.ProxyQueryAnswerPartEx
 }
 
 // outcome is how a request ended. Code 0 is an end that is no error message.

@@ -38,7 +38,9 @@ type relay struct {
 	cipher *cipher
 	buf    []byte
 	body   io.ReadCloser
-	gap    *time.Timer
+	// heard is when the engine was heard last, since the request came. Timers do not move with each event: they look at it
+	// when their time has come.
+	heard atomic.Int64
 	// stopped is why the engine's work was ended by stop.
 	stopped atomic.Pointer[error]
 	// reading says that the engine has the word: silence is then its own.
@@ -46,9 +48,9 @@ type relay struct {
 	// late is how much came beyond the bound of tokens.
 	late int
 
-	sending sync.Mutex // orders pings and parts
-	over    bool       // nothing is sent any more by pings
-	ping    *time.Timer
+	sending   sync.Mutex // orders pings and parts
+	over      bool       // timers do nothing any more
+	gap, ping *time.Timer
 }
 
 // stream relays a stream of events.
@@ -97,19 +99,19 @@ func (r *relay) pump() error {
 		data = new([readSize]byte)
 	}
 	defer pool.Put(data)
+	r.hear()
+	r.sending.Lock()
 	r.gap = time.AfterFunc(times.Gap, r.silent)
-	defer r.gap.Stop()
 	if r.q.version >= versionOurs { // others do not expect comments in bodies
-		r.sending.Lock()
 		r.ping = time.AfterFunc(times.Ping, r.sign)
-		r.sending.Unlock()
-		defer r.hush()
 	}
+	r.sending.Unlock()
+	defer r.hush()
 	for {
 		r.reading.Store(true)
 		n, err := r.body.Read(data[:])
 		r.reading.Store(false)
-		r.gap.Reset(times.Gap)
+		r.hear()
 		if why := r.ended(); why != nil {
 			return why
 		}
@@ -126,13 +128,31 @@ func (r *relay) pump() error {
 	}
 }
 
+// hear notes that the engine was heard.
+func (r *relay) hear() { r.heard.Store(int64(r.age())) }
+
+// age is how long ago the request came.
+func (r *relay) age() time.Duration { return r.q.c.w.deps.Now().Sub(r.q.began) }
+
+// silence is how long the engine was not heard.
+func (r *relay) silence() time.Duration { return r.age() - time.Duration(r.heard.Load()) }
+
 // silent ends a stream whose engine says nothing.
 func (r *relay) silent() {
-	if r.reading.Load() {
+	r.sending.Lock()
+	defer r.sending.Unlock()
+	gap := r.q.c.w.cfg.Times.Gap
+	left := gap - r.silence()
+	switch {
+	case r.over:
+		return
+	case !r.reading.Load(): // we were busy, not the engine silent
+		left = gap
+	case left <= 0:
 		r.stop(errSilent)
 		return
 	}
-	r.gap.Reset(r.q.c.w.cfg.Times.Gap) // we were busy, not the engine silent
+	r.gap.Reset(left)
 }
 
 // sign is a sign of life while the engine thinks.
@@ -142,6 +162,10 @@ func (r *relay) sign() {
 	if r.over {
 		return
 	}
+	if left := r.q.c.w.cfg.Times.Ping - r.silence(); left > 0 {
+		r.ping.Reset(left)
+		return
+	}
 	if err := r.q.emit(r.q.ctx, []byte(sse.Ping)); err != nil {
 		r.stop(err)
 		return
@@ -149,12 +173,15 @@ func (r *relay) sign() {
 	r.ping.Reset(r.q.c.w.cfg.Times.Ping)
 }
 
-// hush ends the signs of life, and waits for one that is being sent.
+// hush ends the timers, and waits for a sign of life that is being sent.
 func (r *relay) hush() {
-	r.ping.Stop()
 	r.sending.Lock()
 	defer r.sending.Unlock()
 	r.over = true
+	r.gap.Stop()
+	if r.ping != nil {
+		r.ping.Stop()
+	}
 }
 
 // flush sends what the meter let through: what the engine had written when it was read leaves in one message.
@@ -172,13 +199,7 @@ func (r *relay) flush() error {
 	r.buf = r.buf[:0]
 	r.sending.Lock()
 	defer r.sending.Unlock()
-	if err := r.q.emit(r.q.ctx, out); err != nil {
-		return err
-	}
-	if r.ping != nil {
-		r.ping.Reset(r.q.c.w.cfg.Times.Ping)
-	}
-	return nil
+	return r.q.emit(r.q.ctx, out)
 }
 
 // exceeded says that the engine goes on, by n bytes, although it has generated more than the request may cost.
