@@ -336,13 +336,15 @@ func unix(t time.Time) string {
 	return string(out)
 }
 
-// passed are the headers of an answer that reach the app.
-func passed() []string {
-	return []string{
-		"Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Cocoon-Stream",
+// passes says whether a header of an answer reaches the app.
+func passes(name string) bool {
+	switch name {
+	case "Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Cocoon-Stream",
 		"X-Cocoon-Proxy-Start", "X-Cocoon-Proxy-End", "X-Cocoon-Worker-Start", "X-Cocoon-Worker-End",
-		"X-Cocoon-Ignored-Params", headerCost, "X-Aci-Keyset-Digest",
+		"X-Cocoon-Ignored-Params", headerCost, "X-Aci-Keyset-Digest":
+		return true
 	}
+	return false
 }
 
 // write sends bytes to the app, which has a time to take them.

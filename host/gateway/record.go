@@ -143,10 +143,10 @@ func (x *exchange) report() {
 }
 
 func (r *recorder) push(entry row) {
-	r.rows = append(r.rows, entry)
-	if len(r.rows) > maxRows {
-		r.rows = r.rows[1:]
+	if len(r.rows) == maxRows {
+		r.rows = slices.Delete(r.rows, 0, 1)
 	}
+	r.rows = append(r.rows, entry)
 }
 
 // used counts what a request used; id is 64 hexadecimal digits.

@@ -35,10 +35,8 @@ func (x *exchange) upstreamHead(head *tl.HTTPResponse) (media string, err error)
 			}
 			continue
 		}
-		for _, allowed := range passed() {
-			if name == allowed && printable(h.Value) {
-				x.w.Header().Set(name, h.Value)
-			}
+		if passes(name) && printable(h.Value) {
+			x.w.Header().Set(name, h.Value)
 		}
 	}
 	return media, nil

@@ -102,7 +102,7 @@ func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) err
 			{"X-Cocoon-Worker-Start", used.WorkerStart},
 			{"X-Cocoon-Worker-End", used.WorkerEnd},
 		} {
-			if t.at > 0 {
+			if t.at > 0 && h.Get(t.name) == "" { // the head says the same
 				h.Set(t.name, strconv.FormatFloat(t.at, 'f', 6, 64))
 			}
 		}

@@ -67,7 +67,9 @@ type Call struct {
 	until time.Time // when Recv gives up; zero is never
 	limit int
 	wake  chan struct{}
-	// unhear ends the wait for ctx.
+	// gone ends a wait of Recv with ctx; nil for a stream, which ctx wakes until unhear: it waits for each of its events, for
+	// one thing only.
+	gone   <-chan struct{}
 	unhear func() bool
 
 	mu       sync.Mutex
@@ -108,16 +110,19 @@ func (l *Link) Start(ctx context.Context, a Ask) (*Call, error) {
 	}
 	if a.Stream {
 		c.limit = streamQueue
+		c.unhear = context.AfterFunc(ctx, c.signal)
+	} else {
+		c.gone = ctx.Done()
 	}
 	v.mu.Lock()
 	_, double := v.calls[a.ID]
 	if closed := v.closed; closed || double {
 		v.mu.Unlock()
+		c.deafen()
 		return nil, ErrLost
 	}
 	v.calls[a.ID] = c
 	v.mu.Unlock()
-	c.unhear = context.AfterFunc(ctx, c.signal)
 	if err := l.hand(ctx, v, a); err != nil {
 		c.Forget()
 		return nil, fmt.Errorf("handing request to proxy: %w: %w", ErrLost, err)
@@ -331,7 +336,14 @@ func (c *Call) Recv(wait time.Duration) (Piece, error) {
 		if err != nil {
 			return p, err
 		}
-		<-c.wake
+		if c.gone == nil {
+			<-c.wake
+			continue
+		}
+		select {
+		case <-c.wake:
+		case <-c.gone:
+		}
 	}
 }
 
@@ -394,7 +406,7 @@ func (c *Call) credit(give int) {
 
 // Close says that nobody reads any more: a request that still runs is cancelled. What comes after is only hashed.
 func (c *Call) Close() {
-	c.unhear()
+	c.deafen()
 	c.mu.Lock()
 	over := c.over
 	if c.discard = true; !c.keeps {
@@ -403,6 +415,13 @@ func (c *Call) Close() {
 	c.mu.Unlock()
 	if !over {
 		c.cancel()
+	}
+}
+
+// deafen ends what a stream has to do with its ctx.
+func (c *Call) deafen() {
+	if c.unhear != nil {
+		c.unhear()
 	}
 }
 
@@ -447,7 +466,7 @@ func (c *Call) Owe(more int) {
 
 // Forget drops the call from its session; what still comes for it is ignored.
 func (c *Call) Forget() {
-	c.unhear()
+	c.deafen()
 	c.live.mu.Lock()
 	delete(c.live.calls, c.ID)
 	c.live.mu.Unlock()

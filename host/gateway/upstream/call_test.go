@@ -17,7 +17,7 @@ import (
 func begun(version int) *Call {
 	c := &Call{
 		Link: newLink("a", &Config{Now: time.Now}, score{}), Offer: Offer{Version: version}, ctx: context.Background(), now: time.Now, limit: streamQueue,
-		keeps: version >= ExtensionVersion, wake: make(chan struct{}, 1), unhear: func() bool { return true },
+		keeps: version >= ExtensionVersion, wake: make(chan struct{}, 1),
 	}
 	c.head(tl.Encode(&tl.HTTPResponse{StatusCode: 200}), nil)
 	return c
@@ -108,14 +108,20 @@ func TestRecvEndsWithItsRequest(t *testing.T) {
 		if took := time.Since(began); took != 3*time.Second {
 			t.Errorf("took %s", took)
 		}
-		var cancel context.CancelFunc
-		c = begun(ExtensionVersion)
-		c.ctx, cancel = context.WithCancel(t.Context())
-		c.unhear = context.AfterFunc(c.ctx, c.signal)
-		time.AfterFunc(time.Second, cancel)
-		_, _ = c.Recv(time.Minute)
-		if _, err := c.Recv(time.Minute); !errors.Is(err, context.Canceled) || time.Since(began) != 4*time.Second {
-			t.Errorf("%v after %s", err, time.Since(began))
+		for _, stream := range []bool{true, false} {
+			var cancel context.CancelFunc
+			c = begun(ExtensionVersion)
+			if c.ctx, cancel = context.WithCancel(t.Context()); stream {
+				c.unhear = context.AfterFunc(c.ctx, c.signal)
+			} else {
+				c.gone = c.ctx.Done()
+			}
+			began = time.Now()
+			time.AfterFunc(time.Second, cancel)
+			_, _ = c.Recv(time.Minute)
+			if _, err := c.Recv(time.Minute); !errors.Is(err, context.Canceled) || time.Since(began) != time.Second {
+				t.Errorf("stream %t: %v after %s", stream, err, time.Since(began))
+			}
 		}
 	})
 }
