@@ -35,18 +35,21 @@ type client struct {
 	opened chan struct{}
 	ended  chan error
 	work   session.Crew
+	told   told
 
-	mu      sync.Mutex
-	stage   stage
-	version int32
-	owner   Address
-	account Account
-	params  int32 // version of the root's parameters that the contracts follow from
-	retired bool  // they have changed: the session ends when nothing runs
-	short   bool
-	nonce   int64
-	waiting bool // an authorisation is under way
-	running map[[32]byte]*request
+	mu       sync.Mutex
+	stage    stage
+	version  int32
+	owner    Address
+	party    ledger.Party // the client in the ledger
+	account  Account
+	contract string // of the account, in raw form
+	params   int32  // version of the root's parameters that the contracts follow from
+	retired  bool   // they have changed: the session ends when nothing runs
+	short    bool
+	nonce    int64
+	waiting  bool // an authorisation is under way
+	running  map[[32]byte]*request
 }
 
 // ServeClient converses with a client until one of both leaves. It returns when nothing of the session runs any more.
@@ -78,11 +81,6 @@ func (c *client) at() (stage, int32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.stage, c.version
-}
-
-// party is the client in the ledger.
-func (c *client) party() ledger.Party {
-	return ledger.Party{Role: ledger.Client, Address: c.owner.String()}
 }
 
 // Query answers the client's queries. A handshake that is refused ends the session once the refusal is sent.
@@ -178,13 +176,13 @@ func (c *client) offer(ctx context.Context, root Root, owner Address, account Ac
 		return nil, refusal("duplicate connect message")
 	}
 	c.stage, c.version, c.owner, c.account, c.nonce, c.short = authorising, version, owner, account, nonce, account.Known
-	c.params = root.ParamsVersion
+	c.params, c.party, c.contract = root.ParamsVersion, ledger.Party{Role: ledger.Client, Address: owner.String()}, account.Contract.String()
 	c.mu.Unlock()
 	var auth tl.AnyClientProxyConnectionAuth = &tl.ClientProxyConnectionAuthLong{Nonce: nonce}
 	if account.Known {
 		auth = &tl.ClientProxyConnectionAuthShort{SecretHash: account.SecretHash, Nonce: nonce}
 	}
-	pay, err := c.p.deps.Ledger.Pay(ctx, c.party())
+	pay, err := c.p.deps.Ledger.Pay(ctx, c.party)
 	if err != nil {
 		return nil, notReady("payment cannot be signed")
 	}
@@ -196,7 +194,7 @@ func (c *client) offer(ctx context.Context, root Root, owner Address, account Ac
 // params is what the proxy says about itself.
 func (p *Proxy) params(root Root, version int32) tl.ProxyParams {
 	out := tl.ProxyParams{
-		ProxyOwnerAddress: p.cfg.Owner.Friendly(p.cfg.Testnet), ProxySCAddress: p.contractBy(root).Friendly(p.cfg.Testnet),
+		ProxyOwnerAddress: p.cfg.Owner.Friendly(p.cfg.Testnet), ProxySCAddress: p.contractBy(&root).Friendly(p.cfg.Testnet),
 		IsTest: new(p.cfg.Test), ProtoVersion: new(version),
 	}
 	copy(out.ProxyPublicKey[:], p.deps.PaymentKey)
@@ -253,7 +251,7 @@ func (c *client) authorise(ctx context.Context, fn tl.Function) (tl.Object, erro
 }
 
 func (c *client) authorised(ctx context.Context) (tl.Object, error) {
-	pay, err := c.p.deps.Ledger.Pay(ctx, c.party())
+	pay, err := c.p.deps.Ledger.Pay(ctx, c.party)
 	if err != nil {
 		return nil, notReady("payment cannot be signed")
 	}
@@ -266,7 +264,7 @@ func (c *client) authorised(ctx context.Context) (tl.Object, error) {
 }
 
 func (c *client) paymentStatus(ctx context.Context) (tl.Object, error) {
-	pay, err := c.p.deps.Ledger.Pay(ctx, c.party())
+	pay, err := c.p.deps.Ledger.Pay(ctx, c.party)
 	if err != nil {
 		return nil, notReady("payment cannot be signed")
 	}
@@ -274,7 +272,7 @@ func (c *client) paymentStatus(ctx context.Context) (tl.Object, error) {
 }
 
 func (c *client) refund(ctx context.Context) (tl.Object, error) {
-	if n := c.p.deps.Ledger.State(c.party()).Running; n > 0 {
+	if n := c.p.deps.Ledger.State(c.party).Running; n > 0 {
 		return &tl.ClientRefundRejected{ActiveQueries: n}, nil
 	}
 	grant, err := c.p.deps.Chain.Refund(ctx, c.owner)

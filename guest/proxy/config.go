@@ -201,6 +201,8 @@ type Deps struct {
 	// Tick is told when counters become durable and committed; nil where that happens elsewhere.
 	Tick Ticker
 	Rand *rand.Rand
+	// Draw is a number below n that no peer can foresee; nil means the runtime's source.
+	Draw func(n int) int
 	Log  *slog.Logger
 	Now  func() time.Time
 }

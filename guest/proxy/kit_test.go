@@ -99,7 +99,7 @@ func (c *chainStub) fundsOf(string) ledger.Funds {
 
 // bench is a proxy with its surroundings.
 type bench struct {
-	t      *testing.T
+	t      testing.TB
 	p      *Proxy
 	chain  *chainStub
 	ledger *ledger.Memory
@@ -135,15 +135,15 @@ func inProxy(t *testing.T, test func(b *bench), options ...option) {
 	})
 }
 
-func newBench(t *testing.T, options ...option) *bench {
-	t.Helper()
+func newBench(tb testing.TB, options ...option) *bench {
+	tb.Helper()
 	owner := address(1)
-	b := &bench{t: t, logs: new(logbook.Book), ends: make(chan error, 64)}
+	b := &bench{t: tb, logs: new(logbook.Book), ends: make(chan error, 64)}
 	b.chain = &chainStub{Pseudo: &Pseudo{Owner: owner}, funds: (&Pseudo{}).Funds("")}
 	var err error
 	b.ledger, err = ledger.NewMemory(ledger.Config{Funds: b.chain.fundsOf, Signer: ledger.Keyed{Key: seeded(2)}})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg := Config{Owner: owner, Contract: address(0xa1), Test: true}
 	public, _ := seeded(2).Public().(ed25519.PublicKey)
@@ -156,7 +156,7 @@ func newBench(t *testing.T, options ...option) *bench {
 		o(&cfg, &deps)
 	}
 	if b.p, err = New(cfg, deps); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }

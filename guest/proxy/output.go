@@ -3,7 +3,6 @@ package proxy
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -255,6 +254,34 @@ func (o *output) hush() {
 	o.quiet = true
 }
 
+// passed says whether something of a worker's was sent, and how many events.
+func (o *output) passed() (worker bool, events int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.worker, o.look.events
+}
+
+// pinged says that there are pings in the answer.
+func (o *output) pinged() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.pings > 0
+}
+
+// length is the size of the body.
+func (o *output) length() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.bytes
+}
+
+// statusCode is the status of the head that was sent, or 0.
+func (o *output) statusCode() int32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.status
+}
+
 // sent is what the receipt says about the answer.
 type sent struct {
 	bytes  int64
@@ -276,5 +303,5 @@ func (o *output) sent() sent {
 func (o *output) digest() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return "sha256:" + hex.EncodeToString(o.hash.Sum(nil))
+	return digest(o.hash.Sum(nil))
 }

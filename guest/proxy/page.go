@@ -20,7 +20,7 @@ const maxRows = 30
 // Page is /stats (inference.md section 19).
 func (p *Proxy) Page() stats.Page {
 	s, now := p.Status(), p.deps.Now()
-	contract, owner := p.contractBy(s.Root).Friendly(p.cfg.Testnet), p.cfg.Owner.Friendly(p.cfg.Testnet)
+	contract, owner := p.contractBy(&s.Root).Friendly(p.cfg.Testnet), p.cfg.Owner.Friendly(p.cfg.Testnet)
 	page := stats.Page{
 		Role: "proxy", Title: "cocoon proxy", Made: now, Verdict: p.verdict(&s),
 		Identity: []stats.Fact{

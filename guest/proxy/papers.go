@@ -103,17 +103,17 @@ func (d *papers) meet(w *worker, root Root) string {
 	const derived = "verifier_derived"
 	sum := sha256.Sum256(w.peer.Quote)
 	identity := map[string]any{
-		"worker_sc": w.contract.String(), "owner": w.owner.String(), "image_hash": hex.EncodeToString(w.peer.Image[:]), "model_id": w.model,
+		"worker_sc": w.name, "owner": w.party.Address, "image_hash": w.image, "model_id": w.model,
 		"engine": w.says.Engine,
 	}
 	if w.says.key != nil {
 		identity["receipt_key"], identity["receipt_key_id"] = w.says.Key, w.says.KeyID
 	}
 	raw, err := json.Marshal(map[string]any{
-		"api_version": "aci/1", "upstream_name": "worker:" + w.contract.String(), "endpoint": nil, "verifier_id": d.p.cfg.Software,
+		"api_version": "aci/1", "upstream_name": "worker:" + w.name, "endpoint": nil, "verifier_id": d.p.cfg.Software,
 		"established_at": now.Unix(), "expires_at": now.Add(d.p.cfg.Times.Keyset).Unix(), "identity": identity,
 		"channel_binding": []any{map[string]any{
-			"type": "tls_spki_sha256", "origin": fmt.Sprintf("cocoon://%x", w.contract.Hash), "spki_sha256": spki(w.peer.Key),
+			"type": "tls_spki_sha256", "origin": fmt.Sprintf("cocoon://%x", w.contract.Hash), "spki_sha256": w.spki,
 		}},
 		"claims": map[string]any{
 			"tee_attested":                known(w.peer.Attested, "hardware_proven", "TDX quote verified"),

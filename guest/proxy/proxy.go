@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	chance "math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,7 @@ type Proxy struct {
 	papers  *papers
 	routing [32]byte // keys route digests; leaves this process never
 
-	own      atomic.Pointer[Address] // the contract by the last root
+	own      atomic.Pointer[named] // the contract by the last root
 	mu       sync.Mutex
 	refusing string
 	clients  map[*client]struct{}
@@ -56,12 +57,16 @@ func New(cfg Config, deps Deps) (*Proxy, error) {
 	if deps.TLSKeys == nil {
 		deps.TLSKeys = func() [][32]byte { return nil }
 	}
+	if deps.Draw == nil {
+		deps.Draw = chance.IntN
+	}
 	p := &Proxy{
 		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), metrics: newMetrics(deps.Now),
 		sched:   sched.New(sched.Config{Now: deps.Now, Rand: deps.Rand, PriceWeight: cfg.PriceWeight, MaxWait: cfg.Times.Queue, Breaker: cfg.Breaker}),
 		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), models: make(map[string]bool), started: deps.Now(),
 	}
 	_, _ = rand.Read(p.routing[:]) // never fails (crypto/rand)
+	p.own.Store(&named{cfg.Contract, cfg.Contract.String()})
 	var err error
 	if p.papers, err = newPapers(p); err != nil {
 		return nil, fmt.Errorf("making proxy: %w", err)
@@ -204,24 +209,31 @@ func (p *Proxy) RootChanged() {
 // errParameters ends sessions whose contracts are not those of the root's parameters any more (protocol.md section 6.6).
 var errParameters = errors.New("the root's parameters changed")
 
-// contractBy is the proxy's own contract by a root's parameters.
-func (p *Proxy) contractBy(root Root) Address {
-	if root.Contract == (Address{}) {
-		return p.contract()
+// named is an address with its raw form.
+type named struct {
+	Address
+	text string
+}
+
+// contractBy is the proxy's own contract by a root's parameters: the one that it names, that of the last one that did, or
+// the configured one.
+func (p *Proxy) contractBy(root *Root) *named {
+	own := p.own.Load()
+	if root.Contract == (Address{}) || own.Address == root.Contract {
+		return own
 	}
-	p.own.Store(&root.Contract)
-	return root.Contract
+	own = &named{root.Contract, root.Contract.String()}
+	p.own.Store(own)
+	return own
 }
 
 // contract is the proxy's own: by the root, by the last one that could be read, or as configured.
 func (p *Proxy) contract() Address {
-	if root, err := p.deps.Chain.Root(); err == nil && root.Contract != (Address{}) {
-		p.own.Store(&root.Contract)
+	root, err := p.deps.Chain.Root()
+	if err != nil {
+		root = Root{}
 	}
-	if own := p.own.Load(); own != nil {
-		return *own
-	}
-	return p.cfg.Contract
+	return p.contractBy(&root).Address
 }
 
 // negotiate picks the version of a session (protocol.md section 1.1).

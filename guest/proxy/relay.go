@@ -2,8 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"time"
@@ -15,33 +13,8 @@ import (
 	"cocoon/guest/proxy/ledger"
 )
 
-// statementWait is how long a worker's statement may come after its last message: it follows in the same write.
-const statementWait = 2 * time.Second
-
 // perHop is what each hop of the reference implementation takes off a deadline (protocol.md section 4.1).
 const perHop = 0.95
-
-// Statuses of a worker's statement (inference.md section 9).
-const (
-	statusComplete int32 = iota
-	statusCancelled
-	statusDeadline
-	statusLost
-	statusEngine
-	statusRefused
-)
-
-// statusWord is a statement's status as documents write it; empty for none of them.
-func statusWord(n int32) receipt.Status {
-	words := []receipt.Status{
-		statusComplete: receipt.Complete, statusCancelled: receipt.Cancelled, statusDeadline: receipt.Deadline,
-		statusLost: receipt.WorkerLost, statusEngine: receipt.EngineError, statusRefused: receipt.Refused,
-	}
-	if n < 0 || int(n) >= len(words) {
-		return ""
-	}
-	return words[n]
-}
 
 // relay sends the request to the worker and its answer to the client.
 func (r *request) relay(a *attempt) result {
@@ -112,7 +85,7 @@ func (v *arrival) head(e event) (done bool, res result) {
 // forward is the message to the worker: the deadline that is left, the price that was agreed on.
 func (r *request) forward(a *attempt) error {
 	w := a.w
-	r.forwarded = r.job.forward(w.version, r.account.Contract.String())
+	r.forwarded, r.bodies = r.job.forward(w.version, r.c.contract), bodies{}
 	left := r.deadline.Sub(r.p.deps.Now()).Seconds()
 	if left <= 0 {
 		return errDeadline
@@ -120,7 +93,7 @@ func (r *request) forward(a *attempt) error {
 	if w.version < versionOurs {
 		left *= perHop
 	}
-	pay, err := r.p.deps.Ledger.Pay(r.ctx, w.party())
+	pay, err := r.p.deps.Ledger.Pay(r.ctx, w.party)
 	if err != nil {
 		return errInternal
 	}
@@ -203,15 +176,15 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 		if err != nil {
 			return res
 		}
-		if ours && e.kind == evPart && r.out.sent().worker {
+		if worker, _ := r.out.passed(); ours && e.kind == evPart && worker {
 			if e.info != nil && ended(res.err) {
-				return r.attest(a, result{body: e.data, info: e.info}) //nolint:contextcheck // the statement has a time of its own
+				return r.attest(a, result{body: e.data, info: e.info})
 			}
 			_ = r.out.body(ctx, e.data, nil) // hashed, and sent as far as that needs no waiting
 		}
 		if e.info != nil {
 			res.info = e.info
-			return r.attest(a, res) //nolint:contextcheck // the statement has a time of its own
+			return r.attest(a, res)
 		}
 	}
 }
@@ -222,63 +195,31 @@ func ended(err error) bool {
 	return s == receipt.Cancelled || s == receipt.Deadline
 }
 
-// attest waits for the worker's signature under its numbers, and checks it.
-func (r *request) attest(a *attempt, res result) result {
-	if a.w.version < versionOurs || a.w.says.key == nil {
-		return res
-	}
-	ctx, cancel := context.WithTimeout(r.c.ctx, statementWait)
-	defer cancel()
-	for {
-		e, err := a.next(ctx, 0)
-		if err != nil {
-			r.p.metrics.count(`proxy_statements_total{verdict="missing"}`)
-			return res
-		}
-		if e.kind != evStatement {
-			continue
-		}
-		if !r.holds(a, res, e.statement) {
-			r.p.metrics.count(`proxy_statements_total{verdict="invalid"}`)
-			return res
-		}
-		r.p.metrics.count(`proxy_statements_total{verdict="valid"}`)
-		res.statement = e.statement
-		return res
-	}
-}
-
-// holds checks a worker's signature: its key, over what we forwarded and the numbers that are billed.
-func (r *request) holds(a *attempt, res result, s *tl.ProxyQueryStatement) bool {
-	word := statusWord(s.Status)
-	signed := receipt.WorkerStatement{
-		RequestID: hex.EncodeToString(r.ask.id[:]), RequestHash: receipt.SHA256(r.forwarded),
-		ResponseHash: "sha256:" + hex.EncodeToString(s.ResponseHash[:]), Status: word, ServedAt: s.ServedAt,
-		WorkerSC: a.w.contract.String(), Tokens: r.usage(res),
-	}
-	return word != "" && s.KeyID == a.w.says.KeyID && ed25519.Verify(a.w.says.key, signed.Bytes(), s.Signature)
-}
-
 // status is how the request ended, as the receipt says it.
-func (r *request) status() receipt.Status {
-	res := r.result
+func (r *request) status() receipt.Status { return r.statusOf(r.result) }
+
+func (r *request) statusOf(res result) receipt.Status {
 	if res.err != nil {
 		return endingOf(res.err).status
 	}
 	if res.statement != nil {
 		return statusWord(res.statement.Status)
 	}
-	status := r.out.sent().status
-	if res.head != nil {
-		status = res.head.StatusCode
-	}
-	switch {
+	switch status := r.httpStatus(res); {
 	case status >= downStatus:
 		return receipt.EngineError
 	case status >= badStatus:
 		return receipt.Refused
 	}
 	return receipt.Complete
+}
+
+// httpStatus is the answer's, sent or not.
+func (r *request) httpStatus(res result) int32 {
+	if res.head != nil {
+		return res.head.StatusCode
+	}
+	return r.out.statusCode()
 }
 
 // debugOf reads where a worker's counts are from, where it says so.
@@ -292,7 +233,7 @@ func debugOf(info *tl.ProxyQueryFinalInfo) (source string, ok bool) {
 	}
 	v, _ := doc.Get("source")
 	source, _ = v.Text()
-	return source, slices.Contains([]string{"engine", "engine_partial", "counted"}, source)
+	return source, slices.Contains([]string{sourceEngine, sourcePartial, sourceCounted}, source)
 }
 
 // retriable says that a worker's error is no verdict on the request.

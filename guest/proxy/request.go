@@ -39,6 +39,7 @@ type request struct {
 	// what is known of the last attempt
 	a         *attempt
 	forwarded []byte
+	bodies    bodies
 	result    result
 }
 
@@ -49,8 +50,9 @@ type result struct {
 	head *tl.HTTPResponse
 	body []byte
 	info *tl.ProxyQueryFinalInfo
-	// statement is the worker's, when it was right.
+	// statement is the worker's, when it was right; unchecked says that its signature was not looked at.
 	statement *tl.ProxyQueryStatement
+	unchecked bool
 }
 
 func newRequest(c *client, a ask, version int32) *request {
@@ -118,7 +120,7 @@ func (r *request) admit(ctx context.Context) error {
 
 // reserve holds the most that the request can cost.
 func (r *request) reserve(ctx context.Context, amount int64) error {
-	err := r.p.deps.Ledger.Reserve(ctx, ledger.Reservation{Client: r.c.owner.String(), Request: r.ask.id, Amount: amount})
+	err := r.p.deps.Ledger.Reserve(ctx, ledger.Reservation{Client: r.c.party.Address, Request: r.ask.id, Amount: amount})
 	switch {
 	case err == nil:
 		r.held, r.reserved = true, amount
@@ -166,7 +168,10 @@ func (r *request) serve() result {
 // mayRetry says whether another worker may be asked: once, before anything of this one's went to the client, and for
 // what is not the client's doing.
 func (r *request) mayRetry(err error) bool {
-	if len(r.tried) != 1 || r.ctx.Err() != nil || r.out.sent().worker || !r.p.metrics.retryAllowed() {
+	if len(r.tried) != 1 || r.ctx.Err() != nil || !r.p.metrics.retryAllowed() {
+		return false
+	}
+	if worker, _ := r.out.passed(); worker {
 		return false
 	}
 	if e, ok := errors.AsType[*workerError](err); ok {
@@ -193,7 +198,8 @@ func (r *request) try() result {
 		return result{err: errWorkerLost}
 	}
 	res := r.relay(r.a)
-	r.a.release(r.recordOf(res), r.usage(res).Completion)
+	used, _ := r.usage(res)
+	r.a.release(r.recordOf(res), used.Completion)
 	return res
 }
 
@@ -237,8 +243,8 @@ func (r *request) explain(refused *sched.RefusedError) error {
 }
 
 func (r *request) need(ours bool) sched.Request {
-	need := r.job.need(&r.ask, r.c.owner.String(), r.tried, ours)
-	need.Route = r.p.routeKey(r.account.Contract.String(), r.secret(), r.job.body)
+	need := r.job.need(&r.ask, r.c.party.Address, r.tried, ours)
+	need.Route = r.p.routeKey(r.c.contract, r.secret(), r.job.body)
 	return need
 }
 
@@ -290,7 +296,7 @@ func (r *request) finish(ctx context.Context) {
 	r.p.metrics.done(r.status(), entry)
 	r.p.over(now, r.status(), entry, now.Sub(r.began))
 	r.p.totals.received.Add(now, float64(len(r.ask.query)))
-	r.p.totals.sent.Add(now, float64(r.out.sent().bytes))
+	r.p.totals.sent.Add(now, float64(r.out.length()))
 	if !r.held {
 		return
 	}
@@ -329,41 +335,44 @@ func inBand(err error) string {
 	return text
 }
 
-// usage is what is billed: the worker's numbers, or an estimate from what passed when it left without any.
-func (r *request) usage(res result) pricing.Tokens {
+// usage is what is billed: the worker's numbers, or an estimate from what passed when it left without any. It lied when
+// its numbers had to be changed.
+func (r *request) usage(res result) (t pricing.Tokens, lied bool) {
 	switch {
 	case r.a == nil:
-		return pricing.Tokens{}
+		return pricing.Tokens{}, false
 	case res.info != nil:
-		t, lied := counted(r.a.w.version, res.info.TokensUsed, r.a.lease.Coefficient, r.root.Multipliers)
-		if lied {
-			r.p.metrics.count("proxy_usage_rejected_total")
-		}
-		return t
+		return counted(r.a.w.version, res.info.TokensUsed, r.a.lease.Coefficient, r.root.Multipliers)
 	}
-	if out := r.out.sent(); out.worker && out.look.events > 0 {
-		return pricing.Tokens{Prompt: r.job.promptTokens(), Completion: out.look.events}
+	if worker, events := r.out.passed(); worker && events > 0 {
+		return pricing.Tokens{Prompt: r.job.promptTokens(), Completion: events}, false
 	}
-	return pricing.Tokens{}
+	return pricing.Tokens{}, false
 }
 
+// Where counts may be from (inference.md section 7).
+const (
+	sourceNone    = "none"
+	sourceEngine  = "engine"
+	sourcePartial = "engine_partial"
+	sourceCounted = "counted"
+)
+
 // source says where the counts are from.
-func (r *request) source() (name string, estimated bool) {
-	res := r.result
-	t := r.usage(res)
+func (r *request) source(res result, t pricing.Tokens) string {
 	switch {
 	case t == pricing.Tokens{}:
-		return "none", false
+		return sourceNone
 	case res.info == nil:
-		return "counted", true
+		return sourceCounted
 	}
 	if s, ok := debugOf(res.info); ok {
-		return s, s == "counted"
+		return s
 	}
-	if r.status() == receipt.Complete {
-		return "engine", false
+	if r.statusOf(res) == receipt.Complete {
+		return sourceEngine
 	}
-	return "engine_partial", false
+	return sourcePartial
 }
 
 // settle bills the request.
@@ -371,13 +380,17 @@ func (r *request) settle(ctx context.Context) (ledger.Entry, error) {
 	if !r.held {
 		return ledger.Entry{}, nil
 	}
-	source, estimated := r.source()
+	t, lied := r.usage(r.result)
+	if lied {
+		r.p.metrics.count("proxy_usage_rejected_total")
+	}
+	source := r.source(r.result, t)
 	c := ledger.Charge{
-		Client: r.c.owner.String(), Request: r.ask.id, Model: r.ask.model, Multipliers: r.root.Multipliers,
-		Tokens: r.usage(r.result), Source: source, Estimated: estimated, Status: string(r.status()),
+		Client: r.c.party.Address, Request: r.ask.id, Model: r.ask.model, Multipliers: r.root.Multipliers,
+		Tokens: t, Source: source, Estimated: source == sourceCounted, Status: string(r.status()),
 	}
 	if r.a != nil {
-		c.Worker, c.Coefficient, c.Model = r.a.w.owner.String(), r.a.lease.Coefficient, r.a.w.model
+		c.Worker, c.Coefficient, c.Model = r.a.w.party.Address, r.a.lease.Coefficient, r.a.w.model
 	}
 	return r.p.deps.Ledger.Settle(ctx, c)
 }
@@ -402,27 +415,4 @@ func (r *request) final(e ledger.Entry) final {
 		}
 	}
 	return f
-}
-
-// tellPayments pushes the new numbers. Clients of the first versions never read what they did not ask for (protocol.md
-// section 4.4).
-func (r *request) tellPayments(ctx context.Context, e ledger.Entry) {
-	ctx, cancel := context.WithTimeout(ctx, r.p.cfg.Times.LastWord)
-	defer cancel()
-	if r.out.version >= versionTimes {
-		if pay, err := r.p.deps.Ledger.Pay(ctx, r.c.party()); err == nil {
-			_ = r.c.sess.Send(ctx, &tl.ProxyClientRequestPayment{
-				RequestID: r.ask.id, SignedPayment: signed(pay), DBTokens: pay.DB, MaxTokens: pay.Max, RequestTokens: e.Paid(),
-			})
-		}
-	}
-	if r.a == nil {
-		return
-	}
-	if pay, err := r.p.deps.Ledger.Pay(ctx, r.a.w.party()); err == nil {
-		_ = r.a.w.sess.SendSoon(ctx, &tl.ProxyWorkerRequestPayment{ // a busy worker gets it with its next request
-			RequestID: r.a.id, SignedPayment: signed(pay), DBTokens: pay.DB, MaxTokens: pay.Max, RequestTokens: e.Paid(),
-			RequestClientOwner: r.c.owner.Friendly(r.p.cfg.Testnet),
-		})
-	}
 }

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/tl"
@@ -19,26 +22,25 @@ func (r *request) giveReceipt(ctx context.Context, e ledger.Entry) {
 		r.p.metrics.count("proxy_receipts_missing_total")
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.p.cfg.Times.LastWord)
-	defer cancel()
-	if r.c.sess.Send(ctx, &tl.ClientQueryReceipt{RequestID: r.ask.id, Receipt: doc}) == nil {
+	if r.c.sess.SendWithin(ctx, &tl.ClientQueryReceipt{RequestID: r.ask.id, Receipt: doc}, r.p.cfg.Times.LastWord) == nil {
 		r.p.metrics.count("proxy_receipts_total")
 	}
 }
 
 func (r *request) receipt(e ledger.Entry) ([]byte, error) {
-	_, digest, err := r.p.papers.current()
+	_, keyset, err := r.p.papers.current()
 	if err != nil {
 		return nil, err
 	}
 	out, now := r.out.sent(), r.p.deps.Now()
+	received, forwarded := r.bodies.digests(r.body(), r.forwarded)
 	doc := receipt.Receipt{
-		ID: hex.EncodeToString(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: digest, Endpoint: r.path(),
-		ServedAt: now.Unix(), RequestHash: receipt.SHA256(r.body()), ResponseHash: r.out.digest(),
+		ID: hex.EncodeToString(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: keyset, Endpoint: r.path(),
+		ServedAt: now.Unix(), RequestHash: received, ResponseHash: r.out.digest(),
 		Verified: receipt.Verified{Required: true, Model: r.ask.model},
 		Usage:    r.metered(e),
 		Channel: receipt.Channel{
-			ProxySC: r.p.contractBy(r.root).String(), ClientSC: r.account.Contract.String(), ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
+			ProxySC: r.p.contractBy(&r.root).text, ClientSC: r.c.contract, ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
 			LedgerSeq: e.Seq, Total: uint64(max(e.Total, 0)), Committed: uint64(max(e.Committed, 0)),
 		},
 		Outcome: r.outcome(out, now.Sub(r.began).Milliseconds()),
@@ -48,16 +50,52 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 		return doc.Sign(r.p.papers.keyID, r.p.deps.ReceiptKey), nil
 	}
 	w := r.a.w
-	doc.ForwardedHash = receipt.SHA256(r.forwarded)
+	doc.ForwardedHash = forwarded
 	doc.Verified.OK, doc.Verified.Model, doc.Verified.SessionID = true, w.model, w.paper()
-	doc.Worker = &receipt.Worker{SC: w.contract.String(), SPKI: spki(w.peer.Key), Image: hex.EncodeToString(w.peer.Image[:]), Engine: w.says.Engine}
-	if s := r.result.statement; s != nil {
+	doc.Worker = &receipt.Worker{SC: w.name, SPKI: w.spki, Image: w.image, Engine: w.says.Engine}
+	if s := r.said(doc.ResponseHash); s != nil {
 		doc.Statement = &receipt.Statement{
-			KeyID: s.KeyID, ResponseHash: "sha256:" + hex.EncodeToString(s.ResponseHash[:]), ProxyPings: out.pings, Served: s.ServedAt,
+			KeyID: s.KeyID, ResponseHash: digest(s.ResponseHash[:]), ProxyPings: out.pings, Served: s.ServedAt,
 			Status: statusWord(s.Status), Signature: s.Signature,
 		}
 	}
 	return doc.Sign(r.p.papers.keyID, r.p.deps.ReceiptKey), nil
+}
+
+// digest is a hash as documents have it.
+func digest(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+
+// bodies are the hashes of a request as it came and as it went on, once somebody wanted them.
+type bodies struct{ received, forwarded string }
+
+// digests hashes both. What they have in common is their beginning, often all but a few bytes, and is hashed once.
+func (b *bodies) digests(received, forwarded []byte) (of, and string) {
+	const block = 1 << 10
+	if b.received != "" {
+		return b.received, b.forwarded
+	}
+	n := 0
+	for n+block <= min(len(received), len(forwarded)) && bytes.Equal(received[n:n+block], forwarded[n:n+block]) {
+		n += block
+	}
+	h := sha256.New()
+	_, _ = h.Write(received[:n]) // a hash never fails
+	if forwarded != nil {
+		b.forwarded = hashed(h, forwarded, n)
+	}
+	b.received = hashed(h, received, n)
+	return b.received, b.forwarded
+}
+
+// hashed is the hash of a body of which the first n bytes are in h, which stays as it is.
+func hashed(h hash.Hash, body []byte, n int) string {
+	if c, ok := h.(hash.Cloner); ok {
+		if own, err := c.Clone(); err == nil {
+			_, _ = own.Write(body[n:])
+			return digest(own.Sum(nil))
+		}
+	}
+	return receipt.SHA256(body) // unreachable: the standard library's hashes can be cloned
 }
 
 // path and body are what the client asked; both are empty where that could not be read.

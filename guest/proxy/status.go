@@ -109,7 +109,7 @@ func (p *Proxy) Status() Status {
 		}
 		x := WorkerStatus{
 			View: v, Owner: w.owner, Contract: w.contract, Image: w.peer.Image, Attested: w.peer.Attested, Version: w.version,
-			Tokens: p.deps.Ledger.State(w.party()),
+			Tokens: p.deps.Ledger.State(w.party),
 		}
 		if held := w.waits(); held != nil {
 			x.Held = "not eligible: " + held.Error()
@@ -134,7 +134,7 @@ func (p *Proxy) clientStatus() []ClientStatus {
 		}
 		s := found[c.owner]
 		if s == nil {
-			s = &ClientStatus{Owner: c.owner, Contract: c.account.Contract, Closing: c.account.Closing, Tokens: p.deps.Ledger.State(c.party())}
+			s = &ClientStatus{Owner: c.owner, Contract: c.account.Contract, Closing: c.account.Closing, Tokens: p.deps.Ledger.State(c.party)}
 			found[c.owner] = s
 		}
 		s.Connections++
@@ -174,7 +174,7 @@ func (p *Proxy) JSONStats() map[string]any {
 			"reasoning_tokens_price_multiplier":  s.Root.Multipliers.Reasoning,
 		},
 		"smartcontract": object{
-			"address": p.contractBy(s.Root).Friendly(p.cfg.Testnet), "params_version": s.Root.ParamsVersion, "balance": nil, "ready_for_withdraw": nil,
+			"address": p.contractBy(&s.Root).Friendly(p.cfg.Testnet), "params_version": s.Root.ParamsVersion, "balance": nil, "ready_for_withdraw": nil,
 			"old_instances": []object{},
 		},
 		"wallet": object{

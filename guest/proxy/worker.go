@@ -31,10 +31,17 @@ type worker struct {
 	version  int32
 	owner    Address
 	contract Address
+	name     string       // the contract in raw form
+	party    ledger.Party // the worker in the ledger
+	spki     string       // of its key, and its image, in hex
+	image    string
 	model    string
 	says     description
 	sched    uint64
 	params   int32 // version of the root's parameters that the contract follows from
+
+	doubt doubt
+	told  told
 
 	mu       sync.Mutex
 	session  string // id of its document
@@ -137,11 +144,6 @@ func (w *worker) leave(a *attempt) {
 	}
 }
 
-// party is the worker in the ledger.
-func (w *worker) party() ledger.Party {
-	return ledger.Party{Role: ledger.Worker, Address: w.owner.String()}
-}
-
 // Query answers the worker's queries. A handshake that is refused ends the session once the refusal is sent.
 func (w *worker) Query(ctx context.Context, fn tl.Function) (tl.Object, error) {
 	out, err := w.query(ctx, fn)
@@ -170,7 +172,7 @@ func (w *worker) query(ctx context.Context, fn tl.Function) (tl.Object, error) {
 		}
 	case *tl.WorkerUpdatePaymentStatus:
 		if at == open {
-			pay, err := w.p.deps.Ledger.Pay(ctx, w.party())
+			pay, err := w.p.deps.Ledger.Pay(ctx, w.party)
 			if err != nil {
 				return nil, notReady("payment cannot be signed")
 			}
@@ -212,6 +214,8 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 	}
 	w.stage = comparing
 	w.version, w.owner, w.contract, w.model, w.says = version, owner, contract, params.Model, describe(params.MachineDescriptionJSON)
+	w.name, w.party = contract.String(), ledger.Party{Role: ledger.Worker, Address: owner.String()}
+	w.spki, w.image = spki(w.peer.Key), hex.EncodeToString(w.peer.Image[:])
 	slots := (int64(*params.MaxActiveRequests) + int64(*params.ProxyCnt) - 1) / int64(*params.ProxyCnt)
 	w.params, w.held = root.ParamsVersion, w.p.offered(root, w.model)
 	w.session = w.p.papers.meet(w, root)
@@ -306,7 +310,7 @@ func (w *worker) judge(root Root) {
 		w.end(held)
 	case held == nil && was != nil:
 		w.p.meet(w, nil)
-		w.p.log.Info("Worker eligible", slog.String("contract", w.contract.String()), slog.String("model", w.model))
+		w.p.log.Info("Worker eligible", slog.String("contract", w.name), slog.String("model", w.model))
 	}
 }
 
@@ -342,16 +346,16 @@ func (w *worker) compare(ctx context.Context, q *tl.WorkerCompareBalanceWithProx
 	if q.TokensCommittedToBlockchain < 0 || q.TokensCommittedToDB < 0 || q.MaxTokens < 0 {
 		return nil, violation("a negative number of tokens")
 	}
-	pay, err := w.p.deps.Ledger.Pay(ctx, w.party())
+	pay, err := w.p.deps.Ledger.Pay(ctx, w.party)
 	if err != nil {
 		return nil, notReady("payment cannot be signed")
 	}
-	s := w.p.deps.Ledger.State(w.party())
+	s := w.p.deps.Ledger.State(w.party)
 	out := &tl.WorkerCompareBalanceWithProxyResult{SignedPayment: signed(pay), TokensCommittedToDB: pay.DB, MaxTokens: pay.Max}
 	if q.TokensCommittedToBlockchain > s.Chain || q.TokensCommittedToDB > s.DB || q.MaxTokens > s.Max {
 		out.ErrorCode = errorAhead
 		w.p.metrics.count("proxy_workers_ahead_total")
-		w.p.log.Warn("Worker claims more tokens than this proxy knows", slog.String("contract", w.owner.String()),
+		w.p.log.Warn("Worker claims more tokens than this proxy knows", slog.String("contract", w.party.Address),
 			slog.Int64("chain", q.TokensCommittedToBlockchain), slog.Int64("db", q.TokensCommittedToDB), slog.Int64("max", q.MaxTokens))
 	}
 	w.mu.Lock()
@@ -365,13 +369,13 @@ func (w *worker) compareMore(ctx context.Context, q *tl.WorkerExtendedCompareBal
 	if q.TokensCommittedToDB < 0 {
 		return nil, violation("a negative number of tokens")
 	}
-	if s := w.p.deps.Ledger.State(w.party()); q.TokensCommittedToDB > s.DB {
-		err := w.p.deps.Ledger.Adopt(ctx, w.owner.String(), q.TokensCommittedToDB, q.Other)
+	if s := w.p.deps.Ledger.State(w.party); q.TokensCommittedToDB > s.DB {
+		err := w.p.deps.Ledger.Adopt(ctx, w.party.Address, q.TokensCommittedToDB, q.Other)
 		if err != nil && !errors.Is(err, ledger.ErrProof) {
 			return nil, notReady("the ledger does not answer")
 		}
 		if err == nil {
-			w.p.log.Warn("Adopted a number that this proxy had signed and forgotten", slog.String("contract", w.owner.String()), slog.Int64("db", q.TokensCommittedToDB))
+			w.p.log.Warn("Adopted a number that this proxy had signed and forgotten", slog.String("contract", w.party.Address), slog.Int64("db", q.TokensCommittedToDB))
 		}
 	}
 	return &tl.WorkerExtendedCompareBalanceWithProxyResult{}, nil
@@ -395,10 +399,10 @@ func (w *worker) complete(q *tl.WorkerProxyHandshakeComplete) (tl.Object, error)
 	held := w.waits()
 	w.enable(!q.IsDisabled)
 	if held != nil {
-		w.p.log.Warn("Worker connected, not eligible", slog.String("contract", w.contract.String()), slog.Any("err", held))
+		w.p.log.Warn("Worker connected, not eligible", slog.String("contract", w.name), slog.Any("err", held))
 		return &tl.WorkerProxyHandshakeCompleted{}, nil
 	}
-	w.p.log.Info("Worker connected", slog.String("contract", w.contract.String()), slog.Int("version", int(w.version)))
+	w.p.log.Info("Worker connected", slog.String("contract", w.name), slog.Int("version", int(w.version)))
 	return &tl.WorkerProxyHandshakeCompleted{}, nil
 }
 
