@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"math"
-	"slices"
 )
 
 // TL encoding, protocol.md section 3.
@@ -51,7 +50,6 @@ func AppendBool(dst []byte, v bool) []byte {
 
 // AppendBytes appends bytes or a string: the shortest length form, the content, zeros to a multiple of four.
 func AppendBytes[T ~[]byte | ~string](dst []byte, v T) []byte {
-	dst = slices.Grow(dst, BytesSize(len(v))) // padding would have a long content copied a second time
 	return AppendPadding(append(AppendLength(dst, len(v)), v...), len(v))
 }
 
