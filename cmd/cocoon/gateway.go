@@ -176,6 +176,7 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	group, grouped := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.run(grouped) })
 	group.Go(func() error { return server.Run(grouped, l) })
+	group.Go(func() error { calm.GiveBack(grouped); return nil })
 	group.Go(func() error { return g.serveAdmin(grouped, server) })
 	return group.Wait()
 }

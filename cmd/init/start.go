@@ -36,6 +36,9 @@ func roomy(run func(ctx context.Context, args []string) (int, error)) func(ctx c
 		debug.SetGCPercent(roleGCPercent)
 		ballast := make([]byte, roleBallast)
 		defer runtime.KeepAlive(ballast)
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go calm.GiveBack(ctx)
 		return run(ctx, args)
 	}
 }

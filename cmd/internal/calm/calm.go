@@ -1,8 +1,9 @@
-// Package calm has a busy process wake seldom without need.
+// Package calm has a busy process wake seldom without need, and one at rest give its memory back.
 //
-// It owns one setting of the kernel, how late the timeouts of the process's threads may be. It trusts nobody, reads nothing
-// from outside, and refuses nothing: where the setting cannot be made, everything stays as it is. Call it once, before
-// there is work; it is for services that are waked by what arrives, not for programs that keep time.
+// It owns one setting of the kernel, how late the timeouts of the process's threads may be, and the moment at which memory
+// goes back to the system. It trusts nobody, reads nothing from outside, and refuses nothing: where the setting cannot be
+// made, everything stays as it is. Call Down once, before there is work; it is for services that are waked by what arrives,
+// not for programs that keep time. GiveBack runs until its context ends.
 package calm
 
 import (
