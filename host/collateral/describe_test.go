@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cocoon/measure/dcap"
-	"cocoon/measure/measuretest/pcstest"
+	"cocoon/tests/pcstest"
 )
 
 func TestDescriptionSaysWhatIsInABundle(t *testing.T) {

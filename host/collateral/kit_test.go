@@ -7,9 +7,9 @@ import (
 	"go.uber.org/goleak"
 
 	"cocoon/measure/dcap"
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
 	"cocoon/measure/ratls/pcs/sources"
+	"cocoon/tests/pcstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

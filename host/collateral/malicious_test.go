@@ -6,10 +6,10 @@ import (
 	"testing"
 
 	"cocoon/measure/dcap"
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
 	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/tests/golden"
+	"cocoon/tests/pcstest"
 )
 
 func TestAMaliciousServiceNeverReachesTheStore(t *testing.T) {

@@ -14,10 +14,10 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
 	"cocoon/measure/ratls/pcs/sources"
 	"cocoon/tests/golden"
+	"cocoon/tests/pcstest"
 )
 
 func relay(t *testing.T, cfg RelayConfig) string {

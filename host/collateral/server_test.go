@@ -10,9 +10,9 @@ import (
 	"sync"
 	"testing"
 
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/tests/pcstest"
 )
 
 var _ ratls.CollateralSource = (*pcs.Cache)(nil)

@@ -5,8 +5,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/tests/pcstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

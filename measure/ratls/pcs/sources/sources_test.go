@@ -9,8 +9,8 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/tests/pcstest"
 )
 
 func TestSourcesAreAskedInOrder(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
-	"cocoon/measure/measuretest/pcstest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/tests/pcstest"
 )
 
 func openStore(t *testing.T, dir string, roots *dcap.Roots) *Store {
