@@ -2,9 +2,9 @@ package proxy
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -122,7 +122,7 @@ func (p *Proxy) read(ctx context.Context, a *ask) (*job, error) {
 		}
 		return j, p.key(ctx, a, j)
 	}
-	endpoint, ok := api.Paths()[h.URL]
+	endpoint, ok := p.paths[h.URL]
 	if !ok {
 		return nil, violation("unknown path")
 	}
@@ -302,7 +302,7 @@ func tokenFields(ep api.Endpoint, doc jsonscan.Value) []string {
 func (j *job) query(body []byte, id [32]byte, version int32) []byte {
 	h := tl.HTTPRequest{Method: http.MethodPost, URL: j.path, HTTPVersion: "HTTP/1.1", Payload: body, Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}}}
 	if version >= versionOurs {
-		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerID, Value: fmt.Sprintf("%x", id)})
+		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerID, Value: hex.EncodeToString(id[:])})
 	}
 	return tl.Encode(&h)
 }

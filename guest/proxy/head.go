@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -60,9 +59,9 @@ func isStream(h *tl.HTTPResponse) bool {
 
 // stamp adds the proxy's timing headers (protocol.md section 4.1); a zero end adds none.
 func stamp(h *tl.HTTPResponse, start, end time.Time) {
-	h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-Start", Value: fmt.Sprintf("%.6f", unix(start))})
+	h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-Start", Value: seconds(start)})
 	if !end.IsZero() {
-		h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-End", Value: fmt.Sprintf("%.6f", unix(end))})
+		h.Headers = append(h.Headers, tl.HTTPHeader{Name: "X-Cocoon-Proxy-End", Value: seconds(end)})
 	}
 }
 
@@ -88,6 +87,9 @@ func (r *request) announce(h *tl.HTTPResponse, billed *ledger.Entry) {
 		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerCost, Value: strconv.FormatUint(r.metered(*billed).Cost, 10)})
 	}
 }
+
+// seconds is a time as a header has it: in Unix seconds with six decimals.
+func seconds(t time.Time) string { return strconv.FormatFloat(unix(t), 'f', 6, 64) }
 
 // unix is a time in seconds, as the network writes them.
 func unix(t time.Time) float64 {

@@ -24,6 +24,7 @@ type look struct {
 }
 
 func (l *look) see(b []byte) {
+	whole := l.front == nil && len(b) < lookBytes
 	if room := lookBytes - len(l.front); room > 0 {
 		l.front = append(l.front, b[:min(room, len(b))]...)
 	}
@@ -32,6 +33,10 @@ func (l *look) see(b []byte) {
 		l.events++
 	}
 	l.last = b[len(b)-1]
+	if whole { // until more comes, both ends are the same
+		l.tail = slices.Clip(l.front)
+		return
+	}
 	if len(b) >= lookBytes {
 		l.tail = append(l.room[:0], b[len(b)-lookBytes:]...)
 		return
@@ -83,18 +88,22 @@ func idOf(doc jsonscan.Value) string {
 	return id
 }
 
-// finish is the last finish reason of the answer. Inside a JSON string the quotes would be escaped, so what is found is
-// a member; of which object does not matter for a word out of five.
+// finish is the last finish reason of the answer that is a word. Inside a JSON string the quotes would be escaped, so what is
+// found is a member; of which object does not matter for a word out of five.
 func (l *look) finish() string {
-	i := bytes.LastIndex(l.tail, []byte(`"finish_reason":"`))
-	skip := len(`"finish_reason":"`)
-	if j := bytes.LastIndex(l.tail, []byte(`"finish_reason": "`)); j > i {
-		i, skip = j, skip+1
+	key := []byte(`"finish_reason":`)
+	var last []byte
+	for rest := l.tail; ; { // a search from the front is by far the faster one
+		i := bytes.Index(rest, key)
+		if i < 0 {
+			break
+		}
+		rest = bytes.TrimPrefix(rest[i+len(key):], []byte(" "))
+		if word, ok := bytes.CutPrefix(rest, []byte(`"`)); ok {
+			last = word
+		}
 	}
-	if i < 0 {
-		return ""
-	}
-	word, _, found := bytes.Cut(l.tail[i+skip:], []byte(`"`))
+	word, _, found := bytes.Cut(last, []byte(`"`))
 	if !found || !slices.Contains([]string{"stop", "length", "tool_calls", "content_filter", "function_call"}, string(word)) {
 		return ""
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 // Metrics are a proxy's counters as Prometheus text. No label comes from a request.
 type Metrics struct {
 	set      *metrics.Set
+	counters sync.Map // of *metrics.Counter by name: the set makes its names anew with each look
 	active   atomic.Int64
 	requests atomic.Int64
 	past     *past
@@ -36,7 +38,18 @@ func (m *Metrics) Write(w io.Writer) { m.set.WritePrometheus(w) }
 func (m *Metrics) count(name string) { m.add(name, 1) }
 
 func (m *Metrics) add(name string, n int64) {
-	m.set.GetOrCreateCounter("cocoon_" + name).AddInt64(n)
+	m.counter(name).AddInt64(n)
+}
+
+func (m *Metrics) counter(name string) *metrics.Counter {
+	if c, ok := m.counters.Load(name); ok {
+		if c, ok := c.(*metrics.Counter); ok {
+			return c
+		}
+	}
+	c := m.set.GetOrCreateCounter("cocoon_" + name)
+	m.counters.Store(name, c)
+	return c
 }
 
 func (m *Metrics) begin() {
@@ -60,8 +73,7 @@ const freeRetries, retryShare = 10, 10
 
 // retryAllowed says whether the budget of second attempts has something left.
 func (m *Metrics) retryAllowed() bool {
-	views := m.set.GetOrCreateCounter("cocoon_proxy_retries_total").Get()
-	return int64(views) < freeRetries+m.requests.Load()/retryShare //nolint:gosec // a counter
+	return int64(m.counter("proxy_retries_total").Get()) < freeRetries+m.requests.Load()/retryShare //nolint:gosec // a counter
 }
 
 func (m *Metrics) refused(err error) {

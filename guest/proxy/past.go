@@ -79,11 +79,15 @@ func newPast(clock func() time.Time) *past {
 
 // over counts a request that has ended; fee is what the proxy keeps of it, in nanoTON.
 func (p *past) over(status receipt.Status, e ledger.Entry, fee float64, took time.Duration) {
-	outcome, ok := map[receipt.Status]string{
-		receipt.Complete: outcomeComplete, receipt.Cancelled: outcomeCancelled, receipt.Refused: outcomeRefused,
-	}[status]
-	if !ok {
-		outcome = outcomeFailed
+	outcome := outcomeFailed
+	switch status {
+	case receipt.Complete:
+		outcome = outcomeComplete
+	case receipt.Cancelled:
+		outcome = outcomeCancelled
+	case receipt.Refused:
+		outcome = outcomeRefused
+	case receipt.Deadline, receipt.WorkerLost, receipt.EngineError:
 	}
 	now := p.now()
 	p.ended[outcome].Add(now, 1)

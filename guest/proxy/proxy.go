@@ -27,6 +27,7 @@ type Proxy struct {
 	deps    Deps
 	log     *slog.Logger
 	policy  *api.Policy
+	paths   map[string]api.Endpoint
 	sched   *sched.Scheduler
 	metrics *Metrics
 	totals  totals
@@ -61,7 +62,7 @@ func New(cfg Config, deps Deps) (*Proxy, error) {
 		deps.Draw = chance.IntN
 	}
 	p := &Proxy{
-		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), metrics: newMetrics(deps.Now),
+		cfg: cfg, deps: deps, log: deps.Log, policy: api.NewPolicy(api.Limits{AllowDebug: true}), paths: api.Paths(), metrics: newMetrics(deps.Now),
 		sched:   sched.New(sched.Config{Now: deps.Now, Rand: deps.Rand, PriceWeight: cfg.PriceWeight, MaxWait: cfg.Times.Queue, Breaker: cfg.Breaker}),
 		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), models: make(map[string]bool), started: deps.Now(),
 	}
