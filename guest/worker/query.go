@@ -187,8 +187,12 @@ func (q *query) guarded() (out outcome) {
 
 // count adds a finished query to the totals.
 func (q *query) count(out outcome) {
-	w := q.c.w
-	w.past.over(q, out, pricing.Bill(pricing.Tokens(out.used.Usage), q.coefficient, w.deps.Prices().Multipliers))
+	w, u := q.c.w, out.used.Usage
+	w.past.over(q, out, pricing.Bill(pricing.Tokens(u), q.coefficient, w.deps.Prices().Multipliers))
+	if w.log.Enabled(q.c.ctx, slog.LevelDebug) {
+		w.log.Debug("Query ended", slog.String("req", q.name), slog.String("outcome", string(out.status)),
+			slog.Duration("dur", w.deps.Now().Sub(q.began)), slog.Int64("prompt_tokens", u.Prompt), slog.Int64("completion_tokens", u.Completion))
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	t := &w.totals
@@ -202,7 +206,6 @@ func (q *query) count(out outcome) {
 	default:
 		t.Failed++
 	}
-	u := out.used.Usage
 	t.PromptTokens += u.Prompt
 	t.CachedTokens += u.Cached
 	t.CompletionTokens += u.Completion
@@ -211,6 +214,4 @@ func (q *query) count(out outcome) {
 	if out.used.Estimated {
 		t.Estimated++
 	}
-	w.log.Debug("Query ended", slog.String("req", q.name), slog.String("outcome", string(out.status)),
-		slog.Duration("dur", w.deps.Now().Sub(q.began)), slog.Int64("prompt_tokens", u.Prompt), slog.Int64("completion_tokens", u.Completion))
 }

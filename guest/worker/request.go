@@ -248,7 +248,7 @@ func (w *Worker) serves(q *api.Request) error {
 // edited is the body for the engine: consumed fields are cut, the model gets the engine's name, the answer its bound.
 func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name string) [][]byte {
 	e := q.Forward()
-	text := func(s string) []byte { return strconv.AppendQuoteToASCII(nil, s) }
+	text := func(s string) []byte { return strconv.AppendQuoteToASCII(make([]byte, 0, len(s)+len(`""`)), s) }
 	e.Set("model", text(cfg.Model))
 	limit := strconv.AppendInt(nil, maxTokens, 10)
 	switch q.Endpoint {

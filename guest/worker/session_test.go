@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -500,18 +501,24 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// FuzzEnvelope: whatever http.request a proxy sends, the worker answers or refuses it, and what reaches the engine keeps
-// to the bounds.
-func FuzzEnvelope(f *testing.F) {
-	fake := serveEngine(f, nil, nil)
+// alone is a worker with an engine and without a network.
+func alone(tb testing.TB) *Worker {
+	tb.Helper()
 	w, err := New(Config{Owner: "o", Model: testModel, Coefficient: 1}, Deps{
-		Engine: fake, Proxies: func() []string { return nil }, CheckPeer: func(Peer) error { return nil },
+		Engine: serveEngine(tb, nil, nil), Proxies: func() []string { return nil }, CheckPeer: func(Peer) error { return nil },
 		Dial:   func(context.Context, string) (net.Conn, Peer, error) { return nil, Peer{}, errors.New("no network") },
 		Prices: func() Prices { return Plain(1) }, ReceiptKey: make([]byte, 64), Now: time.Now,
 	})
 	if err != nil {
-		f.Fatal(err)
+		tb.Fatal(err)
 	}
+	return w
+}
+
+// FuzzEnvelope: whatever http.request a proxy sends, the worker answers or refuses it, and what reaches the engine keeps
+// to the bounds.
+func FuzzEnvelope(f *testing.F) {
+	w := alone(f)
 	for _, body := range []string{
 		chat(true, "x"), chat(false, "x"), `{}`, `{"model":"test/model","prompt":"x","n":8,"max_tokens":2147483647}`,
 		`{"model":"test/model","cache_salt":5,"messages":[]}`, `{"model":"test/model","input":"x"}`, `[`, "\xff",
@@ -543,4 +550,31 @@ func FuzzEnvelope(f *testing.F) {
 			t.Fatalf("%s: %+v, %v, bound %d", body, doc, err, p.maxTokens)
 		}
 	})
+}
+
+// BenchmarkPrepare is what a request costs between its arrival and the engine, by the size of its prompt.
+func BenchmarkPrepare(b *testing.B) {
+	w := alone(b)
+	salt := base64.RawURLEncoding.EncodeToString(make([]byte, saltSize))
+	for _, size := range []int{1 << 10, 64 << 10} {
+		body := `{"model":"test/model","messages":[{"role":"user","content":"` + strings.Repeat("A few words. ", size/13) +
+			`"}],"temperature":0.5,"stream":true,"stream_options":{"include_usage":true},"cache_salt":"` + salt + `"}`
+		raw := tl.Encode(&tl.HTTPRequest{
+			Method: "POST", URL: "/v1/chat/completions", HTTPVersion: "HTTP/1.1", Payload: []byte(body),
+			Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: "application/json"}, {Name: requestIDHeader, Value: strings.Repeat("0a", 32)}},
+		})
+		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
+			b.SetBytes(int64(len(body)))
+			b.ReportAllocs()
+			for b.Loop() {
+				r, name, err := envelope(raw, idOf(1))
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := w.prepare(r, nil, name); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -17,8 +17,12 @@ type change struct {
 	value []byte // when it is not cut
 }
 
-// fewChanges are those for which memory is taken at once.
-const fewChanges = 8
+const (
+	// fewChanges are those for which memory is taken at once.
+	fewChanges = 8
+	// fewAdded is the same for the bytes of members that are added.
+	fewAdded = 128
+)
 
 // NewEdit begins to change an object.
 func NewEdit(object Value) *Edit {
@@ -53,6 +57,9 @@ func (e *Edit) Set(key string, value []byte) {
 	if i := e.index(key); i >= 0 {
 		e.change(change{index: i, value: value})
 		return
+	}
+	if e.splice == nil {
+		e.splice = make([]byte, 0, fewAdded)
 	}
 	e.splice = append(e.splice, ',')
 	e.splice = strconv.AppendQuoteToASCII(e.splice, key)
