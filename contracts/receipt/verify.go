@@ -2,7 +2,6 @@ package receipt
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/pricing"
+	"cocoon/contracts/receipt/often"
 )
 
 // Class names the rule that a receipt breaks (inference.md section 10.5, in the order of the checks).
@@ -74,6 +74,8 @@ type Context struct {
 	Price             func(configVersion, paramsVersion int64) (nano uint64, ok bool)
 	ClientSC, ProxySC string
 	Now               time.Time
+	// Keys remembers the keys that sign often; nil remembers none.
+	Keys *often.Cache
 }
 
 // Document is a receipt that was read and not yet verified.
@@ -212,7 +214,7 @@ func (d *Document) checkSignature(ctx Context) error {
 	}
 	var memory [roomy]byte
 	signature, err := hex.DecodeString(s.signature)
-	if err != nil || !ed25519.Verify(key, d.signed(memory[:0]), signature) {
+	if err != nil || !ctx.Keys.Verify(key, d.signed(memory[:0]), signature) {
 		return broken(SignatureInvalid, "the signature of key %s does not fit the document", s.key)
 	}
 	return nil
@@ -378,7 +380,7 @@ func checkStatement(r *Receipt, ctx Context) error {
 		RequestID: r.ID, RequestHash: r.ForwardedHash, ResponseHash: st.ResponseHash, Status: st.Status,
 		ServedAt: st.Served, WorkerSC: s.WorkerSC, Tokens: r.Usage.Tokens,
 	}
-	if !ed25519.Verify(s.ReceiptKey, signed.Bytes(), st.Signature) {
+	if !ctx.Keys.Verify(s.ReceiptKey, signed.Bytes(), st.Signature) {
 		return broken(StatementInvalid, "the worker signed something else")
 	}
 	if int64(len(ctx.Response)) < r.Outcome.Bytes {

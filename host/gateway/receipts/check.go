@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"cocoon/contracts/receipt"
+	"cocoon/contracts/receipt/often"
 )
 
 const (
@@ -53,6 +54,7 @@ type Claim struct {
 type Checker struct {
 	evidence Evidence
 	now      func() time.Time
+	signers  often.Cache
 
 	asking sync.Mutex // one question to a proxy at a time: many receipts miss the same document
 	mu     sync.Mutex
@@ -84,7 +86,7 @@ func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt
 	c.mu.Unlock()
 	r, err := doc.Verify(receipt.Context{
 		Request: claim.Request, Response: claim.Response, Keysets: keysets, Price: c.evidence.Price,
-		ClientSC: claim.ClientSC, ProxySC: claim.ProxySC, Now: c.now(),
+		ClientSC: claim.ClientSC, ProxySC: claim.ProxySC, Now: c.now(), Keys: &c.signers,
 		Session: func(id string) *receipt.Session {
 			if session != nil && session.ID == id {
 				return session
