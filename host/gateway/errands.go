@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"runtime"
 	"sync"
 	"time"
 
@@ -59,7 +60,15 @@ func (e *errands) bring(do func()) {
 }
 
 // handed says that a request has been handed over: now is the time for what is due.
-func (e *errands) handed() { e.run(false) }
+func (e *errands) handed() {
+	e.mu.Lock()
+	some := len(e.due) > 0
+	e.mu.Unlock()
+	if some {
+		runtime.Gosched() // who writes it to the connection was waked before, and goes first
+		e.run(false)
+	}
+}
 
 // run begins what is due.
 func (e *errands) run(lulled bool) {

@@ -35,6 +35,7 @@ type exchange struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	r       *http.Request
+	ctx     context.Context // ends with the app's connection
 
 	path, contentType string
 	req               *api.Request
@@ -91,7 +92,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, nil, &api.Error{Code: api.UnsupportedMedia, Message: "a Content-Encoding is not accepted; send the body plain"}
 	}
-	x := &exchange{s: s, w: w, r: r, control: http.NewResponseController(w), path: path, key: key, began: s.cfg.Now()}
+	x := &exchange{s: s, w: w, r: r, ctx: r.Context(), control: http.NewResponseController(w), path: path, key: key, began: s.cfg.Now()}
 	// A connection without deadlines, such as one of a test, ends with its request all the same.
 	_ = x.control.SetReadDeadline(x.began.Add(bodyTimeout))
 	body, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength)
@@ -171,7 +172,7 @@ func (x *exchange) run() {
 		if err == nil {
 			return
 		}
-		if x.r.Context().Err() != nil {
+		if x.ctx.Err() != nil {
 			x.outcome.status = statusCancelled
 			return // nobody is there to answer
 		}
@@ -233,7 +234,7 @@ func (x *exchange) attempt(link *upstream.Link) error {
 		return err
 	}
 	began := x.s.cfg.Now()
-	x.call, err = link.Start(x.r.Context(), ask)
+	x.call, err = link.Start(x.ctx, ask)
 	if err != nil {
 		link.Report(true, 0)
 		return err
@@ -244,7 +245,7 @@ func (x *exchange) attempt(link *upstream.Link) error {
 	call := x.call
 	err = x.relay()
 	call.Close()
-	failed := err != nil && x.r.Context().Err() == nil && blames(err)
+	failed := err != nil && x.ctx.Err() == nil && blames(err)
 	link.Report(failed, min(x.first, x.s.cfg.Now().Sub(began)))
 	x.settle(call)
 	return err

@@ -47,7 +47,7 @@ func (x *exchange) await(call *upstream.Call, limit time.Duration) {
 	call.Await(limit, func() { close(settled) })
 	select {
 	case <-settled:
-	case <-x.r.Context().Done():
+	case <-x.ctx.Done():
 	}
 }
 
@@ -58,7 +58,7 @@ func (x *exchange) inquire(call *upstream.Call) {
 	}
 	x.await(call, min(inlineReceipt, x.s.cfg.Receipt))
 	if paper, _, _ := call.Paper(); paper != nil && x.outcome.verdict == nil {
-		x.outcome.verdict = x.s.judge(x.r.Context(), x.hearing(call))
+		x.outcome.verdict = x.s.judge(x.ctx, x.hearing(call))
 	}
 }
 
@@ -66,7 +66,7 @@ func (x *exchange) inquire(call *upstream.Call) {
 func (x *exchange) required() error {
 	if x.call.Version() >= upstream.ExtensionVersion && x.outcome.verdict == nil {
 		x.await(x.call, x.s.cfg.Receipt)
-		x.outcome.verdict = x.s.judge(x.r.Context(), x.hearing(x.call))
+		x.outcome.verdict = x.s.judge(x.ctx, x.hearing(x.call))
 		x.call.Forget()
 	}
 	if v := x.outcome.verdict; v != nil && v.ok() {

@@ -321,17 +321,7 @@ func (c *Call) Recv(wait time.Duration) (Piece, error) {
 		if idle.IsZero() {
 			idle = now.Add(wait)
 		}
-		switch err = c.ctx.Err(); {
-		case err != nil:
-		case !c.until.IsZero() && !now.Before(c.until):
-			err = context.DeadlineExceeded
-		case !now.Before(idle):
-			err = ErrIdle
-		case !c.until.IsZero() && c.until.Before(idle):
-			c.ring(now, c.until)
-		default:
-			c.ring(now, idle)
-		}
+		err = c.tire(now, idle)
 		c.mu.Unlock()
 		if err != nil {
 			return p, err
@@ -345,6 +335,24 @@ func (c *Call) Recv(wait time.Duration) (Piece, error) {
 		case <-c.gone:
 		}
 	}
+}
+
+// tire is why a Recv waits no more; without a reason the timer wakes it for the next. The caller holds the lock.
+func (c *Call) tire(now, idle time.Time) error {
+	next := idle
+	if !c.until.IsZero() && c.until.Before(idle) {
+		next = c.until
+	}
+	switch err := c.ctx.Err(); {
+	case err != nil:
+		return err
+	case !c.until.IsZero() && !now.Before(c.until):
+		return context.DeadlineExceeded
+	case !now.Before(idle):
+		return ErrIdle
+	}
+	c.ring(now, next)
+	return nil
 }
 
 // take is what has come, and the credit that goes back for it. An error is only given when nothing is left. The caller holds
@@ -483,7 +491,7 @@ func (c *Call) Paper() (receipt, transcript []byte, used *Final) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.keeps {
-		transcript = c.body[:len(c.body):len(c.body)]
+		transcript = slices.Clip(c.body)
 	}
 	return c.paper, transcript, c.final
 }
