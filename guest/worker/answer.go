@@ -19,8 +19,12 @@ import (
 // sendLimit bounds the sending of one message: a proxy that takes nothing for that long is gone.
 const sendLimit = 30 * time.Second
 
-// maxDebug is the room that the account of a query needs.
-const maxDebug = 192
+const (
+	// maxDebug is the room that the account of a query needs.
+	maxDebug = 192
+	// maxHead is the room that an answer needs beside its body.
+	maxHead = 512
+)
 
 // send sends a message of the answer.
 func (q *query) send(ctx context.Context, p tl.Object) error {
@@ -148,7 +152,7 @@ func (q *query) debug(out outcome) string {
 }
 
 func (q *query) headMessage(r *tl.HTTPResponse, final *tl.ProxyQueryFinalInfo) tl.Object {
-	id, raw := q.ask.RequestID, tl.Encode(r)
+	id, raw := q.ask.RequestID, r.Append(make([]byte, 0, len(r.Payload)+maxHead))
 	if q.version >= versionEx {
 		return &tl.ProxyQueryAnswerEx{RequestID: id, Answer: raw, FinalInfo: final}
 	}

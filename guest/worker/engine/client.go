@@ -101,9 +101,9 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 	if !a.cfg.allows(r.Path) {
 		return nil, fmt.Errorf("asking engine: %w", ErrPath)
 	}
-	rest := http.Header{}
-	if a.cfg.StripHeaders {
-		rest = nil
+	var rest http.Header
+	if !a.cfg.StripHeaders {
+		rest = http.Header{}
 	}
 	h, from, err := a.links.post(ctx, r, rest)
 	if err != nil {
