@@ -117,7 +117,7 @@ func (v *ClientAuthorizationWithProxyFailed) bare(dst []byte) []byte {
 
 func (v *ClientAuthorizationWithProxyFailed) decode(c *wire.Cursor) {
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 }
 
 // ClientAuthorizationWithProxySuccess is the constructor client.authorizationWithProxySuccess, of type client.AuthorizationWithProxy.
@@ -200,7 +200,7 @@ func (v *ClientConnectedToProxy) bare(dst []byte) []byte {
 
 func (v *ClientConnectedToProxy) decode(c *wire.Cursor) {
 	v.Params.decode(c)
-	v.ClientSCAddress = c.String(MaxString)
+	v.ClientSCAddress = readString(c)
 	v.Auth = decodeAnyClientProxyConnectionAuth(c)
 	v.SignedPayment = decodeAnyProxySignedPayment(c)
 }
@@ -265,18 +265,20 @@ func (v *ClientParams) bare(dst []byte) []byte {
 
 func (v *ClientParams) decode(c *wire.Cursor) {
 	flags := c.Flags(0x3)
-	v.ClientOwnerAddress = c.String(MaxString)
+	v.ClientOwnerAddress = readString(c)
 	if flags&(1<<0) != 0 {
 		v.IsTest = new(bool)
 		*v.IsTest = c.Bool()
 	}
 	if flags&(1<<1) != 0 {
-		v.MinProtoVersion = new(int32)
-		*v.MinProtoVersion = c.Int()
-	}
-	if flags&(1<<1) != 0 {
-		v.MaxProtoVersion = new(int32)
-		*v.MaxProtoVersion = c.Int()
+		var all struct {
+			MinProtoVersion int32
+			MaxProtoVersion int32
+		}
+		all.MinProtoVersion = c.Int()
+		v.MinProtoVersion = &all.MinProtoVersion
+		all.MaxProtoVersion = c.Int()
+		v.MaxProtoVersion = &all.MaxProtoVersion
 	}
 }
 
@@ -467,7 +469,7 @@ func (v *ClientQueryAnswerError) bare(dst []byte) []byte {
 
 func (v *ClientQueryAnswerError) decode(c *wire.Cursor) {
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 	v.RequestID = int256(c)
 	v.RequestTokensUsed.decode(c)
 }
@@ -524,7 +526,7 @@ func (v *ClientQueryAnswerErrorEx) bare(dst []byte) []byte {
 func (v *ClientQueryAnswerErrorEx) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 	flags := c.Flags(0x1)
 	if flags&(1<<0) != 0 {
 		v.FinalInfo = new(ClientQueryFinalInfo)
@@ -668,7 +670,7 @@ func (v *ClientQueryAnswerPartError) bare(dst []byte) []byte {
 
 func (v *ClientQueryAnswerPartError) decode(c *wire.Cursor) {
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 	v.RequestID = int256(c)
 	v.RequestTokensUsed.decode(c)
 }
@@ -804,28 +806,30 @@ func (v *ClientQueryFinalInfo) decode(c *wire.Cursor) {
 	flags := c.Flags(0x3)
 	v.TokensUsed.decode(c)
 	if flags&(1<<0) != 0 {
-		v.WorkerDebug = new(string)
-		*v.WorkerDebug = c.String(MaxString)
-	}
-	if flags&(1<<0) != 0 {
-		v.ProxyDebug = new(string)
-		*v.ProxyDebug = c.String(MaxString)
-	}
-	if flags&(1<<1) != 0 {
-		v.ProxyStartTime = new(float64)
-		*v.ProxyStartTime = c.Double()
+		var all struct {
+			WorkerDebug string
+			ProxyDebug  string
+		}
+		all.WorkerDebug = readString(c)
+		v.WorkerDebug = &all.WorkerDebug
+		all.ProxyDebug = readString(c)
+		v.ProxyDebug = &all.ProxyDebug
 	}
 	if flags&(1<<1) != 0 {
-		v.ProxyEndTime = new(float64)
-		*v.ProxyEndTime = c.Double()
-	}
-	if flags&(1<<1) != 0 {
-		v.WorkerStartTime = new(float64)
-		*v.WorkerStartTime = c.Double()
-	}
-	if flags&(1<<1) != 0 {
-		v.WorkerEndTime = new(float64)
-		*v.WorkerEndTime = c.Double()
+		var all struct {
+			ProxyStartTime  float64
+			ProxyEndTime    float64
+			WorkerStartTime float64
+			WorkerEndTime   float64
+		}
+		all.ProxyStartTime = c.Double()
+		v.ProxyStartTime = &all.ProxyStartTime
+		all.ProxyEndTime = c.Double()
+		v.ProxyEndTime = &all.ProxyEndTime
+		all.WorkerStartTime = c.Double()
+		v.WorkerStartTime = &all.WorkerStartTime
+		all.WorkerEndTime = c.Double()
+		v.WorkerEndTime = &all.WorkerEndTime
 	}
 }
 
@@ -975,7 +979,7 @@ func (v *ClientWorkerType) bare(dst []byte) []byte {
 }
 
 func (v *ClientWorkerType) decode(c *wire.Cursor) {
-	v.Name = c.String(MaxString)
+	v.Name = readString(c)
 	v.ActiveWorkers = c.Int()
 	v.CoefficientMin = c.Int()
 	v.CoefficientBucket50 = c.Int()
@@ -1019,7 +1023,7 @@ func (v *ClientWorkerTypeV2) bare(dst []byte) []byte {
 }
 
 func (v *ClientWorkerTypeV2) decode(c *wire.Cursor) {
-	v.Name = c.String(MaxString)
+	v.Name = readString(c)
 	v.Workers = make([]ClientWorkerInstanceV2, c.Count(16))
 	for i := range v.Workers {
 		v.Workers[i].decode(c)
@@ -1150,8 +1154,8 @@ func (v *HTTPHeader) bare(dst []byte) []byte {
 }
 
 func (v *HTTPHeader) decode(c *wire.Cursor) {
-	v.Name = c.String(MaxString)
-	v.Value = c.String(MaxString)
+	v.Name = readString(c)
+	v.Value = readString(c)
 }
 
 // HTTPResponse is the constructor http.response, of type http.Response.
@@ -1201,9 +1205,9 @@ func (v *HTTPResponse) bare(dst []byte) []byte {
 }
 
 func (v *HTTPResponse) decode(c *wire.Cursor) {
-	v.HTTPVersion = c.String(MaxString)
+	v.HTTPVersion = readString(c)
 	v.StatusCode = c.Int()
-	v.Reason = c.String(MaxString)
+	v.Reason = readString(c)
 	v.Headers = make([]HTTPHeader, c.Count(8))
 	for i := range v.Headers {
 		v.Headers[i].decode(c)
@@ -1392,8 +1396,8 @@ func (v *ProxyParams) bare(dst []byte) []byte {
 func (v *ProxyParams) decode(c *wire.Cursor) {
 	flags := c.Flags(0x3)
 	v.ProxyPublicKey = int256(c)
-	v.ProxyOwnerAddress = c.String(MaxString)
-	v.ProxySCAddress = c.String(MaxString)
+	v.ProxyOwnerAddress = readString(c)
+	v.ProxySCAddress = readString(c)
 	if flags&(1<<0) != 0 {
 		v.IsTest = new(bool)
 		*v.IsTest = c.Bool()
@@ -1483,7 +1487,7 @@ func (v *ProxyQueryAnswerError) bare(dst []byte) []byte {
 
 func (v *ProxyQueryAnswerError) decode(c *wire.Cursor) {
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 	v.RequestID = int256(c)
 	v.TokensUsed.decode(c)
 }
@@ -1540,7 +1544,7 @@ func (v *ProxyQueryAnswerErrorEx) bare(dst []byte) []byte {
 func (v *ProxyQueryAnswerErrorEx) decode(c *wire.Cursor) {
 	v.RequestID = int256(c)
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 	flags := c.Flags(0x1)
 	if flags&(1<<0) != 0 {
 		v.FinalInfo = new(ProxyQueryFinalInfo)
@@ -1684,7 +1688,7 @@ func (v *ProxyQueryAnswerPartError) bare(dst []byte) []byte {
 
 func (v *ProxyQueryAnswerPartError) decode(c *wire.Cursor) {
 	v.ErrorCode = c.Int()
-	v.Error = c.String(MaxString)
+	v.Error = readString(c)
 	v.RequestID = int256(c)
 	v.TokensUsed.decode(c)
 }
@@ -1809,15 +1813,17 @@ func (v *ProxyQueryFinalInfo) decode(c *wire.Cursor) {
 	v.TokensUsed.decode(c)
 	if flags&(1<<0) != 0 {
 		v.WorkerDebug = new(string)
-		*v.WorkerDebug = c.String(MaxString)
+		*v.WorkerDebug = readString(c)
 	}
 	if flags&(1<<1) != 0 {
-		v.WorkerStartTime = new(float64)
-		*v.WorkerStartTime = c.Double()
-	}
-	if flags&(1<<1) != 0 {
-		v.WorkerEndTime = new(float64)
-		*v.WorkerEndTime = c.Double()
+		var all struct {
+			WorkerStartTime float64
+			WorkerEndTime   float64
+		}
+		all.WorkerStartTime = c.Double()
+		v.WorkerStartTime = &all.WorkerStartTime
+		all.WorkerEndTime = c.Double()
+		v.WorkerEndTime = &all.WorkerEndTime
 	}
 }
 
@@ -1928,7 +1934,7 @@ func (v *ProxyWorkerRequestPayment) decode(c *wire.Cursor) {
 	v.DBTokens = c.Long()
 	v.MaxTokens = c.Long()
 	v.RequestTokens = c.Long()
-	v.RequestClientOwner = c.String(MaxString)
+	v.RequestClientOwner = readString(c)
 }
 
 // TCPConnect is the constructor tcp.connect, of type tcp.Packet.
@@ -2204,7 +2210,7 @@ func (v *TCPQueryError) bare(dst []byte) []byte {
 func (v *TCPQueryError) decode(c *wire.Cursor) {
 	v.ID = c.Long()
 	v.Code = c.Int()
-	v.Message = c.String(MaxString)
+	v.Message = readString(c)
 }
 
 // TestAnswer is the constructor test.answer, of type test.Answer.
@@ -2393,7 +2399,7 @@ func (v *WorkerConnectedToProxy) bare(dst []byte) []byte {
 
 func (v *WorkerConnectedToProxy) decode(c *wire.Cursor) {
 	v.Params.decode(c)
-	v.WorkerSCAddress = c.String(MaxString)
+	v.WorkerSCAddress = readString(c)
 }
 
 // WorkerEnabledDisabled is the constructor worker.enabledDisabled, of type worker.EnabledDisabled.
@@ -2581,32 +2587,35 @@ func (v *WorkerParams) bare(dst []byte) []byte {
 
 func (v *WorkerParams) decode(c *wire.Cursor) {
 	flags := c.Flags(0x7)
-	v.WorkerOwnerAddress = c.String(MaxString)
-	v.Model = c.String(MaxString)
+	v.WorkerOwnerAddress = readString(c)
+	v.Model = readString(c)
 	v.Coefficient = c.Int()
 	if flags&(1<<0) != 0 {
-		v.IsTest = new(bool)
-		*v.IsTest = c.Bool()
-	}
-	if flags&(1<<0) != 0 {
-		v.ProxyCnt = new(int32)
-		*v.ProxyCnt = c.Int()
-	}
-	if flags&(1<<0) != 0 {
-		v.MaxActiveRequests = new(int32)
-		*v.MaxActiveRequests = c.Int()
-	}
-	if flags&(1<<1) != 0 {
-		v.MinProtoVersion = new(int32)
-		*v.MinProtoVersion = c.Int()
+		var all struct {
+			IsTest            bool
+			ProxyCnt          int32
+			MaxActiveRequests int32
+		}
+		all.IsTest = c.Bool()
+		v.IsTest = &all.IsTest
+		all.ProxyCnt = c.Int()
+		v.ProxyCnt = &all.ProxyCnt
+		all.MaxActiveRequests = c.Int()
+		v.MaxActiveRequests = &all.MaxActiveRequests
 	}
 	if flags&(1<<1) != 0 {
-		v.MaxProtoVersion = new(int32)
-		*v.MaxProtoVersion = c.Int()
+		var all struct {
+			MinProtoVersion int32
+			MaxProtoVersion int32
+		}
+		all.MinProtoVersion = c.Int()
+		v.MinProtoVersion = &all.MinProtoVersion
+		all.MaxProtoVersion = c.Int()
+		v.MaxProtoVersion = &all.MaxProtoVersion
 	}
 	if flags&(1<<2) != 0 {
 		v.MachineDescriptionJSON = new(string)
-		*v.MachineDescriptionJSON = c.String(MaxString)
+		*v.MachineDescriptionJSON = readString(c)
 	}
 }
 
@@ -2824,7 +2833,7 @@ func (v *ProxyQueryStatement) decode(c *wire.Cursor) {
 	v.ResponseHash = int256(c)
 	v.Status = c.Int()
 	v.ServedAt = c.Long()
-	v.KeyID = c.String(MaxString)
+	v.KeyID = readString(c)
 	v.Signature = c.Own(MaxBytes)
 }
 
@@ -3023,15 +3032,15 @@ func (v *ClientRunnerConfig) decode(c *wire.Cursor) {
 	v.IsTest = c.Bool()
 	v.IsTestnet = c.Bool()
 	v.HTTPPort = c.Int()
-	v.OwnerAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
 	v.ProxyConnections = c.Int()
-	v.ConnectToProxyVia = c.String(MaxString)
-	v.RootContractAddress = c.String(MaxString)
+	v.ConnectToProxyVia = readString(c)
+	v.RootContractAddress = readString(c)
 	v.NodeWalletKey = int256(c)
 	v.CheckProxyHashes = c.Bool()
-	v.SecretString = c.String(MaxString)
-	v.TONConfigFilename = c.String(MaxString)
-	v.HTTPAccessHash = c.String(MaxString)
+	v.SecretString = readString(c)
+	v.TONConfigFilename = readString(c)
+	v.HTTPAccessHash = readString(c)
 }
 
 // KeyManagerDBConfigEmpty is the constructor keyManagerDb.configEmpty, of type keyManagerDb.Config.
@@ -3202,15 +3211,15 @@ func (v *KeyStorageRunnerConfig) decode(c *wire.Cursor) {
 	v.AddDefaultKey = c.Bool()
 	v.RPCPort = c.Int()
 	v.HTTPPort = c.Int()
-	v.OwnerAddress = c.String(MaxString)
-	v.RootContractAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
+	v.RootContractAddress = readString(c)
 	v.MachineSpecificPrivateKey = int256(c)
 	v.NodeWalletKey = int256(c)
-	v.TONConfigFilename = c.String(MaxString)
-	v.DBPath = c.String(MaxString)
+	v.TONConfigFilename = readString(c)
+	v.DBPath = readString(c)
 	v.CheckHashes = c.Bool()
 	v.ImageHash = int256(c)
-	v.HTTPAccessHash = c.String(MaxString)
+	v.HTTPAccessHash = readString(c)
 }
 
 // ProxyDBClientInfo is the constructor proxyDb.clientInfo, of type proxyDb.ClientInfo.
@@ -3259,8 +3268,8 @@ func (v *ProxyDBClientInfo) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBClientInfo) decode(c *wire.Cursor) {
-	v.OwnerAddress = c.String(MaxString)
-	v.SCAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
+	v.SCAddress = readString(c)
 	v.Status = c.Int()
 	v.Balance = c.Long()
 	v.SCTokensUsed = c.Long()
@@ -3317,8 +3326,8 @@ func (v *ProxyDBClientInfoV2) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBClientInfoV2) decode(c *wire.Cursor) {
-	v.OwnerAddress = c.String(MaxString)
-	v.SCAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
+	v.SCAddress = readString(c)
 	v.Status = c.Int()
 	v.Balance = c.Long()
 	v.Stake = c.Long()
@@ -3402,7 +3411,7 @@ func (v *ProxyDBConfigV4) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBConfigV4) decode(c *wire.Cursor) {
-	v.RootContractAddress = c.String(MaxString)
+	v.RootContractAddress = readString(c)
 	v.IsTestnet = c.Int()
 	v.RootContractState = decodeAnyRootConfigConfig(c)
 	v.RootContractStateBlockTS = c.Int()
@@ -3454,7 +3463,7 @@ func (v *ProxyDBConfigV4Disabled) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBConfigV4Disabled) decode(c *wire.Cursor) {
-	v.RootContractAddress = c.String(MaxString)
+	v.RootContractAddress = readString(c)
 	v.IsTestnet = c.Int()
 	v.RootContractState = decodeAnyRootConfigConfig(c)
 	v.RootContractStateBlockTS = c.Int()
@@ -3497,9 +3506,9 @@ func (v *ProxyDBOldClient) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBOldClient) decode(c *wire.Cursor) {
-	v.OwnerAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
 	v.Tokens = c.Long()
-	v.NextClient = c.String(MaxString)
+	v.NextClient = readString(c)
 }
 
 // ProxyDBOldInstance is the constructor proxyDb.oldInstance, of type proxyDb.OldInstance.
@@ -3544,11 +3553,11 @@ func (v *ProxyDBOldInstance) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBOldInstance) decode(c *wire.Cursor) {
-	v.ContractAddress = c.String(MaxString)
+	v.ContractAddress = readString(c)
 	v.ClosingState = c.Int()
 	v.CloseAt = c.Int()
-	v.NextClient = c.String(MaxString)
-	v.NextWorker = c.String(MaxString)
+	v.NextClient = readString(c)
+	v.NextWorker = readString(c)
 	v.RootContractState = decodeAnyRootConfigConfig(c)
 }
 
@@ -3588,9 +3597,9 @@ func (v *ProxyDBOldWorker) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBOldWorker) decode(c *wire.Cursor) {
-	v.OwnerAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
 	v.Tokens = c.Long()
-	v.NextWorker = c.String(MaxString)
+	v.NextWorker = readString(c)
 }
 
 // ProxyDBPendingBlockchainSeqnoCommit is the constructor proxyDb.pendingBlockchainSeqnoCommit, of type proxyDb.PendingBlockchainSeqnoCommit.
@@ -3673,8 +3682,8 @@ func (v *ProxyDBWorkerInfo) bare(dst []byte) []byte {
 }
 
 func (v *ProxyDBWorkerInfo) decode(c *wire.Cursor) {
-	v.OwnerAddress = c.String(MaxString)
-	v.SCAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
+	v.SCAddress = readString(c)
 	v.SCTokens = c.Long()
 	v.Tokens = c.Long()
 	v.LastRequestAt = c.Int()
@@ -3745,16 +3754,16 @@ func (v *ProxyRunnerConfig) decode(c *wire.Cursor) {
 	v.WorkersRPCPort = c.Int()
 	v.ClientRPCPort = c.Int()
 	v.HTTPPort = c.Int()
-	v.OwnerAddress = c.String(MaxString)
-	v.ConnectToProxyVia = c.String(MaxString)
-	v.RootContractAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
+	v.ConnectToProxyVia = readString(c)
+	v.RootContractAddress = readString(c)
 	v.MachineSpecificPrivateKey = int256(c)
 	v.NodeWalletKey = int256(c)
-	v.TONConfigFilename = c.String(MaxString)
-	v.DBPath = c.String(MaxString)
+	v.TONConfigFilename = readString(c)
+	v.DBPath = readString(c)
 	v.CheckWorkerHashes = c.Bool()
 	v.ImageHash = int256(c)
-	v.HTTPAccessHash = c.String(MaxString)
+	v.HTTPAccessHash = readString(c)
 }
 
 // RootConfigConfigV7 is the constructor rootConfig.configV7, of type rootConfig.Config.
@@ -3877,7 +3886,7 @@ func (v *RootConfigConfigV7) bare(dst []byte) []byte {
 }
 
 func (v *RootConfigConfigV7) decode(c *wire.Cursor) {
-	v.RootOwnerAddress = c.String(MaxString)
+	v.RootOwnerAddress = readString(c)
 	v.ProxyHashes = make([][32]byte, c.Count(32))
 	for i := range v.ProxyHashes {
 		v.ProxyHashes[i] = int256(c)
@@ -3916,7 +3925,7 @@ func (v *RootConfigConfigV7) decode(c *wire.Cursor) {
 	}
 	v.KeyManagerPublicKey = int256(c)
 	v.KeyManagerImageHash = int256(c)
-	v.KeyManagerAddress = c.String(MaxString)
+	v.KeyManagerAddress = readString(c)
 	v.VerifiedProxyKeys = make([][32]byte, c.Count(32))
 	for i := range v.VerifiedProxyKeys {
 		v.VerifiedProxyKeys[i] = int256(c)
@@ -3929,9 +3938,9 @@ func (v *RootConfigConfigV7) decode(c *wire.Cursor) {
 	for i := range v.VerifiedKeyManagerKeys {
 		v.VerifiedKeyManagerKeys[i] = int256(c)
 	}
-	v.ProxySCCode = c.String(MaxString)
-	v.WorkerSCCode = c.String(MaxString)
-	v.ClientSCCode = c.String(MaxString)
+	v.ProxySCCode = readString(c)
+	v.WorkerSCCode = readString(c)
+	v.ClientSCCode = readString(c)
 }
 
 // RootConfigPseudo is the constructor rootConfig.pseudo, of type rootConfig.Config.
@@ -4035,7 +4044,7 @@ func (v *RootConfigPseudo) decode(c *wire.Cursor) {
 	}
 	v.ModelTypes = make([]string, c.Count(4))
 	for i := range v.ModelTypes {
-		v.ModelTypes[i] = c.String(MaxString)
+		v.ModelTypes[i] = readString(c)
 	}
 	v.RegisteredProxies = make([]RootConfigRegisteredProxy, c.Count(8))
 	for i := range v.RegisteredProxies {
@@ -4050,11 +4059,11 @@ func (v *RootConfigPseudo) decode(c *wire.Cursor) {
 	for i := range v.RegisteredPublicKeys {
 		v.RegisteredPublicKeys[i].decode(c)
 	}
-	v.KeyManagerAddress = c.String(MaxString)
-	v.ProxySCCode = c.String(MaxString)
-	v.WorkerSCCode = c.String(MaxString)
-	v.ClientSCCode = c.String(MaxString)
-	v.RootOwnerAddress = c.String(MaxString)
+	v.KeyManagerAddress = readString(c)
+	v.ProxySCCode = readString(c)
+	v.WorkerSCCode = readString(c)
+	v.ClientSCCode = readString(c)
+	v.RootOwnerAddress = readString(c)
 }
 
 // RootConfigRegisteredProxy is the constructor rootConfig.registeredProxy, of type rootConfig.RegisteredProxy.
@@ -4090,7 +4099,7 @@ func (v *RootConfigRegisteredProxy) bare(dst []byte) []byte {
 
 func (v *RootConfigRegisteredProxy) decode(c *wire.Cursor) {
 	v.Seqno = c.Int()
-	v.Address = c.String(MaxString)
+	v.Address = readString(c)
 }
 
 // RootConfigRegisteredPublicKey is the constructor rootConfig.registeredPublicKey, of type rootConfig.RegisteredPublicKey.
@@ -4248,21 +4257,21 @@ func (v *WorkerRunnerConfig) decode(c *wire.Cursor) {
 	v.IsTest = c.Bool()
 	v.IsTestnet = c.Bool()
 	v.HTTPPort = c.Int()
-	v.OwnerAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
 	v.ProxyConnections = c.Int()
-	v.ConnectToProxyVia = c.String(MaxString)
-	v.ModelName = c.String(MaxString)
+	v.ConnectToProxyVia = readString(c)
+	v.ModelName = readString(c)
 	v.Coefficient = c.Int()
-	v.RootContractAddress = c.String(MaxString)
+	v.RootContractAddress = readString(c)
 	v.NodeWalletKey = int256(c)
-	v.ForwardRequestsTo = c.String(MaxString)
-	v.TONConfigFilename = c.String(MaxString)
+	v.ForwardRequestsTo = readString(c)
+	v.TONConfigFilename = readString(c)
 	v.CheckProxyHashes = c.Bool()
 	v.MaxActiveRequests = c.Int()
 	v.ImageHash = int256(c)
-	v.HTTPAccessHash = c.String(MaxString)
-	v.ChangeModelScript = c.String(MaxString)
-	v.MachineDescriptionJSON = c.String(MaxString)
+	v.HTTPAccessHash = readString(c)
+	v.ChangeModelScript = readString(c)
+	v.MachineDescriptionJSON = readString(c)
 }
 
 // ClientAuthorizeWithProxyLong is the function client.authorizeWithProxyLong, of type client.AuthorizationWithProxy.
@@ -4500,7 +4509,7 @@ func (v *ClientRunQuery) bare(dst []byte) []byte {
 }
 
 func (v *ClientRunQuery) decode(c *wire.Cursor) {
-	v.ModelName = c.String(MaxString)
+	v.ModelName = readString(c)
 	v.Query = c.Own(MaxBytes)
 	v.MaxCoefficient = c.Int()
 	v.MaxTokens = c.Int()
@@ -4579,7 +4588,7 @@ func (v *ClientRunQueryEx) bare(dst []byte) []byte {
 }
 
 func (v *ClientRunQueryEx) decode(c *wire.Cursor) {
-	v.ModelName = c.String(MaxString)
+	v.ModelName = readString(c)
 	v.Query = c.Own(MaxBytes)
 	v.MaxCoefficient = c.Int()
 	v.MaxTokens = c.Int()
@@ -4675,9 +4684,9 @@ func (v *HTTPRequest) bare(dst []byte) []byte {
 }
 
 func (v *HTTPRequest) decode(c *wire.Cursor) {
-	v.Method = c.String(MaxString)
-	v.URL = c.String(MaxString)
-	v.HTTPVersion = c.String(MaxString)
+	v.Method = readString(c)
+	v.URL = readString(c)
+	v.HTTPVersion = readString(c)
 	v.Headers = make([]HTTPHeader, c.Count(8))
 	for i := range v.Headers {
 		v.Headers[i].decode(c)
@@ -4953,7 +4962,7 @@ func (v *WorkerChangeModel) bare(dst []byte) []byte {
 }
 
 func (v *WorkerChangeModel) decode(c *wire.Cursor) {
-	v.NewModel = c.String(MaxString)
+	v.NewModel = readString(c)
 }
 
 // WorkerCompareBalanceWithProxy is the function worker.compareBalanceWithProxy, of type worker.CompareBalanceWithProxyResult.
@@ -5332,13 +5341,13 @@ func (v *KeyStorageRunnerConfigDec) decode(c *wire.Cursor) {
 	v.IsTestnet = c.Bool()
 	v.RPCPort = c.Int()
 	v.HTTPPort = c.Int()
-	v.RootContractAddress = c.String(MaxString)
+	v.RootContractAddress = readString(c)
 	v.MachineSpecificPrivateKey = int256(c)
-	v.TONConfigFilename = c.String(MaxString)
-	v.DBPath = c.String(MaxString)
+	v.TONConfigFilename = readString(c)
+	v.DBPath = readString(c)
 	v.CheckHashes = c.Bool()
 	v.ImageHash = int256(c)
-	v.HTTPAccessHash = c.String(MaxString)
+	v.HTTPAccessHash = readString(c)
 }
 
 // ProxyRunnerConfigDec is the constructor proxyRunner.config, of type proxyRunner.Config.
@@ -5404,15 +5413,15 @@ func (v *ProxyRunnerConfigDec) decode(c *wire.Cursor) {
 	v.WorkersRPCPort = c.Int()
 	v.ClientRPCPort = c.Int()
 	v.HTTPPort = c.Int()
-	v.OwnerAddress = c.String(MaxString)
-	v.RootContractAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
+	v.RootContractAddress = readString(c)
 	v.MachineSpecificPrivateKey = int256(c)
 	v.NodeWalletKey = int256(c)
-	v.TONConfigFilename = c.String(MaxString)
-	v.DBPath = c.String(MaxString)
+	v.TONConfigFilename = readString(c)
+	v.DBPath = readString(c)
 	v.CheckWorkerHashes = c.Bool()
 	v.ImageHash = int256(c)
-	v.HTTPAccessHash = c.String(MaxString)
+	v.HTTPAccessHash = readString(c)
 }
 
 // RootConfigConfigV5Dec is the constructor rootConfig.configV5, of type rootConfig.Config.
@@ -5509,7 +5518,7 @@ func (v *RootConfigConfigV5Dec) bare(dst []byte) []byte {
 }
 
 func (v *RootConfigConfigV5Dec) decode(c *wire.Cursor) {
-	v.RootOwnerAddress = c.String(MaxString)
+	v.RootOwnerAddress = readString(c)
 	v.ProxyHashes = make([][32]byte, c.Count(32))
 	for i := range v.ProxyHashes {
 		v.ProxyHashes[i] = int256(c)
@@ -5542,9 +5551,9 @@ func (v *RootConfigConfigV5Dec) decode(c *wire.Cursor) {
 	v.ClientDelayBeforeClose = c.Int()
 	v.MinProxyStake = c.Long()
 	v.MinClientStake = c.Long()
-	v.ProxySCCode = c.String(MaxString)
-	v.WorkerSCCode = c.String(MaxString)
-	v.ClientSCCode = c.String(MaxString)
+	v.ProxySCCode = readString(c)
+	v.WorkerSCCode = readString(c)
+	v.ClientSCCode = readString(c)
 }
 
 // RootConfigPseudoDec is the constructor rootConfig.pseudo, of type rootConfig.Config.
@@ -5641,7 +5650,7 @@ func (v *RootConfigPseudoDec) decode(c *wire.Cursor) {
 	}
 	v.ModelTypes = make([]string, c.Count(4))
 	for i := range v.ModelTypes {
-		v.ModelTypes[i] = c.String(MaxString)
+		v.ModelTypes[i] = readString(c)
 	}
 	v.RegisteredProxies = make([]RootConfigRegisteredProxy, c.Count(8))
 	for i := range v.RegisteredProxies {
@@ -5652,10 +5661,10 @@ func (v *RootConfigPseudoDec) decode(c *wire.Cursor) {
 	v.LastProxySeqno = c.Int()
 	v.Version = c.Int()
 	v.ParamsVersion = c.Int()
-	v.ProxySCCode = c.String(MaxString)
-	v.WorkerSCCode = c.String(MaxString)
-	v.ClientSCCode = c.String(MaxString)
-	v.RootOwnerAddress = c.String(MaxString)
+	v.ProxySCCode = readString(c)
+	v.WorkerSCCode = readString(c)
+	v.ClientSCCode = readString(c)
+	v.RootOwnerAddress = readString(c)
 }
 
 // WorkerRunnerConfigDec is the constructor workerRunner.config, of type workerRunner.Config.
@@ -5723,19 +5732,19 @@ func (v *WorkerRunnerConfigDec) decode(c *wire.Cursor) {
 	v.IsTest = c.Bool()
 	v.IsTestnet = c.Bool()
 	v.HTTPPort = c.Int()
-	v.OwnerAddress = c.String(MaxString)
+	v.OwnerAddress = readString(c)
 	v.ProxyConnections = c.Int()
-	v.ConnectToProxyVia = c.String(MaxString)
-	v.ModelName = c.String(MaxString)
+	v.ConnectToProxyVia = readString(c)
+	v.ModelName = readString(c)
 	v.Coefficient = c.Int()
-	v.RootContractAddress = c.String(MaxString)
+	v.RootContractAddress = readString(c)
 	v.NodeWalletKey = int256(c)
-	v.ForwardRequestsTo = c.String(MaxString)
-	v.TONConfigFilename = c.String(MaxString)
+	v.ForwardRequestsTo = readString(c)
+	v.TONConfigFilename = readString(c)
 	v.CheckProxyHashes = c.Bool()
 	v.MaxActiveRequests = c.Int()
 	v.ImageHash = int256(c)
-	v.HTTPAccessHash = c.String(MaxString)
+	v.HTTPAccessHash = readString(c)
 }
 
 // KeyManagerGetProxyPrivateKeysDec is the function keyManager.getProxyPrivateKeys, of type keyManager.PrivateKeys.

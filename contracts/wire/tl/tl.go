@@ -76,6 +76,28 @@ func int256(c *wire.Cursor) (out [32]byte) {
 	return out
 }
 
+// readString reads a string. What nearly every http.request and http.response says takes no memory.
+func readString(c *wire.Cursor) string {
+	b := c.Bytes(MaxString)
+	switch string(b) {
+	case "POST":
+		return "POST"
+	case "HTTP/1.1":
+		return "HTTP/1.1"
+	case "/v1/chat/completions":
+		return "/v1/chat/completions"
+	case "OK":
+		return "OK"
+	case "Content-Type":
+		return "Content-Type"
+	case "application/json":
+		return "application/json"
+	case "text/event-stream":
+		return "text/event-stream"
+	}
+	return string(b)
+}
+
 // orZero is what a pointer points to.
 func orZero[T any](p *T) (zero T) {
 	if p == nil {

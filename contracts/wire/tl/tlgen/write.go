@@ -22,7 +22,7 @@ func builtins() map[string]builtin {
 		"long":   {"int64", "wire.AppendLong(dst, %s)", "c.Long()", 8, ""},
 		"double": {"float64", "wire.AppendDouble(dst, %s)", "c.Double()", 8, ""},
 		"Bool":   {"bool", "wire.AppendBool(dst, %s)", "c.Bool()", 4, ""},
-		"string": {"string", "wire.AppendBytes(dst, %s)", "c.String(MaxString)", 4, "wire.BytesSize(len(%s))"},
+		"string": {"string", "wire.AppendBytes(dst, %s)", "readString(c)", 4, "wire.BytesSize(len(%s))"},
 		"bytes":  {"[]byte", "wire.AppendBytes(dst, %s)", "c.Own(MaxBytes)", 4, "wire.BytesSize(len(%s))"},
 		"int256": {"[32]byte", "append(dst, %s[:]...)", "int256(c)", 32, ""},
 	}
@@ -207,20 +207,43 @@ func (w *writer) decoder(c Combinator) {
 		return
 	}
 	w.line("func (v *%s) decode(c *wire.Cursor) {", c.Go)
-	for _, f := range c.Fields {
+	for i, f := range c.Fields {
 		switch {
 		case f.Type == "#":
 			w.line("%s c.Flags(%#x)", map[bool]string{true: "flags :=", false: "_ ="}[known(c) != 0], known(c))
 		case f.Vector:
 			w.line("v.%s = make([]%s, c.Count(%d))", f.Go, element(f.Type), w.least(f.Type))
 			w.line("for i := range v.%s {\n%s\n}", f.Go, decode(f.Type, "v."+f.Go+"[i]"))
+		case f.Bit >= 0 && i > 0 && c.Fields[i-1].Bit == f.Bit: // read with the one before
 		case f.Bit >= 0:
-			w.line("if flags&(1<<%d) != 0 {\nv.%s = new(%s)\n%s\n}", f.Bit, f.Go, element(f.Type), decode(f.Type, "*v."+f.Go))
+			w.optional(c.Fields[i:])
 		default:
 			w.line("%s", decode(f.Type, "v."+f.Go))
 		}
 	}
 	w.line("}\n")
+}
+
+// optional reads the fields at the start of a list that one flag announces. Several come into memory together.
+func (w *writer) optional(fields []Field) {
+	n := 1
+	for n < len(fields) && fields[n].Bit == fields[0].Bit {
+		n++
+	}
+	w.line("if flags&(1<<%d) != 0 {", fields[0].Bit)
+	defer w.line("}")
+	if f := fields[0]; n == 1 {
+		w.line("v.%s = new(%s)\n%s", f.Go, element(f.Type), decode(f.Type, "*v."+f.Go))
+		return
+	}
+	w.line("var all struct {")
+	for _, f := range fields[:n] {
+		w.line("%s %s", f.Go, element(f.Type))
+	}
+	w.line("}")
+	for _, f := range fields[:n] {
+		w.line("%s\nv.%s = &all.%[2]s", decode(f.Type, "all."+f.Go), f.Go)
+	}
 }
 
 func known(c Combinator) (mask uint32) {
