@@ -5,7 +5,7 @@ import "testing"
 // samplesOfTraffic are messages as most frames carry them.
 func samplesOfTraffic() map[string]Object {
 	return map[string]Object{
-		"part":     &ClientQueryAnswerPartEx{Answer: make([]byte, 200)},
+		"part": &ClientQueryAnswerPartEx{Answer: make([]byte, 200)},
 		"end": &ClientQueryAnswerPartEx{Answer: make([]byte, 20), FinalInfo: &ClientQueryFinalInfo{
 			WorkerDebug: new("{}"), ProxyDebug: new("{}"), ProxyStartTime: new(1.0), ProxyEndTime: new(2.0), WorkerStartTime: new(1.0), WorkerEndTime: new(2.0),
 		}},
