@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
+	"math"
 	"sync"
 	"time"
 
@@ -82,11 +83,17 @@ type attempt struct {
 	given  bool // nobody reads any more; the slot is free when the worker says that it is through
 	over   bool // the worker's last message is in
 	some   chan struct{}
+	pass   pass      // there while the request's goroutine waits and has nothing in its hands
+	passed time.Time // when pass was last of use
 
-	// The request's goroutine alone touches these.
+	// The request's goroutine alone touches these, or pass in its place.
 	consumed int64       // since credit was last granted
 	alarm    *time.Timer // of next; it is used again and again
 }
+
+// pass takes a part of an answer to the client in the place of the request's goroutine, which need not wake up for it. It
+// does nothing and says so where that is not possible at once.
+type pass func(part []byte) bool
 
 func newAttempt(w *worker, lease *sched.Lease) *attempt {
 	a := &attempt{w: w, lease: lease, some: make(chan struct{}, 1)}
@@ -100,6 +107,12 @@ func (a *attempt) deliver(e event) {
 	a.mu.Lock()
 	a.over = a.over || e.info != nil
 	free := a.given && a.over
+	if a.pass != nil && e.kind == evPart && e.info == nil && a.pass(e.data) {
+		a.passed = a.w.p.deps.Now()
+		a.mu.Unlock()
+		return
+	}
+	a.pass = nil // its turn ends with the first message that is for the goroutine
 	if !a.given {
 		a.size += len(e.data)
 		if a.size > maxInbox && len(a.queue) > 0 && a.failed == nil {
@@ -151,11 +164,13 @@ func (a *attempt) wake() {
 	}
 }
 
-// next is the worker's next message. It waits until ctx ends, or for patience when that is not 0.
-func (a *attempt) next(ctx context.Context, patience time.Duration) (event, error) {
+// next is the worker's next message that onward, if there is one, has not taken. It waits until ctx ends, or for patience
+// when that is not 0.
+func (a *attempt) next(ctx context.Context, patience time.Duration, onward pass) (event, error) {
 	var silent <-chan time.Time
 	for {
 		a.mu.Lock()
+		a.pass = nil
 		if len(a.queue) > 0 {
 			e := a.queue[0]
 			a.queue[0] = event{}
@@ -167,6 +182,9 @@ func (a *attempt) next(ctx context.Context, patience time.Duration) (event, erro
 			return e, nil
 		}
 		err := a.failed
+		if err == nil {
+			a.pass = onward
+		}
 		a.mu.Unlock()
 		if err != nil {
 			return event{}, err
@@ -177,11 +195,27 @@ func (a *attempt) next(ctx context.Context, patience time.Duration) (event, erro
 		select {
 		case <-a.some:
 		case <-silent:
+			if left := patience - a.quiet(); left > 0 {
+				silent = a.after(left)
+				continue
+			}
 			return event{}, errGap
 		case <-ctx.Done():
+			_ = a.quiet()
 			return event{}, context.Cause(ctx)
 		}
 	}
+}
+
+// quiet ends the turn of pass. It says for how long nothing was passed: for ever, when that never happened.
+func (a *attempt) quiet() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pass = nil
+	if a.passed.IsZero() {
+		return math.MaxInt64
+	}
+	return a.w.p.deps.Now().Sub(a.passed)
 }
 
 // after is time.After with the same timer again and again.
@@ -206,13 +240,18 @@ func (a *attempt) release(record sched.Outcome, tokens int64) {
 	}
 }
 
+// due says that the worker gets credit once n bytes more went on.
+func (a *attempt) due(n int) bool {
+	return a.w.version >= versionOurs && a.consumed+int64(n) >= window/2
+}
+
 // grant returns credit for bytes that went on, once they are half a window.
 func (a *attempt) grant(ctx context.Context, n int) {
-	a.consumed += int64(n)
-	if a.w.version < versionOurs || a.consumed < window/2 {
+	due := a.due(n)
+	if a.consumed += int64(n); !due {
 		return
 	}
-	if a.w.sess.Send(ctx, &tl.ProxyQueryCredit{RequestID: a.id, Bytes: int32(min(a.consumed, maxWindow))}) == nil {
+	if a.w.sess.Send(ctx, &tl.ProxyQueryCredit{RequestID: a.id, Bytes: int32(min(a.consumed, maxWindow))}) == nil { //nolint:gosec // bounded at its side
 		a.consumed = 0
 	}
 }

@@ -287,7 +287,7 @@ func (c *client) Packet(_ context.Context, packet tl.Object) error {
 	at, version := c.at()
 	switch m := packet.(type) {
 	case *tl.ClientRunQuery, *tl.ClientRunQueryEx:
-		return c.ask(askOf(m), at, version) //nolint:contextcheck // a request lives as long as the session
+		return c.ask(askOf(m), at, version)
 	case *tl.ClientCancelQuery:
 		if version >= versionOurs {
 			c.cancel(m.RequestID, errCancelled)
@@ -380,7 +380,6 @@ func (c *client) since() int32 {
 // refuse answers a request that does not become one. The answer is small; a peer that reads nothing loses it.
 func (c *client) refuse(a ask, version int32, err error) {
 	c.p.metrics.refused(err)
-	ctx, cancel := context.WithCancel(c.ctx)
-	cancel() // what has no room at once is not waited for: packets are handled one after the other
-	_ = c.sess.Send(ctx, errorMessage(version, a.id, false, err, final{}))
+	// What has no room is not waited for: packets are handled one after the other.
+	_ = c.sess.Send(c.p.atOnce, errorMessage(version, a.id, false, err, final{}))
 }

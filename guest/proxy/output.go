@@ -161,7 +161,7 @@ func (o *output) parts(ctx context.Context, body []byte, fin *final) error {
 	o.note(body)
 	for len(body) > 0 || fin != nil {
 		if o.quiet {
-			return o.rest(body, fin) //nolint:contextcheck // nothing is waited for
+			return o.rest(body, fin)
 		}
 		n, err := o.take(ctx, min(int64(len(body)), session.MaxPart))
 		if err != nil {
@@ -179,18 +179,55 @@ func (o *output) parts(ctx context.Context, body []byte, fin *final) error {
 	return nil
 }
 
+// pass sends a part if that needs no waiting: nobody else sends, the client has credit and its session room for all of it.
+// Otherwise it does nothing. The context has ended.
+func (o *output) pass(atOnce context.Context, part []byte) bool {
+	if len(part) == 0 || len(part) > session.MaxPart || !o.mu.TryLock() {
+		return false
+	}
+	defer o.mu.Unlock()
+	if !o.begun || o.ended || o.quiet || !o.takeAll(int64(len(part))) {
+		return false
+	}
+	if o.c.sess.Send(atOnce, partMessage(o.version, o.id, part, nil)) != nil {
+		o.giveBack(int64(len(part)))
+		return false
+	}
+	o.note(part)
+	return true
+}
+
+// takeAll takes credit for n bytes if there is enough; giveBack is for bytes that were not sent.
+func (o *output) takeAll(n int64) bool {
+	o.creditMu.Lock()
+	defer o.creditMu.Unlock()
+	if o.version >= versionOurs {
+		if o.left < n {
+			return false
+		}
+		o.left -= n
+	}
+	return true
+}
+
+func (o *output) giveBack(n int64) {
+	o.creditMu.Lock()
+	defer o.creditMu.Unlock()
+	if o.version >= versionOurs {
+		o.left += n
+	}
+}
+
 // rest tries to send what is left without waiting.
 func (o *output) rest(body []byte, fin *final) error {
 	o.ended = o.ended || fin != nil
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
 	for {
 		n := min(len(body), session.MaxPart)
 		var last *final
 		if n == len(body) {
 			last = fin
 		}
-		if err := o.c.sess.Send(ctx, partMessage(o.version, o.id, body[:n], last)); err != nil {
+		if err := o.c.sess.Send(o.c.p.atOnce, partMessage(o.version, o.id, body[:n], last)); err != nil {
 			return nil //nolint:nilerr // nobody reads it; the bytes are hashed and the request ends all the same
 		}
 		if body = body[n:]; len(body) == 0 {

@@ -32,7 +32,8 @@ type Proxy struct {
 	metrics *Metrics
 	totals  totals
 	papers  *papers
-	routing [32]byte // keys route digests; leaves this process never
+	routing [32]byte        // keys route digests; leaves this process never
+	atOnce  context.Context //nolint:containedctx // has ended: what finds no room at once is not waited for
 
 	own      atomic.Pointer[named] // the contract by the last root
 	mu       sync.Mutex
@@ -66,6 +67,9 @@ func New(cfg Config, deps Deps) (*Proxy, error) {
 		sched:   sched.New(sched.Config{Now: deps.Now, Rand: deps.Rand, PriceWeight: cfg.PriceWeight, MaxWait: cfg.Times.Queue, Breaker: cfg.Breaker}),
 		clients: make(map[*client]struct{}), workers: make(map[uint64]*worker), models: make(map[string]bool), started: deps.Now(),
 	}
+	var cancel context.CancelFunc
+	p.atOnce, cancel = context.WithCancel(context.Background())
+	cancel()
 	_, _ = rand.Read(p.routing[:]) // never fails (crypto/rand)
 	p.own.Store(&named{cfg.Contract, cfg.Contract.String()})
 	var err error

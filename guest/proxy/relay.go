@@ -21,18 +21,34 @@ func (r *request) relay(a *attempt) result {
 	if err := r.forward(a); err != nil {
 		return r.abandon(a, err)
 	}
+	onward := r.onward(a)
 	for in := (arrival{r: r, a: a}); ; {
 		patience := time.Duration(0)
 		if in.begun && a.w.version >= versionOurs { // others may be silent to their end
 			patience = r.p.cfg.Times.Gap
 		}
-		e, err := a.next(r.ctx, patience)
+		var direct pass
+		if in.begun && in.made == nil {
+			direct = onward
+		}
+		e, err := a.next(r.ctx, patience, direct)
 		if err != nil {
 			return r.abandon(a, err)
 		}
 		if done, res := in.take(e); done {
 			return res
 		}
+	}
+}
+
+// onward passes parts on as take does, as long as nothing has to be waited for.
+func (r *request) onward(a *attempt) pass {
+	return func(part []byte) bool {
+		if a.due(len(part)) || !r.out.pass(r.p.atOnce, part) {
+			return false
+		}
+		a.consumed += int64(len(part))
+		return true
 	}
 }
 
@@ -172,7 +188,7 @@ func (r *request) abandon(a *attempt, cause error) result {
 func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 	ours := a.w.version >= versionOurs
 	for {
-		e, err := a.next(ctx, 0)
+		e, err := a.next(ctx, 0, nil)
 		if err != nil {
 			return res
 		}
