@@ -188,19 +188,20 @@ func (*script) Load(context.Context) (engine.Load, error) { return engine.Load{}
 func (s *script) Do(_ context.Context, r engine.Request) (*engine.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = append(s.seen, r.Body)
+	body := bytes.Join(r.Body, nil)
+	s.seen = append(s.seen, body)
 	kind, text := "application/json", whole
 	if r.Stream {
 		kind, text = "text/event-stream", event1+event2+event3
 	}
 	if s.play != nil {
-		kind, text = s.play(r.Body)
+		kind, text = s.play(body)
 	}
-	body := io.NopCloser(strings.NewReader(text))
+	out := io.NopCloser(strings.NewReader(text))
 	if s.body != nil {
-		body = s.body(text)
+		out = s.body(text)
 	}
-	return &engine.Response{Status: 200, ContentType: kind, Body: body}, nil
+	return &engine.Response{Status: 200, ContentType: kind, Body: out}, nil
 }
 
 func (s *script) asked() [][]byte {

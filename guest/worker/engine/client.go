@@ -51,7 +51,7 @@ type Response struct {
 	// Header is empty where engine.toml strips it.
 	Header http.Header
 	Body   io.ReadCloser
-	// Size is the body's size as the engine announces it, -1 when it does not.
+	// Size is the body's size where the engine announces one, else 0.
 	Size int64
 }
 
@@ -114,10 +114,10 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 		_ = from.Close()
 		return nil, errors.New("asking engine: its answer is encoded although nobody asked for that")
 	}
-	out := &Response{Status: h.status, ContentType: h.kind, Header: passed(rest), Size: h.size}
+	out := &Response{Status: h.status, ContentType: h.kind, Header: passed(rest), Size: max(h.size, 0)}
 	body := io.ReadCloser(&watched{ReadCloser: from, abort: func() { a.abort(ctx, r.ID) }})
 	if r.Stream && a.cfg.StreamFormat == "ndjson" && out.ContentType != "text/event-stream" && out.Status == http.StatusOK {
-		out.ContentType, out.Size, body = "text/event-stream", -1, newEvents(body)
+		out.ContentType, out.Size, body = "text/event-stream", 0, newEvents(body)
 	}
 	out.Body = body
 	return out, nil
@@ -297,11 +297,9 @@ func readAll(r io.Reader, limit int64) ([]byte, error) {
 // ReadAll reads an answer that is not a stream, up to a limit.
 func (r *Response) ReadAll(limit int64) ([]byte, error) {
 	switch {
-	case r.Size < 0:
-		return readAll(r.Body, limit)
 	case r.Size > limit:
 		return nil, ErrTooLarge
-	case r.Size > trusted: // its memory comes as it comes
+	case r.Size <= 0 || r.Size > trusted: // its memory comes as it comes
 		return readAll(r.Body, limit)
 	}
 	out := make([]byte, r.Size)
