@@ -459,7 +459,7 @@ func TestDefect09AProxyThatDiesEndsItsRequests(t *testing.T) {
 		p.reads(4, 1)
 		began := time.Now()
 		_ = near.Close()
-		if _, err := call.Recv(n.ctx, time.Hour); err == nil || time.Since(began) > time.Second {
+		if _, err := call.Recv(time.Hour); err == nil || time.Since(began) > time.Second {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		if _, err := link.Start(n.ctx, upstream.Ask{ID: [32]byte{2}, Timeout: time.Minute}); err == nil {

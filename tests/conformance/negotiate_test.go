@@ -239,11 +239,13 @@ func TestOurRolesServeAtEveryVersion(t *testing.T) {
 				t.Fatalf("version %d: %+v", v, s)
 			}
 			call := n.call(link, 1)
-			piece, err := call.Recv(n.ctx, time.Minute)
+			piece, err := call.Recv(time.Minute)
 			if err != nil || piece.Head.StatusCode != http.StatusOK || !strings.HasPrefix(string(piece.Data), `{"id":"c1"`) {
 				t.Errorf("version %d: %+v %v", v, piece, err)
 			}
-			<-call.Settled()
+			settled := make(chan struct{})
+			call.Await(time.Minute, func() { close(settled) })
+			<-settled
 			paper, transcript, used := call.Paper()
 			if (paper != nil) != (v >= 5) || v >= 5 && string(transcript) != string(piece.Data) || used == nil || used.Total != 74 {
 				t.Errorf("version %d: receipt %d bytes, used %+v", v, len(paper), used)
@@ -299,7 +301,7 @@ func TestErrorsOfTheFirstGenerationAreUnderstood(t *testing.T) {
 				call := n.call(link, 1)
 				p.reads(v, 1)
 				p.tell(m)
-				if _, err := call.Recv(n.ctx, time.Minute); err == nil || !strings.Contains(err.Error(), "no workers for model") {
+				if _, err := call.Recv(time.Minute); err == nil || !strings.Contains(err.Error(), "no workers for model") {
 					t.Errorf("%s at %d (%s): %v", form, v, hex.EncodeToString(m[:4]), err)
 				}
 			})

@@ -198,7 +198,7 @@ func TestSessionsOfTheGateway(t *testing.T) {
 				call := n.call(link, 1)
 				p.reads(v, 1)
 				p.says(v, 1, response(200, "application/json", whole))
-				if piece, err := call.Recv(n.ctx, time.Minute); err != nil || string(piece.Data) != whole {
+				if piece, err := call.Recv(time.Minute); err != nil || string(piece.Data) != whole {
 					t.Errorf("%+v %v", piece, err)
 				}
 				call.Close()
