@@ -16,6 +16,7 @@ import (
 	"cocoon/contracts/api/emulate"
 	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/pricing"
+	"cocoon/contracts/wire"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy/sched"
@@ -261,9 +262,9 @@ func (j *job) promptTokens() int64 {
 
 // forward is the inner request as a worker gets it: consumed fields cut, the maximum of tokens as reserved, the cache
 // salt of the client's (inference.md sections 4 and 11). Workers that are not ours know no salt.
-func (j *job) forward(version int32, clientSC string) (body []byte) {
+func (j *job) forward(version int32, clientSC string) (pieces [][]byte) {
 	if j.in == nil {
-		return j.body
+		return [][]byte{j.body}
 	}
 	e := j.in.Forward()
 	if version < versionOurs {
@@ -280,7 +281,16 @@ func (j *job) forward(version int32, clientSC string) (body []byte) {
 	if version < versionOurs && j.in.Model != base(j.in.Model) {
 		e.Set("model", quoted(base(j.in.Model)))
 	}
-	return e.Bytes()
+	return e.Pieces()
+}
+
+// common says with how many bytes of the body that came the pieces of one that goes on begin: their first piece, where it
+// is that body's own.
+func (j *job) common(pieces [][]byte) int {
+	if len(j.body) > 0 && len(pieces) > 0 && &pieces[0][0] == &j.body[0] {
+		return len(pieces[0])
+	}
+	return 0
 }
 
 // tokenFields names the fields that bound the answer: those that are there, else the one that the endpoint has.
@@ -298,13 +308,25 @@ func tokenFields(ep api.Endpoint, doc jsonscan.Value) []string {
 	return there
 }
 
-// query is the http.request around a forwarded body.
-func (j *job) query(body []byte, id [32]byte, version int32) []byte {
-	h := tl.HTTPRequest{Method: http.MethodPost, URL: j.path, HTTPVersion: "HTTP/1.1", Payload: body, Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}}}
+// query is the http.request around the pieces of a body, which are copied once, and the body in it.
+func (j *job) query(pieces [][]byte, id [32]byte, version int32) (query, body []byte) {
+	const empty, longest = 4, 8 // bytes of a payload without content, and around one
+	h := tl.HTTPRequest{Method: http.MethodPost, URL: j.path, HTTPVersion: "HTTP/1.1", Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}}}
 	if version >= versionOurs {
 		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerID, Value: hex.EncodeToString(id[:])})
 	}
-	return tl.Encode(&h)
+	head, size := tl.Encode(&h), 0
+	head = head[:len(head)-empty] // the payload stands at the end
+	for _, p := range pieces {
+		size += len(p)
+	}
+	query = append(make([]byte, 0, len(head)+size+longest), head...)
+	query = wire.AppendLength(query, size)
+	start := len(query)
+	for _, p := range pieces {
+		query = append(query, p...)
+	}
+	return wire.AppendPadding(query, size), query[start : start+size : start+size]
 }
 
 // quoted is a JSON string of a model's name.

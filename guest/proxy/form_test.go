@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -23,7 +24,7 @@ func TestFormsAreChecked(t *testing.T) {
 		return p.read(t.Context(), &ask{model: "demo/model", query: tl.Encode(&h), maxTokens: 10, key: key})
 	}
 	j, err := ask(kind, good, nil)
-	if err != nil || string(j.forward(versionOurs, "0:aa")) != good || j.contentType != kind || j.stream {
+	if err != nil || string(bytes.Join(j.forward(versionOurs, "0:aa"), nil)) != good || j.contentType != kind || j.stream {
 		t.Fatalf("%+v, %v", j, err)
 	}
 	for name, tc := range map[string]struct {

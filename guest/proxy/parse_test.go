@@ -160,7 +160,7 @@ func TestForwardingRewritesByCuttingOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(j.forward(tc.version, "0:aa")); got != tc.want {
+			if got := string(bytes.Join(j.forward(tc.version, "0:aa"), nil)); got != tc.want {
 				t.Errorf("%s\nwant %s", got, tc.want)
 			}
 		})
@@ -239,7 +239,7 @@ func FuzzClientRequest(f *testing.F) {
 			t.Errorf("reserve %d, %d tokens, %d choices", held, j.maxTokens, j.choices)
 		}
 		for _, version := range []int32{0, 5} {
-			body := j.forward(version, "0:aa")
+			body := bytes.Join(j.forward(version, "0:aa"), nil)
 			if j.in == nil {
 				continue
 			}
@@ -248,6 +248,49 @@ func FuzzClientRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestAQueryIsWrittenAroundItsBody: of every size, in pieces or not, it is the encoding of the request, in one piece of memory.
+func TestAQueryIsWrittenAroundItsBody(t *testing.T) {
+	j := &job{path: "/v1/chat/completions", contentType: "application/json"}
+	for _, n := range []int{0, 1, 2, 3, 4, 252, 253, 254, 255, 256, 257, 1 << 16, 1<<16 + 1} {
+		body := bytes.Repeat([]byte("x"), n)
+		for _, version := range []int32{versionKeys, versionOurs} {
+			query, inside := j.query([][]byte{body[:n/3], body[n/3 : n/2], body[n/2:]}, [32]byte{7}, version)
+			want := &tl.HTTPRequest{Method: "POST", URL: j.path, HTTPVersion: "HTTP/1.1", Payload: body, Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}}}
+			if version >= versionOurs {
+				want.Headers = append(want.Headers, tl.HTTPHeader{Name: headerID, Value: "07" + strings.Repeat("00", 31)})
+			}
+			if !bytes.Equal(query, tl.Encode(want)) || !bytes.Equal(inside, body) || cap(query) > len(query)+8 {
+				t.Errorf("%d bytes for version %d: %x, inside %x, room for %d", n, version, query, inside, cap(query))
+			}
+		}
+	}
+}
+
+// TestWhatGoesOnBeginsAsItCame: as far as nothing was changed, and no further.
+func TestWhatGoesOnBeginsAsItCame(t *testing.T) {
+	p := plainProxy(t)
+	for name, tc := range map[string]struct {
+		body string
+		want int
+	}{
+		"only an addition":  {`{"model":"demo/model","messages":[{"content":"x"}],"max_tokens":5}`, len(`{"model":"demo/model","messages":[{"content":"x"}],"max_tokens":`)},
+		"a cut in the end":  {`{"model":"demo/model","messages":[{"content":"x"}],"user":"a"}`, len(`{"model":"demo/model","messages":[{"content":"x"}]`)},
+		"a cut at the head": {`{"user":"a","model":"demo/model","messages":[{"content":"x"}]}`, 1},
+	} {
+		j, err := p.read(t.Context(), &ask{model: "demo/model", query: query("/v1/chat/completions", tc.body), maxTokens: 9})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pieces := j.forward(versionOurs, "0:aa")
+		if n := j.common(pieces); n != tc.want || !bytes.HasPrefix(bytes.Join(pieces, nil), []byte(tc.body[:n])) {
+			t.Errorf("%s: %d bytes, want %d: %q", name, n, tc.want, pieces)
+		}
+		if n := j.common([][]byte{bytes.Clone(j.body)}); n != 0 {
+			t.Errorf("%s: %d bytes of a copy", name, n)
+		}
+	}
 }
 
 func plainProxy(tb testing.TB) *Proxy {

@@ -18,9 +18,11 @@ const perHop = 0.95
 
 // relay sends the request to the worker and its answer to the client.
 func (r *request) relay(a *attempt) result {
-	if err := r.forward(a); err != nil {
+	forwarded, common, err := r.forward(a)
+	if err != nil {
 		return r.abandon(a, err)
 	}
+	r.bodies = hashBodies(r.job.body, forwarded, common) // the worker has it, and needs its time
 	onward := r.onward(a)
 	for in := (arrival{r: r, a: a}); ; {
 		patience := time.Duration(0)
@@ -98,22 +100,24 @@ func (v *arrival) head(e event) (done bool, res result) {
 	return v.r.begin(v.a, h, body, e.info)
 }
 
-// forward is the message to the worker: the deadline that is left, the price that was agreed on.
-func (r *request) forward(a *attempt) error {
+// forward is the message to the worker: the deadline that is left, the price that was agreed on. It gives the body that was
+// sent, and how many of its first bytes are those that came.
+func (r *request) forward(a *attempt) (body []byte, common int, err error) {
 	w := a.w
-	r.forwarded, r.bodies = r.job.forward(w.version, r.c.contract), bodies{}
+	r.bodies = bodies{}
 	left := r.deadline.Sub(r.p.deps.Now()).Seconds()
 	if left <= 0 {
-		return errDeadline
+		return nil, 0, errDeadline
 	}
 	if w.version < versionOurs {
 		left *= perHop
 	}
 	pay, err := r.p.deps.Ledger.Pay(r.ctx, w.party)
 	if err != nil {
-		return errInternal
+		return nil, 0, errInternal
 	}
-	query := r.job.query(r.forwarded, r.ask.id, w.version)
+	pieces := r.job.forward(w.version, r.c.contract)
+	query, body := r.job.query(pieces, r.ask.id, w.version)
 	var m tl.Object = &tl.ProxyRunQuery{Query: query, SignedPayment: signed(pay), Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id}
 	if w.version >= versionEx {
 		ex := &tl.ProxyRunQueryEx{
@@ -127,11 +131,11 @@ func (r *request) forward(a *attempt) error {
 	}
 	if err := w.sess.Send(r.ctx, m); err != nil {
 		if cause := context.Cause(r.ctx); cause != nil {
-			return cause
+			return nil, 0, cause
 		}
-		return errWorkerLost
+		return nil, 0, errWorkerLost
 	}
-	return nil
+	return body, r.job.common(pieces), nil
 }
 
 // begin takes the head of the answer. What comes whole ends the attempt, and so does a failure that another worker may

@@ -37,10 +37,9 @@ type request struct {
 	tried    []uint64
 
 	// what is known of the last attempt
-	a         *attempt
-	forwarded []byte
-	bodies    bodies
-	result    result
+	a      *attempt
+	bodies bodies
+	result result
 }
 
 // result is how an attempt ended.

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -33,10 +32,12 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 		return nil, err
 	}
 	out, now := r.out.sent(), r.p.deps.Now()
-	received, forwarded := r.bodies.digests(r.body(), r.forwarded)
+	if r.bodies.received == "" {
+		r.bodies = hashBodies(r.body(), nil, 0)
+	}
 	doc := receipt.Receipt{
 		ID: hex.EncodeToString(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: keyset, Endpoint: r.path(),
-		ServedAt: now.Unix(), RequestHash: received, ResponseHash: r.out.digest(),
+		ServedAt: now.Unix(), RequestHash: r.bodies.received, ResponseHash: r.out.digest(),
 		Verified: receipt.Verified{Required: true, Model: r.ask.model},
 		Usage:    r.metered(e),
 		Channel: receipt.Channel{
@@ -45,12 +46,12 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 		},
 		Outcome: r.outcome(out, now.Sub(r.began).Milliseconds()),
 	}
-	if r.a == nil || r.forwarded == nil {
+	if r.a == nil || r.bodies.forwarded == "" {
 		doc.Verified.Reason = doc.Outcome.ErrorCode
 		return doc.Sign(r.p.papers.keyID, r.p.deps.ReceiptKey), nil
 	}
 	w := r.a.w
-	doc.ForwardedHash = forwarded
+	doc.ForwardedHash = r.bodies.forwarded
 	doc.Verified.OK, doc.Verified.Model, doc.Verified.SessionID = true, w.model, w.paper()
 	doc.Worker = &receipt.Worker{SC: w.name, SPKI: w.spki, Image: w.image, Engine: w.says.Engine}
 	if s := r.said(doc.ResponseHash); s != nil {
@@ -65,26 +66,18 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 // digest is a hash as documents have it.
 func digest(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
 
-// bodies are the hashes of a request as it came and as it went on, once somebody wanted them.
+// bodies are the hashes of a request as it came and as it went on; the latter is empty where it did not.
 type bodies struct{ received, forwarded string }
 
-// digests hashes both. What they have in common is their beginning, often all but a few bytes, and is hashed once.
-func (b *bodies) digests(received, forwarded []byte) (of, and string) {
-	const block = 1 << 10
-	if b.received != "" {
-		return b.received, b.forwarded
-	}
-	n := 0
-	for n+block <= min(len(received), len(forwarded)) && bytes.Equal(received[n:n+block], forwarded[n:n+block]) {
-		n += block
-	}
+// hashBodies hashes both, of which the first n bytes are the same: often all but a few, and they are hashed once.
+func hashBodies(received, forwarded []byte, n int) bodies {
 	h := sha256.New()
 	_, _ = h.Write(received[:n]) // a hash never fails
+	b := bodies{received: hashed(h, received, n)}
 	if forwarded != nil {
 		b.forwarded = hashed(h, forwarded, n)
 	}
-	b.received = hashed(h, received, n)
-	return b.received, b.forwarded
+	return b
 }
 
 // hashed is the hash of a body of which the first n bytes are in h, which stays as it is.

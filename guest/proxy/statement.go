@@ -85,9 +85,8 @@ func (r *request) disbelieve(w *worker) {
 // holds checks a worker's signature: its key, over what we forwarded and the numbers that are billed.
 func (r *request) holds(a *attempt, res result, s *tl.ProxyQueryStatement) bool {
 	tokens, _ := r.usage(res)
-	_, forwarded := r.bodies.digests(r.body(), r.forwarded)
 	signed := receipt.WorkerStatement{
-		RequestID: hex.EncodeToString(r.ask.id[:]), RequestHash: forwarded, ResponseHash: digest(s.ResponseHash[:]),
+		RequestID: hex.EncodeToString(r.ask.id[:]), RequestHash: r.bodies.forwarded, ResponseHash: digest(s.ResponseHash[:]),
 		Status: statusWord(s.Status), ServedAt: s.ServedAt, WorkerSC: a.w.name, Tokens: tokens,
 	}
 	return ed25519.Verify(a.w.says.key, signed.Bytes(), s.Signature)
