@@ -65,7 +65,10 @@ func (e *errands) handed() {
 	some := len(e.due) > 0
 	e.mu.Unlock()
 	if some {
-		runtime.Gosched() // who writes it to the connection was waked before, and goes first
+		// Who writes it to the connection was waked before and goes first: once to let others add to what it writes, and then to
+		// write.
+		runtime.Gosched()
+		runtime.Gosched()
 		e.run(false)
 	}
 }
