@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -153,5 +154,39 @@ func TestCancelEndsTheConnection(t *testing.T) {
 	<-gone
 	if err := res.Body.Close(); err != nil && !strings.Contains(err.Error(), "closed") {
 		t.Error(err)
+	}
+}
+
+// TestAnnouncedSizes: an announced size is no promise: what is not there is an error, and what is beyond the limit is not read.
+func TestAnnouncedSizes(t *testing.T) {
+	long := strings.Repeat("x", 3<<20)
+	for name, tc := range map[string]struct {
+		answer, want string
+		limit        int64
+	}{
+		"as announced":         {"Content-Length: 2\r\n\r\nab", "ab", 2},
+		"empty":                {"Content-Length: 0\r\n\r\n", "", 2},
+		"too short":            {"Content-Length: 3\r\n\r\nab", "error: unexpected EOF", 4},
+		"beyond the limit":     {"Content-Length: 3\r\n\r\nabc", "error: the engine's answer is too large", 2},
+		"not announced":        {"\r\nab", "ab", 2},
+		"not announced, large": {"\r\nabc", "error: the engine's answer is too large", 2},
+		"a large one":          {fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(long), long), long, 4 << 20},
+	} {
+		a, _ := spoken(t, "HTTP/1.1 200 OK\r\n"+tc.answer)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		res, err := a.Do(ctx, chatRequest("1", `{}`))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		body, err := res.ReadAll(tc.limit)
+		got := string(body)
+		if err != nil {
+			got = "error: " + err.Error()
+		}
+		if got != tc.want {
+			t.Errorf("%s: %.80q, want %.80q", name, got, tc.want)
+		}
+		_ = res.Body.Close()
+		cancel()
 	}
 }
