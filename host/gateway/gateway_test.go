@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -282,6 +283,7 @@ type setup struct {
 	down       map[string]bool
 	refused    map[string]bool // not attested
 	ping, gap  time.Duration
+	receipt    time.Duration // 300 ms when 0
 	origins    []string
 	dir        string
 	budgets    string
@@ -332,7 +334,7 @@ func start(t *testing.T, c setup, proxies ...*scripted) *world {
 	w.server, err = New(Config{
 		Pool: pool, Keys: c.keys, Budgets: c.budgets, Chain: c.chain, Store: w.store, Checker: receipts.NewChecker(evidence{}, time.Now), Receipts: c.mode, Test: true,
 		Owner: testOwner, Root: "0:root", Build: Build{Version: "v1", Commit: "abc"}, Now: time.Now, Log: log,
-		Ping: c.ping, Gap: c.gap, Receipt: 300 * time.Millisecond, Origins: c.origins,
+		Ping: c.ping, Gap: c.gap, Receipt: cmp.Or(c.receipt, 300*time.Millisecond), Origins: c.origins,
 	})
 	if err != nil {
 		t.Fatal(err)

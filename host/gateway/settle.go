@@ -41,12 +41,18 @@ func (x *exchange) hearing(call *upstream.Call) hearing {
 	return hearing{call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:])}
 }
 
-// await waits for the receipt.
+// settled is closed when the receipt of a call is there, or is not to be expected any more.
+func settled(call *upstream.Call, limit time.Duration) <-chan struct{} {
+	out := make(chan struct{})
+	call.Await(limit, func() { close(out) })
+	return out
+}
+
+// await waits for the receipt, no longer than the app does.
 func (x *exchange) await(call *upstream.Call, limit time.Duration) {
-	settled := make(chan struct{})
-	call.Await(limit, func() { close(settled) })
+	patience := x.deadline.Add(grace).Sub(x.s.cfg.Now())
 	select {
-	case <-settled:
+	case <-settled(call, min(limit, patience)):
 	case <-x.ctx.Done():
 	}
 }
@@ -97,7 +103,7 @@ func (x *exchange) settle(call *upstream.Call) {
 		x.s.tally(h, x.s.judge(x.s.stopping, h))
 	}
 	if !x.s.running.begin() { // the gateway has ended: who brings the answer waits himself
-		x.await(call, x.s.cfg.Receipt)
+		<-settled(call, x.s.cfg.Receipt)
 		decide()
 		return
 	}
