@@ -22,6 +22,8 @@ type credit struct {
 	free bool
 	// more has an element when credit came; it is made when somebody waits for it.
 	more chan struct{}
+	// waited says that somebody had to wait for it. It belongs to who takes.
+	waited bool
 }
 
 // add grants more. A grant that is no count, or more than anybody needs, breaks the protocol.
@@ -60,6 +62,7 @@ func (c *credit) take(ctx context.Context, want int, patience time.Duration) (in
 			return n, nil
 		}
 		if slow == nil {
+			c.waited = true
 			slow = time.NewTimer(patience)
 			defer slow.Stop()
 		}

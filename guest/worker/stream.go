@@ -199,7 +199,12 @@ func (r *relay) flush() error {
 	r.buf = r.buf[:0]
 	r.sending.Lock()
 	defer r.sending.Unlock()
-	return r.q.emit(r.q.ctx, out)
+	err := r.q.emit(r.q.ctx, out)
+	if r.q.credit.waited { // the reader was slow, not the engine silent
+		r.q.credit.waited = false
+		r.hear()
+	}
+	return err
 }
 
 // exceeded says that the engine goes on, by n bytes, although it has generated more than the request may cost.

@@ -502,6 +502,27 @@ func TestBadCredit(t *testing.T) {
 	t.Error("no bound")
 }
 
+// TestCreditThatComes: who takes waits for credit, and is told that it did.
+func TestCreditThatComes(t *testing.T) {
+	c := credit{left: 3}
+	for _, step := range []struct {
+		before int64
+		want   int
+		waited bool
+	}{{0, 2, false}, {0, 1, false}, {5, 2, true}, {0, 2, true}} {
+		if step.before > 0 {
+			time.AfterFunc(time.Millisecond, func() {
+				if err := c.add(step.before); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		if n, err := c.take(t.Context(), 2, slotFree); n != step.want || err != nil || c.waited != step.waited {
+			t.Errorf("%+v: %d, %v, waited %t", step, n, err, c.waited)
+		}
+	}
+}
+
 // TestPings: silence of the engine is filled with pings that the hash covers, towards our proxies alone.
 func TestPings(t *testing.T) {
 	for version, want := range map[int32]bool{5: true, 4: false} {
