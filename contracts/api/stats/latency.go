@@ -46,9 +46,12 @@ const fade = 10 * time.Minute
 
 // Add counts one duration.
 func (d *Distribution) Add(now time.Time, v time.Duration) {
+	const still = time.Second // in which nothing fades that could be seen
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.age(now)
+	if since := now.Sub(d.at); since < 0 || since >= still {
+		d.age(now)
+	}
 	d.counts[bucket(v)]++
 	d.sum += max(v, 0)
 	d.n++
