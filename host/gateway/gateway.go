@@ -178,6 +178,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	base, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	s.stopping = base
+	s.running.start()
 	server := &http.Server{
 		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return base },
@@ -203,11 +204,15 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	s.running.end()
+	s.Finish()
 	cut()
 	all.Wait()
 	return errors.Join(err, s.sync())
 }
+
+// Finish waits for what goes on after answers and lets nothing more of it begin. Run does so at its end; who serves the Handler
+// without Run does it after the last answer.
+func (s *Server) Finish() { s.running.end() }
 
 // watch looks at the verdict, so that its beginning is known without a reader.
 func (s *Server) watch(ctx context.Context) {
