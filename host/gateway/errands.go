@@ -19,7 +19,7 @@ const lull = 2 * time.Millisecond
 //
 // An answer may outlive the listener's patience at the end; whoever brings it runs its errand.
 type errands struct {
-	crew  session.Crew
+	crew  session.Crew   // between start and end, who runs them
 	group sync.WaitGroup // those that were begun
 
 	mu    sync.Mutex
@@ -28,7 +28,15 @@ type errands struct {
 	timed bool
 	open  int           // those that were begun and are not done
 	fewer chan struct{} // closed when one more is done; nil while nobody waits
+	kept  bool          // the crew rests between errands
 	ended bool
+}
+
+// start says that there will be an end: until then goroutines are kept from one errand to the next.
+func (e *errands) start() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.kept = !e.ended
 }
 
 // begin announces an errand, which is brought later; not after end.
@@ -81,10 +89,15 @@ func (e *errands) run(lulled bool) {
 		e.timed = false
 	}
 	for _, do := range e.due {
-		e.crew.Go(func() {
+		job := func() {
 			defer e.done()
 			do()
-		})
+		}
+		if e.kept {
+			e.crew.Go(job)
+		} else {
+			go job()
+		}
 	}
 	clear(e.due)
 	e.due = e.due[:0]
@@ -120,5 +133,8 @@ func (e *errands) end() {
 	e.ended = true
 	e.mu.Unlock()
 	e.group.Wait()
+	e.mu.Lock()
+	e.kept = false
+	e.mu.Unlock()
 	e.crew.Wait()
 }

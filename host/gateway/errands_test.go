@@ -12,6 +12,7 @@ import (
 func TestErrandsAreDoneOnce(t *testing.T) {
 	const bringers, each = 8, 200
 	var e errands
+	e.start()
 	var done, announced atomic.Int64
 	var all sync.WaitGroup
 	half := make(chan struct{})
@@ -55,7 +56,10 @@ func TestErrandsGiveWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var e errands
-				for range 3 { // the timer is used again
+				for i := range 4 { // the timer is used again, and a goroutine from the third on
+					if i == 2 {
+						e.start()
+					}
 					began, did := time.Now(), make(chan time.Duration, 1)
 					if e.next() != nil || !e.begin() {
 						t.Fatal("no errand can be announced")
