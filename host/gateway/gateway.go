@@ -204,15 +204,11 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	if errors.Is(err, http.ErrServerClosed) {
 		err = nil
 	}
-	s.Finish()
+	s.running.end()
 	cut()
 	all.Wait()
 	return errors.Join(err, s.sync())
 }
-
-// Finish waits for what goes on after answers and lets nothing more of it begin. Run does so at its end; who serves the Handler
-// without Run does it after the last answer.
-func (s *Server) Finish() { s.running.end() }
 
 // watch looks at the verdict, so that its beginning is known without a reader.
 func (s *Server) watch(ctx context.Context) {

@@ -291,7 +291,6 @@ func (n *network) app(pool *upstream.Pool) func(path, body string) *httptest.Res
 	n.Helper()
 	s, err := gateway.New(gateway.Config{Pool: pool, Test: true, Now: time.Now, Log: n.logger("gateway")})
 	n.check(err)
-	n.ends = append(n.ends, s.Finish)
 	handler := s.Handler()
 	return func(path, body string) *httptest.ResponseRecorder {
 		method := http.MethodGet
