@@ -14,6 +14,7 @@ import (
 
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
+	"cocoon/contracts/receipt/often"
 	"cocoon/host/gateway/receipts"
 	"cocoon/tests/bench/load"
 )
@@ -63,6 +64,7 @@ type papers struct {
 	proxy, worker     ed25519.PrivateKey
 	signature         []byte
 	store             *receipts.Store
+	signers           often.Cache
 	kept              int
 }
 
@@ -142,7 +144,7 @@ func (p *papers) check(raw []byte) error {
 	_, err := receipt.Verify(raw, receipt.Context{
 		Request: p.request, Response: p.response, Keysets: map[string]*receipt.Keyset{p.keyset.Digest(): p.keyset},
 		Session: func(string) *receipt.Session { return p.session }, Price: func(int64, int64) (uint64, bool) { return 1, true },
-		ClientSC: p.receipt.Channel.ClientSC, ProxySC: p.receipt.Channel.ProxySC, Now: time.Now(),
+		ClientSC: p.receipt.Channel.ClientSC, ProxySC: p.receipt.Channel.ProxySC, Now: time.Now(), Keys: &p.signers,
 	})
 	return err
 }
