@@ -108,7 +108,7 @@ func TestInferenceBesideProxies(t *testing.T) {
 		before, loadAverage(t), slow, machineSlowness(t), table(paths))
 	for _, p := range paths {
 		if p.name == oursName {
-			p.ourBars(t, engine, &paths[0].best, long)
+			p.ourBars(t, engine, &paths[0].best, long, slow)
 		}
 	}
 	for _, p := range paths {
@@ -297,20 +297,33 @@ type figure struct {
 	got, bar, stretch float64
 }
 
-func (f figure) show(t *testing.T) {
-	t.Helper()
-	verdict := "MISSES"
+// verdict says how a value stands to the bars.
+func (f figure) verdict(got float64) string {
 	switch {
-	case f.got <= f.stretch:
-		verdict = "meets the stretch of"
-	case f.got <= f.bar:
-		verdict = "meets"
+	case got <= f.stretch:
+		return "meets the stretch"
+	case got <= f.bar:
+		return "meets"
 	}
-	t.Logf("%-56s %8.2f %-3s %s (%.4g, stretch %.4g)", f.what, f.got, f.unit, verdict, f.bar, f.stretch)
+	return "MISSES"
 }
 
+// show prints the figure. Processor time is shown as well as it would be on the machine where the bars were set, which is
+// that much faster.
+func (f figure) show(t *testing.T, slow float64) {
+	t.Helper()
+	there := ""
+	if f.unit == processor {
+		there = fmt.Sprintf("; %.1f on the bars' machine: %s", f.got/slow, f.verdict(f.got/slow))
+	}
+	t.Logf("%-56s %8.2f %-3s %s (%.4g, stretch %.4g)%s", f.what, f.got, f.unit, f.verdict(f.got), f.bar, f.stretch, there)
+}
+
+// processor is the unit of processor time.
+const processor = "us"
+
 // ourBars measures what only our path has, and puts everything beside the specification's targets.
-func (p *path) ourBars(t *testing.T, engine *load.Engine, direct *figures, long lengths) {
+func (p *path) ourBars(t *testing.T, engine *load.Engine, direct *figures, long lengths, slow float64) {
 	t.Helper()
 	b, gateway := &p.best, len(p.roles)-1
 	receipts := receiptsCost(t)
@@ -322,16 +335,16 @@ func (p *path) ourBars(t *testing.T, engine *load.Engine, direct *figures, long 
 	large, cpuLarge := p.load(t, load.Spec{Clients: longClients, Prompt: longPrompt, Measure: long.one})
 	all, more := cpuShort.per(short.Requests), cpuLarge.per(large.Requests)
 	for _, f := range []figure{
-		{"three roles, per request, without receipts", "us", b.request.sum() - total, barRequest, stretchRequest},
-		{"receipts, all roles together", "us", total, barReceipts, stretchReceipts},
-		{"three roles, per request, with receipts", "us", b.request.sum(), barRequest + barReceipts, stretchRequest + stretchReceipts},
-		{"three roles, per paced event, receipts included", "us", b.paced.sum(), barPaced, stretchPaced},
-		{"gateway alone, per request, without receipts", "us", b.request[gateway] - atGateway, barGateway, stretchGateway},
+		{"three roles, per request, without receipts", processor, b.request.sum() - total, barRequest, stretchRequest},
+		{"receipts, all roles together", processor, total, barReceipts, stretchReceipts},
+		{"three roles, per request, with receipts", processor, b.request.sum(), barRequest + barReceipts, stretchRequest + stretchReceipts},
+		{"three roles, per paced event, receipts included", processor, b.paced.sum(), barPaced, stretchPaced},
+		{"gateway alone, per request, without receipts", processor, b.request[gateway] - atGateway, barGateway, stretchGateway},
 		{"added P50, one client", "ms", (b.lone - direct.lone).Seconds() * 1e3, barAddedP50, stretchAddedP50},
 		{"added P99, 32 clients", "ms", (b.p99 - direct.p99).Seconds() * 1e3, barAddedP99, 0},
-		{"64 KB prompt, gateway, per request, without receipts", "us", more[gateway] - atGateway, barLong, 0},
+		{"64 KB prompt, gateway, per request, without receipts", processor, more[gateway] - atGateway, barLong, 0},
 	} {
-		f.show(t)
+		f.show(t, slow)
 	}
 	t.Logf("64 KB prompt, all roles: %.1f us per request, %.1f with 1 KB, %d clients", more.sum(), all.sum(), longClients)
 	p.held(t, engine)
@@ -360,8 +373,8 @@ func (p *path) held(t *testing.T, engine *load.Engine) {
 	p.best.broken += got.Broken
 	p.best.refused += got.Refused
 	for i, r := range p.roles {
-		figure{fmt.Sprintf("memory of the %s, idle (%.0f without its binary)", r.name, p.idle[i].own), "MiB", p.idle[i].all, barIdle, 0}.show(t)
-		figure{fmt.Sprintf("memory of the %s, %d streams (%.0f)", r.name, heldStreams, peak[i].own), "MiB", peak[i].all, barHeld, 0}.show(t)
+		figure{fmt.Sprintf("memory of the %s, idle (%.0f without its binary)", r.name, p.idle[i].own), "MiB", p.idle[i].all, barIdle, 0}.show(t, 1)
+		figure{fmt.Sprintf("memory of the %s, %d streams (%.0f)", r.name, heldStreams, peak[i].own), "MiB", peak[i].all, barHeld, 0}.show(t, 1)
 	}
 	quiet := time.NewTimer(quietAfterAll) // the roles end what we cut
 	<-quiet.C
