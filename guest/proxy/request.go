@@ -12,6 +12,7 @@ import (
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
+	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/proxy/sched"
@@ -300,6 +301,7 @@ func (r *request) finish(ctx context.Context) {
 		return
 	}
 	if r.out.version >= versionOurs {
+		session.GoFirst() // an app waits for the answer, nobody yet for the signature
 		r.giveReceipt(ctx, entry)
 	}
 	r.tellPayments(ctx, entry)

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"runtime"
 	"sync"
 	"time"
 
@@ -73,10 +72,7 @@ func (e *errands) handed() {
 	some := len(e.due) > 0
 	e.mu.Unlock()
 	if some {
-		// Who writes it to the connection was waked before and goes first: once to let others add to what it writes, and then to
-		// write.
-		runtime.Gosched()
-		runtime.Gosched()
+		session.GoFirst()
 		e.run(false)
 	}
 }
