@@ -124,7 +124,10 @@ func ReadLeaf(raw []byte) (Leaf, error) {
 }
 
 // CommonName is the common name within a name.
-func CommonName(name []byte) (string, error) { return commonName(name) }
+func CommonName(name []byte) (string, error) {
+	found, err := commonName(name)
+	return string(found), err
+}
 
 // CheckAsX509 is the reading of PCK certificates through crypto/x509, which readLeaf must never be laxer than.
 func CheckAsX509(raw []byte) (*x509.Certificate, error) {

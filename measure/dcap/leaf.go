@@ -48,7 +48,7 @@ func (v views) issuerName() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("issuer: %w", err)
 	}
-	return name, nil
+	return string(name), nil
 }
 
 // readLeaf reads a PCK certificate in DER. It takes only the shape that Intel's have: crypto/x509 would read all of
@@ -94,7 +94,7 @@ func (l *leaf) finish(subject, point []byte, list *fieldsDER) error {
 	if err != nil {
 		return fmt.Errorf("subject: %w", err)
 	}
-	if name != namePCK {
+	if string(name) != namePCK {
 		return fmt.Errorf("certificate of %q: want the name %q", name, namePCK)
 	}
 	if l.key, err = rawKey(point); err != nil {

@@ -144,28 +144,28 @@ func checkPoints(value der) error {
 
 // commonName is the common name within a name in DER: one attribute in each set, all in letters that every string type
 // writes alike, and one of them the common name.
-func commonName(raw []byte) (string, error) {
+func commonName(raw []byte) (der, error) {
 	outer := fieldsOfDER("name", raw)
 	list := outer.inside("name", tagSequence)
 	outer.end()
-	found, err := "", outer.err
+	found, err := der(nil), outer.err
 	for err == nil && len(list.rest) > 0 {
-		var name string
-		if name, err = nameAttribute(list); name != "" {
-			if found != "" {
+		var name der
+		if name, err = nameAttribute(list); name != nil {
+			if found != nil {
 				err = errors.New("two common names")
 			}
 			found = name
 		}
 	}
-	if err == nil && found == "" {
+	if err == nil && found == nil {
 		err = errors.New("no common name")
 	}
 	return found, err
 }
 
-// nameAttribute reads the next attribute of a name; the value is empty if it is not the common name.
-func nameAttribute(list *fieldsDER) (string, error) {
+// nameAttribute reads the next attribute of a name; the value is nil if it is not the common name.
+func nameAttribute(list *fieldsDER) (der, error) {
 	set := list.inside("name", tagSet)
 	attribute := set.inside("attribute", tagSequence)
 	set.end()
@@ -174,15 +174,15 @@ func nameAttribute(list *fieldsDER) (string, error) {
 	attribute.end()
 	switch err := cmp.Or(list.err, set.err, attribute.err, err); {
 	case err != nil:
-		return "", err
+		return nil, err
 	case len(id) != 3 || id[0] != 0x55 || id[1] != 0x04 || id[2] >= 0x80: // 2.5.4, X.520
-		return "", fmt.Errorf("attribute %x", []byte(id))
+		return nil, fmt.Errorf("attribute %x", []byte(id))
 	case tag != tagUTF8String && tag != tagPrintableString || len(text) == 0 || slices.ContainsFunc(text, isUnusual):
-		return "", fmt.Errorf("attribute %x: tag %#02x, or unusual letters in %.40q", []byte(id), tag, text)
+		return nil, fmt.Errorf("attribute %x: tag %#02x, or unusual letters in %.40q", []byte(id), tag, text)
 	case id[2] != arcCommonName:
-		return "", nil
+		return nil, nil
 	}
-	return string(text), nil
+	return text, nil
 }
 
 const arcCommonName = 3

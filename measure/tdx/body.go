@@ -89,16 +89,17 @@ func (b *Body) Encode() []byte {
 }
 
 // fields lists the TD 1.0 fields in wire order; their sizes add up to Body10Size.
-func (b *Body) fields() [][]byte {
-	fields := make([][]byte, 0, 15)
-	fields = append(fields, b.TEETCBSVN[:], b.MRSEAM[:], b.MRSignerSEAM[:], b.SEAMAttributes[:], b.TDAttributes[:], b.XFAM[:])
-	fields = append(fields, b.Measurements.fields()...)
-	return append(fields, b.ReportData[:])
+func (b *Body) fields() [15][]byte {
+	m := b.Measurements.fields()
+	return [...][]byte{
+		b.TEETCBSVN[:], b.MRSEAM[:], b.MRSignerSEAM[:], b.SEAMAttributes[:], b.TDAttributes[:], b.XFAM[:],
+		m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], b.ReportData[:],
+	}
 }
 
 // fields lists the measurements in the order of quotes, of TDINFO and of the image hash.
-func (m *Measurements) fields() [][]byte {
-	return [][]byte{
+func (m *Measurements) fields() [8][]byte {
+	return [...][]byte{
 		m.MRTD[:], m.MRConfigID[:], m.MROwner[:], m.MROwnerConfig[:],
 		m.RTMR[0][:], m.RTMR[1][:], m.RTMR[2][:], m.RTMR[3][:],
 	}
