@@ -154,6 +154,14 @@ func ask(t *testing.T, proxy, worker *attested) {
 		t.Errorf("the answer is %s", answer)
 	}
 	t.Logf("a completion from machine to machine after %.2f s", time.Since(began).Seconds())
+	for kept := 0; kept == 0; kept, _, _ = store.Size() { // the verdict comes after the answer
+		select {
+		case <-ctx.Done():
+			t.Error("no receipt is kept")
+			return
+		case <-tick.C:
+		}
+	}
 	kept := 0
 	for r, err := range store.All() {
 		kept++
