@@ -64,6 +64,7 @@ func less(a, b used) used {
 // figures are the best of a path's rounds.
 type figures struct {
 	lone, p50, p99          time.Duration // one client; many
+	half                    time.Duration // P99 of many at half the rate
 	rate                    float64       // requests per second of many clients
 	request, burst, paced   used
 	eventsPerWrite          float64 // of paced streams: 1 means that every event was a wake-up of its own
@@ -167,6 +168,9 @@ func (p *path) measure(t *testing.T, engine *load.Engine, long lengths) {
 	b.p50, b.p99 = shorter(b.p50, many.P50), shorter(b.p99, many.P99)
 	b.rate = max(b.rate, float64(many.Requests)/many.Elapsed.Seconds())
 	b.request = less(b.request, cpu.per(many.Requests))
+	every := 2 * many.Elapsed * manyClients / time.Duration(max(many.Requests, 1))
+	half, _ := p.load(t, load.Spec{Clients: manyClients, Prompt: prompt, Measure: long.many, Every: every})
+	b.half = shorter(b.half, half.P99)
 	burst, cpu := p.load(t, load.Spec{Clients: manyClients, Stream: true, Prompt: prompt, Measure: long.burst})
 	b.burst = less(b.burst, cpu.per(burst.Events))
 	engine.Pace(pace)
@@ -239,7 +243,7 @@ func loadAverage(t *testing.T) string {
 func table(paths []*path) string {
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(w, "path\tP50 c=1\tadded\tP50 c=32\tP99 c=32\tadded\treq/s\tCPU us/req\tratio\tus/event burst\tratio\tus/event paced\tratio\tevents/write\tRSS MiB\t")
+	_, _ = fmt.Fprintln(w, "path\tP50 c=1\tadded\tP50 c=32\tP99 c=32\tadded\tP99 half\treq/s\tCPU us/req\tratio\tus/event burst\tratio\tus/event paced\tratio\tevents/write\tRSS MiB\t")
 	direct := paths[0]
 	var base *figures
 	for _, p := range paths {
@@ -249,7 +253,7 @@ func table(paths []*path) string {
 		}
 		ratio := func(u, to used) string { return fmt.Sprintf("%.2f", u.sum()/to.sum()) }
 		cells := []string{
-			p.name, ms(b.lone), ms(b.lone - direct.best.lone), ms(b.p50), ms(b.p99), ms(b.p99 - direct.best.p99), fmt.Sprintf("%.0f", b.rate),
+			p.name, ms(b.lone), ms(b.lone - direct.best.lone), ms(b.p50), ms(b.p99), ms(b.p99 - direct.best.p99), ms(b.half), fmt.Sprintf("%.0f", b.rate),
 		}
 		if len(p.roles) > 0 {
 			rss := 0.0
@@ -265,7 +269,7 @@ func table(paths []*path) string {
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t")+"\t")
 		for i, r := range p.roles {
 			if len(p.roles) > 1 {
-				_, _ = fmt.Fprintf(w, "%s\t\t\t\t\t\t\t%.1f\t\t%.2f\t\t%.2f\t\t\t%.0f\t\n", r.name, b.request[i], b.burst[i], b.paced[i], r.memory().all)
+				_, _ = fmt.Fprintf(w, "%s\t\t\t\t\t\t\t\t%.1f\t\t%.2f\t\t%.2f\t\t\t%.0f\t\n", r.name, b.request[i], b.burst[i], b.paced[i], r.memory().all)
 			}
 		}
 	}
@@ -342,10 +346,12 @@ func (p *path) ourBars(t *testing.T, engine *load.Engine, direct *figures, long 
 		{"gateway alone, per request, without receipts", processor, b.request[gateway] - atGateway, barGateway, stretchGateway},
 		{"added P50, one client", "ms", (b.lone - direct.lone).Seconds() * 1e3, barAddedP50, stretchAddedP50},
 		{"added P99, 32 clients", "ms", (b.p99 - direct.p99).Seconds() * 1e3, barAddedP99, 0},
+		{"added P99, 32 clients at half of the full rate", "ms", (b.half - direct.half).Seconds() * 1e3, barAddedP99, 0},
 		{"64 KB prompt, gateway, per request, without receipts", processor, more[gateway] - atGateway, barLong, 0},
 	} {
 		f.show(t, slow)
 	}
+	t.Logf("%d clients that ask again at once wait %.1f ms on the average when %.0f requests a second are served", manyClients, manyClients*1e3/b.rate, b.rate)
 	t.Logf("64 KB prompt, all roles: %.1f us per request, %.1f with 1 KB, %d clients", more.sum(), all.sum(), longClients)
 	p.held(t, engine)
 }

@@ -27,8 +27,11 @@ const (
 type Spec struct {
 	// Address is host:port of what is asked, Model what it is asked for.
 	Address, Model string
-	// Clients ask at the same time, each the next question when the last is answered.
+	// Clients ask at the same time, each the next question when the last is answered. With Every each asks that often, in
+	// turn with the others: a question that is due while the last is under way waits, and its time counts from when it was
+	// due, so that a stall is charged to all whom it delays.
 	Clients int
+	Every   time.Duration
 	// Stream asks for events. Prompt is about how many bytes a question has.
 	Stream bool
 	Prompt int
@@ -81,8 +84,10 @@ func Run(ctx context.Context, spec Spec, at func()) (Result, error) {
 	defer stop()
 	over := make(chan struct{})
 	var clients sync.WaitGroup
-	for range spec.Clients {
-		clients.Go(func() { r.client(asking, over) })
+	start := time.Now()
+	for i := range spec.Clients {
+		turn := start.Add(spec.Every * time.Duration(i) / time.Duration(spec.Clients))
+		clients.Go(func() { r.client(asking, over, turn) })
 	}
 	wait(asking, spec.Warm)
 	r.counting.Store(true)
@@ -134,58 +139,91 @@ func question(spec Spec) []byte {
 // errRefused is an answer with another status than 200.
 var errRefused = errors.New("refused")
 
-// client asks until over is closed, on one connection as long as it holds.
-func (r *run) client(ctx context.Context, over <-chan struct{}) {
-	var conn net.Conn
-	var in *bufio.Reader
-	defer func() {
-		if conn != nil {
-			_ = conn.Close()
-		}
-	}()
-	stop := context.AfterFunc(ctx, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if conn != nil {
-			_ = conn.Close()
-		}
-	})
+// client asks until over is closed, on one connection as long as it holds; the first question is due at due.
+func (r *run) client(ctx context.Context, over <-chan struct{}, due time.Time) {
+	var c connection
+	defer c.close()
+	stop := context.AfterFunc(ctx, c.close)
 	defer stop()
-	for {
-		select {
-		case <-over:
-			return
-		case <-ctx.Done():
-			return
-		default:
-		}
-		if conn == nil {
-			c, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", r.spec.Address)
-			if err != nil {
-				r.note(ctx, err)
-				return
-			}
-			r.mu.Lock()
-			conn, in = c, bufio.NewReaderSize(c, readSize)
-			r.mu.Unlock()
-		}
-		began := time.Now()
-		keep, err := r.ask(conn, in)
-		if took := time.Since(began); err == nil && r.counting.Load() {
-			r.mu.Lock()
-			r.times = append(r.times, took)
-			r.mu.Unlock()
-		}
+	for until(ctx, over, due) {
+		conn, err := c.get(ctx, r.spec.Address)
 		if err != nil {
 			r.note(ctx, err)
+			return
+		}
+		if r.spec.Every == 0 {
+			due = time.Now()
+		}
+		keep, err := r.ask(conn, c.in)
+		if err != nil {
+			r.note(ctx, err)
+		} else if r.counting.Load() {
+			r.took(time.Since(due))
 		}
 		if !keep {
-			_ = conn.Close()
-			r.mu.Lock()
-			conn = nil
-			r.mu.Unlock()
+			c.close()
+		}
+		due = due.Add(r.spec.Every)
+	}
+}
+
+// until waits for a moment, unless the load is over before.
+func until(ctx context.Context, over <-chan struct{}, due time.Time) bool {
+	if left := time.Until(due); left > 0 {
+		t := time.NewTimer(left)
+		defer t.Stop()
+		select {
+		case <-over:
+		case <-ctx.Done():
+		case <-t.C:
 		}
 	}
+	select {
+	case <-over:
+		return false
+	case <-ctx.Done():
+		return false
+	default:
+		return true
+	}
+}
+
+// connection is a client's, one at a time. It may be closed from another goroutine.
+type connection struct {
+	in *bufio.Reader // the client's alone
+
+	mu   sync.Mutex
+	conn net.Conn // nil when there is none
+}
+
+// get is the connection, a new one where there is none.
+func (c *connection) get(ctx context.Context, address string) (net.Conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		return c.conn, nil
+	}
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c.conn, c.in = conn, bufio.NewReaderSize(conn, readSize)
+	return conn, nil
+}
+
+func (c *connection) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != nil {
+		_ = c.conn.Close()
+		c.conn = nil
+	}
+}
+
+func (r *run) took(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.times = append(r.times, d)
 }
 
 // note counts what went wrong, unless we ended it.

@@ -82,6 +82,32 @@ func TestWholeAnswersAreCounted(t *testing.T) {
 	}
 }
 
+// TestQuestionsThatAreDueWait: a client that asks every so often asks no oftener, and an answer that stalls is charged to
+// the questions that were due meanwhile.
+func TestQuestionsThatAreDueWait(t *testing.T) {
+	const every, stall = 5 * time.Millisecond, 100 * time.Millisecond
+	whole := Whole()
+	asked := 0 // by one client on one connection
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if asked++; asked == 8 {
+			<-time.After(stall)
+		}
+		_, _ = w.Write(whole)
+	}))
+	defer server.Close()
+	s := spec(strings.TrimPrefix(server.URL, "http://"), false)
+	s.Clients, s.Every = 1, every
+	got, err := Run(t.Context(), s, func() {})
+	if err != nil || got.Broken+got.Refused != 0 || got.Requests == 0 || got.Requests > int64((s.Warm+s.Measure)/every)+1 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// Twenty of about thirty questions were due while the eighth was not answered.
+	if got.P50 < 2*every || got.P99 < stall {
+		t.Errorf("the middle one took %v and the slowest %v", got.P50, got.P99)
+	}
+}
+
 // TestPacedStreamsAreEventsOfTheirOwn: with a pause before each event, each comes in a write of its own, and clients that
 // are cut at the end count for nothing.
 func TestPacedStreamsAreEventsOfTheirOwn(t *testing.T) {
