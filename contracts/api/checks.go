@@ -94,8 +94,8 @@ func oneOf(words ...string) check {
 
 func integers(most int) check {
 	return func(_ *Request, v jsonscan.Value, _ Limits) error {
-		list := v.Elements()
-		if v.Kind() != jsonscan.Array || len(list) > most {
+		list, ok := few(v, most)
+		if !ok {
 			return fmt.Errorf("must be an array of at most %d integers", most)
 		}
 		for _, e := range list {
@@ -107,14 +107,25 @@ func integers(most int) check {
 	}
 }
 
+// few lists the elements of an array; one that has more than most is not ok, and not listed: lists are longer than bodies.
+func few(v jsonscan.Value, most int) (list []jsonscan.Value, ok bool) {
+	for e := range v.Each() {
+		if len(list) == most {
+			return nil, false
+		}
+		list = append(list, e)
+	}
+	return list, v.Kind() == jsonscan.Array
+}
+
 func stops(_ *Request, v jsonscan.Value, _ Limits) error {
 	const most, longest = 16, 1024
-	list := v.Elements()
+	list, ok := few(v, most)
 	if v.Kind() == jsonscan.String {
-		list = []jsonscan.Value{v}
+		list, ok = []jsonscan.Value{v}, true
 	}
 	bad := func(e jsonscan.Value) bool { s, ok := e.Text(); return !ok || len(s) > longest }
-	if v.Kind() != jsonscan.String && v.Kind() != jsonscan.Array || len(list) > most || slices.ContainsFunc(list, bad) {
+	if !ok || slices.ContainsFunc(list, bad) {
 		return fmt.Errorf("must be a string or an array of at most %d strings, each of at most %d bytes", most, longest)
 	}
 	return nil
@@ -122,15 +133,18 @@ func stops(_ *Request, v jsonscan.Value, _ Limits) error {
 
 func logitBias(_ *Request, v jsonscan.Value, _ Limits) error {
 	const most = 1024
-	members := v.Members()
-	if v.Kind() != jsonscan.Object || len(members) > most {
-		return fmt.Errorf("must be an object of at most %d entries", most)
-	}
-	for _, m := range members {
+	n := 0
+	for m := range v.All() {
+		if n++; n > most {
+			break
+		}
 		bias, ok := m.Float()
 		if _, err := strconv.ParseUint(string(m.Key), 10, 31); err != nil || !ok || bias < -100 || bias > 100 {
 			return errors.New("must map token ids to numbers from -100 to 100")
 		}
+	}
+	if v.Kind() != jsonscan.Object || n > most {
+		return fmt.Errorf("must be an object of at most %d entries", most)
 	}
 	return nil
 }
@@ -195,7 +209,7 @@ func model(r *Request, v jsonscan.Value, _ Limits) error {
 }
 
 func onlyText(_ *Request, v jsonscan.Value, _ Limits) error {
-	if list := v.Elements(); len(list) == 1 {
+	if list, _ := few(v, 1); len(list) == 1 {
 		if s, _ := list[0].Text(); s == "text" {
 			return nil
 		}
@@ -223,8 +237,8 @@ func include(_ *Request, v jsonscan.Value, _ Limits) error {
 
 func toolList(r *Request, v jsonscan.Value, _ Limits) error {
 	const most = 128
-	list := v.Elements()
-	if v.Kind() != jsonscan.Array || len(list) > most {
+	list, ok := few(v, most)
+	if !ok {
 		return fmt.Errorf("must be an array of at most %d tools", most)
 	}
 	for _, e := range list {
@@ -316,9 +330,14 @@ func routeSecret(rank int) check {
 
 func metadata(_ *Request, v jsonscan.Value, _ Limits) error {
 	const most = 16
-	members := v.Members()
-	notText := func(m jsonscan.Member) bool { return m.Kind() != jsonscan.String }
-	if v.Kind() != jsonscan.Object || len(members) > most || slices.ContainsFunc(members, notText) {
+	n, ok := 0, v.Kind() == jsonscan.Object
+	for m := range v.All() {
+		n++
+		if ok = n <= most && m.Kind() == jsonscan.String; !ok {
+			break
+		}
+	}
+	if !ok {
 		return fmt.Errorf("must be an object of at most %d strings", most)
 	}
 	return nil
@@ -337,8 +356,8 @@ func provider(r *Request, v jsonscan.Value, lim Limits) error {
 				return fmt.Errorf("aci_verified %w", err)
 			}
 		case string(m.Key) == "aci_session_ids":
-			list := m.Elements()
-			if m.Kind() != jsonscan.Array || len(list) == 0 || len(list) > most {
+			list, ok := few(m.Value, most)
+			if !ok || len(list) == 0 {
 				return fmt.Errorf("aci_session_ids must be an array of 1 to %d session ids", most)
 			}
 			for _, e := range list {

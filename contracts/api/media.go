@@ -41,12 +41,14 @@ func prompt(_ *Request, v jsonscan.Value, _ Limits) error {
 	if v.Kind() == jsonscan.String {
 		return nil
 	}
-	list := v.Elements()
-	if len(list) == 0 {
+	if v.Kind() != jsonscan.Array || v.Empty() {
 		return errors.New("must be a string, an array of strings, an array of token ids or an array of such arrays")
 	}
-	kind := list[0].Kind()
-	for _, e := range list {
+	kind := jsonscan.Kind(0)
+	for e := range v.Each() {
+		if kind == 0 {
+			kind = e.Kind()
+		}
 		if e.Kind() != kind {
 			return errors.New("must not mix strings and token ids")
 		}

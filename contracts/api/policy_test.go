@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -244,6 +245,8 @@ func TestBodyRules(t *testing.T) {
 		"without messages":        {`{"model":"m"}`, Limits{}, InvalidValue},
 		"unknown field, strict":   {string(with(Chat, map[string]string{"zz": "1"})), Limits{Strict: true}, UnsupportedParameter},
 		"unknown field":           {string(with(Chat, map[string]string{"zz": "1"})), Limits{}, ""},
+		"unknown fields, many":    {string(with(Chat, unknown(maxUnknown))), Limits{}, ""},
+		"too many unknown fields": {string(with(Chat, unknown(maxUnknown+1))), Limits{}, UnsupportedParameter},
 		"field of another path":   {string(with(Chat, map[string]string{"best_of": "3"})), Limits{}, ""},
 		"min above max":           {string(with(Chat, map[string]string{"min_tokens": "5", "max_tokens": "4"})), Limits{}, InvalidValue},
 		"ignore_eos with a limit": {string(with(Chat, map[string]string{"ignore_eos": "true", "max_tokens": "4"})), Limits{}, ""},
@@ -257,6 +260,54 @@ func TestBodyRules(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if _, err := NewPolicy(tc.lim).Read(Chat, []byte(tc.body)); codeOf(err) != tc.want {
 				t.Errorf("err = %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// unknown makes fields that no table has.
+func unknown(n int) map[string]string {
+	out := make(map[string]string, n)
+	for i := range n {
+		out[fmt.Sprintf("zz%d", i)] = "1"
+	}
+	return out
+}
+
+// TestListsCostNoMoreThanTheirBody: what has a bound is not listed beyond it, and token ids are not listed at all.
+func TestListsCostNoMoreThanTheirBody(t *testing.T) {
+	const many = 300_000
+	ones := strings.TrimSuffix(strings.Repeat("1,", many), ",")
+	pairs := make([]string, many)
+	for i := range pairs {
+		pairs[i] = fmt.Sprintf(`"%d":1`, i)
+	}
+	object := "{" + strings.Join(pairs, ",") + "}"
+	for name, tc := range map[string]struct {
+		ep     Endpoint
+		value  string
+		accept bool
+	}{
+		"prompt": {Completions, "[" + ones + "]", true}, "stop": {Chat, "[" + ones + "]", false}, "tools": {Chat, "[" + ones + "]", false},
+		"stop_token_ids": {Chat, "[" + ones + "]", false}, "modalities": {Chat, "[" + ones + "]", false},
+		"logit_bias": {Chat, strings.ReplaceAll(object, `"0":1,`, ""), false}, "metadata": {Chat, strings.ReplaceAll(object, ":1", `:""`), false},
+		"provider": {Chat, `{"aci_session_ids":[` + ones + `]}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			policy := NewPolicy(Limits{})
+			doc, err := Parse(with(tc.ep, map[string]string{name: tc.value}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err = policy.ReadDocument(tc.ep, doc)
+			runtime.ReadMemStats(&after)
+			if got := after.TotalAlloc - before.TotalAlloc; got > uint64(len(tc.value)) {
+				t.Errorf("%d bytes of memory for a value of %d", got, len(tc.value))
+			}
+			if (err == nil) != tc.accept {
+				t.Errorf("err = %v", err)
 			}
 		})
 	}

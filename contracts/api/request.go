@@ -32,6 +32,9 @@ const (
 	markEncrypted = "is_encrypted"
 	// maxInteger is the largest integer of a field.
 	maxInteger = 1<<31 - 1
+	// maxUnknown bounds the fields that are dropped. Each is looked for again when it is cut, by the proxy: without a bound one
+	// body costs it the square of its length.
+	maxUnknown = 256
 )
 
 // Endpoint is a path of the API that takes a JSON request.
@@ -144,6 +147,9 @@ func (p *Policy) ReadDocument(ep Endpoint, doc jsonscan.Value) (*Request, error)
 			key := string(m.Key)
 			if p.lim.Strict {
 				return nil, &Error{Code: UnsupportedParameter, Param: printable(key), Message: "this field is not known here; remove it"}
+			}
+			if len(r.Ignored) == maxUnknown {
+				return nil, &Error{Code: UnsupportedParameter, Message: fmt.Sprintf("more than %d fields of the body are not known here; remove them", maxUnknown)}
 			}
 			r.Ignored = append(r.Ignored, printable(key))
 			r.consume = append(r.consume, key)
