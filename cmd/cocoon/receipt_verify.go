@@ -168,13 +168,14 @@ func (a *app) verifyReceipt(ctx context.Context, v *receiptFlags, file string) e
 
 // fixedTerms are what a root's history says of one version.
 type fixedTerms struct {
-	registry.Terms
+	of  registry.Terms
 	err error
 }
 
-// Price implements attest.Prices.
-func (t fixedTerms) Price(config, params int64) (nano uint64, ok bool) {
-	return t.Terms.Price, t.err == nil && config == int64(t.ConfigVersion) && params == int64(t.ParamsVersion)
+// Terms implements attest.Prices.
+func (t fixedTerms) Terms(config, params int64) (terms receipt.Terms, ok bool) {
+	terms = receipt.Terms{Price: t.of.Price, Multipliers: t.of.Multipliers}
+	return terms, t.err == nil && config == int64(t.of.ConfigVersion) && params == int64(t.of.ParamsVersion)
 }
 
 // Catch implements attest.Prices: why there is no price.

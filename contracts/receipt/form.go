@@ -152,9 +152,19 @@ func (f *form) hex(lead string, b *[]byte, size int) {
 	}
 	var s string
 	f.text(lead, &s)
-	raw, err := hex.DecodeString(s)
-	if err != nil || len(raw) != size {
+	raw, ok := unhex(s, size)
+	if !ok {
 		f.giveUp()
 	}
 	*b = raw
+}
+
+// unhex reads so many bytes in hexadecimal. Capitals are none: nothing that is signed or a signature has a second spelling
+// (inference.md section 10.1).
+func unhex(s string, size int) (raw []byte, ok bool) {
+	if len(s) != hex.EncodedLen(size) || strings.ContainsAny(s, "ABCDEF") {
+		return nil, false
+	}
+	raw, err := hex.DecodeString(s)
+	return raw, err == nil
 }

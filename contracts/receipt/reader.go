@@ -1,7 +1,6 @@
 package receipt
 
 import (
-	"encoding/hex"
 	"fmt"
 	"strconv"
 
@@ -79,9 +78,9 @@ func (r *reader) flag(key string) bool {
 }
 
 func (r *reader) bytes(key string, size int) []byte {
-	raw, err := hex.DecodeString(r.text(key))
-	if err != nil || len(raw) != size {
-		r.fail(key, fmt.Sprintf("is not %d bytes in hexadecimal", size))
+	raw, ok := unhex(r.text(key), size)
+	if !ok {
+		r.fail(key, fmt.Sprintf("is not %d bytes in hexadecimal, in small letters", size))
 		return make([]byte, size)
 	}
 	return raw

@@ -8,17 +8,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"cocoon/contracts/pricing"
 	"cocoon/tests/golden"
 )
 
 // ours is receipt_usage.json.
 type ours struct {
-	Clock   int64             `json:"clock"`
 	Keys    map[string]string `json:"keys"`
 	Context struct {
 		ClientSC      string `json:"client_sc"`
@@ -57,8 +56,8 @@ func load(tb testing.TB) (v ours, ctx Context) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	price, err := strconv.ParseUint(v.Context.Price, 10, 64)
-	if err != nil {
+	terms := Terms{Multipliers: pricing.Multipliers{Prompt: 10_000, Cached: 1000, Completion: 20_000, Reasoning: 30_000}}
+	if terms.Price, err = strconv.ParseUint(v.Context.Price, 10, 64); err != nil {
 		tb.Fatal(err)
 	}
 	ctx = Context{
@@ -69,10 +68,10 @@ func load(tb testing.TB) (v ours, ctx Context) {
 			}
 			return session
 		},
-		Price: func(config, params int64) (uint64, bool) {
-			return price, config == v.Context.ConfigVersion && params == v.Context.ParamsVersion
+		Terms: func(config, params int64) (Terms, bool) {
+			return terms, config == v.Context.ConfigVersion && params == v.Context.ParamsVersion
 		},
-		ClientSC: v.Context.ClientSC, ProxySC: v.Context.ProxySC, Now: time.Unix(v.Clock, 0),
+		ClientSC: v.Context.ClientSC, ProxySC: v.Context.ProxySC, MaxCoefficient: 1500,
 	}
 	return v, ctx
 }
@@ -194,6 +193,33 @@ func TestThePublishedDraft(t *testing.T) {
 	}
 }
 
+// TestHexadecimalHasOneSpelling: what is valid in small letters is not in capitals, neither the signature, which nothing
+// else covers, nor what is signed.
+func TestHexadecimalHasOneSpelling(t *testing.T) {
+	v, ctx := load(t)
+	base := v.Receipts[0]
+	ctx.Request, ctx.Response = []byte(base.Request), []byte(base.Response)
+	capitals := func(doc, lead string, size int) string {
+		at := strings.Index(doc, lead) + len(lead)
+		return doc[:at] + strings.ToUpper(doc[at:at+2*size]) + doc[at+2*size:]
+	}
+	key := seed(t, v, "proxy_receipt_seed")
+	for name, tc := range map[string]struct {
+		doc  []byte
+		want Class
+	}{
+		"signature":               {[]byte(capitals(base.Document, `"POST","model":"demo/model","receipt_id":"`+strings.Repeat("01", 32)+`","served_at":1795000000,"signature":"`, 64)), SignatureInvalid},
+		"statement":               {resigned([]byte(capitals(base.Document, `"served_at":1795000000,"signature":"`, 64)), key), Malformed},
+		"key that signs payments": {resigned([]byte(capitals(base.Document, `"proxy_key":"`, 32)), key), Malformed},
+	} {
+		for form, d := range map[string]*Document{"page": Read(tc.doc), "any": readAny(tc.doc)} {
+			if _, err := d.Verify(ctx); ClassOf(err) != tc.want {
+				t.Errorf("%s, %s: %v", name, form, err)
+			}
+		}
+	}
+}
+
 func TestCanonicalStrings(t *testing.T) {
 	for in, want := range map[string]string{
 		"a\"\\/":                 `"a\"\\/"`,
@@ -244,8 +270,12 @@ func TestEachFactIsBound(t *testing.T) {
 		"tokens, billed":    {func(r *Receipt) { r.Usage.Tokens.Completion++; r.Usage.Meter() }, StatementInvalid},
 		"coefficient":       {func(r *Receipt) { r.Usage.Coefficient += 100 }, UsageInconsistent},
 		"source":            {func(r *Receipt) { r.Usage.Source = "counted" }, UsageInconsistent},
+		"unknown source":    {func(r *Receipt) { r.Usage.Source = "guessed" }, UsageInconsistent},
+		"cut too far":       {func(r *Receipt) { r.Usage.Cut = 10; r.Usage.Cost = 340 * 20 }, UsageInconsistent},
 		"cost":              {func(r *Receipt) { r.Usage.Cost++ }, CostMismatch},
 		"price":             {func(r *Receipt) { r.Usage.Price++; r.Usage.Meter() }, PriceMismatch},
+		"multiplier":        {func(r *Receipt) { r.Usage.Multipliers.Completion *= 2; r.Usage.Meter() }, PriceMismatch},
+		"dear worker":       {func(r *Receipt) { r.Usage.Coefficient++; r.Usage.Meter() }, PriceMismatch},
 		"config version":    {func(r *Receipt) { r.Usage.ConfigVersion++ }, PriceMismatch},
 		"reservation":       {func(r *Receipt) { r.Usage.Reserved = 349 }, OverReservation},
 		"client":            {func(r *Receipt) { r.Channel.ClientSC = r.Channel.ProxySC }, ChannelMismatch},
@@ -259,7 +289,16 @@ func TestEachFactIsBound(t *testing.T) {
 		"pings":             {func(r *Receipt) { r.Statement.ProxyPings = 1 }, StatementInvalid},
 		"id":                {func(r *Receipt) { r.ID = strings.Repeat("0", 64) }, StatementInvalid},
 		"worker unverified": {func(r *Receipt) { r.Verified = Verified{Reason: "x"} }, WorkerMismatch},
-		"after the keyset":  {func(r *Receipt) { r.ServedAt = 1795080001 }, KeysetExpired},
+		"another model":     {func(r *Receipt) { r.Verified.Model = "demo/larger@0:1" }, WorkerMismatch},
+		"nobody counted": {func(r *Receipt) {
+			r.ForwardedHash, r.Worker, r.Statement, r.Verified = "", nil, nil, Verified{Reason: "x"}
+		}, UsageInconsistent},
+		"nobody counted, nothing billed": {func(r *Receipt) {
+			r.ForwardedHash, r.Worker, r.Statement, r.Verified = "", nil, nil, Verified{Reason: "x"}
+			r.Usage.Source, r.Usage.Tokens = "none", pricing.Tokens{}
+			r.Usage.Meter()
+		}, WorkerMismatch},
+		"after the keyset": {func(r *Receipt) { r.ServedAt = 1795080001 }, KeysetExpired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := Verify([]byte(base.Document), ctx)
@@ -278,7 +317,8 @@ func TestEachFactIsBound(t *testing.T) {
 	}
 }
 
-// TestACancelledReceiptCoversAPrefix: who left early has fewer bytes, and the receipt still holds.
+// TestACancelledReceiptCoversAPrefix: who left early has fewer bytes, and the receipt still holds. Of an answer that came to
+// its end, no receipt can say that.
 func TestACancelledReceiptCoversAPrefix(t *testing.T) {
 	v, ctx := load(t)
 	for _, c := range v.Receipts {
@@ -289,6 +329,11 @@ func TestACancelledReceiptCoversAPrefix(t *testing.T) {
 		_, err := Verify([]byte(c.Document), ctx)
 		if cancelled := strings.HasPrefix(c.Name, "cancelled"); (err == nil) != cancelled {
 			t.Errorf("%s with a byte less: %v", c.Name, err)
+		}
+		whole := ctx
+		whole.Whole = true
+		if _, err := Verify([]byte(c.Document), whole); ClassOf(err) != ResponseHash {
+			t.Errorf("%s with a byte less than all: %v", c.Name, err)
 		}
 	}
 }

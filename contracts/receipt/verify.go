@@ -2,7 +2,7 @@ package receipt
 
 import (
 	"bytes"
-	"encoding/hex"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -64,18 +64,26 @@ func broken(c Class, format string, args ...any) error {
 // Context is what the verifier knows for itself: its own bytes and contracts, and what others judged before.
 type Context struct {
 	// Request and Response are the bodies that the caller sent and received. For a request that was cancelled the response
-	// may be a prefix of what the proxy emitted.
+	// may be a prefix of what the proxy emitted, unless Whole says that it came to its end.
 	Request, Response []byte
+	Whole             bool
 	// Keysets are those that a verified quote has established, by digest.
 	Keysets map[string]*Keyset
 	// Session finds a session whose evidence was judged; nil result means unknown.
 	Session func(id string) *Session
-	// Price gives the root contract's price at a version of its configuration.
-	Price             func(configVersion, paramsVersion int64) (nano uint64, ok bool)
+	// Terms are the root contract's at a version of its configuration.
+	Terms func(configVersion, paramsVersion int64) (t Terms, ok bool)
+	// MaxCoefficient is the dearest worker that the caller has accepted; 0 when that is not known.
+	MaxCoefficient    int64
 	ClientSC, ProxySC string
-	Now               time.Time
 	// Keys remembers the keys that sign often; nil remembers none.
 	Keys *often.Cache
+}
+
+// Terms are what tokens cost at a version of the root contract's configuration.
+type Terms struct {
+	Price       uint64 // nanoTON for an adjusted token
+	Multipliers pricing.Multipliers
 }
 
 // Document is a receipt that was read and not yet verified.
@@ -213,8 +221,8 @@ func (d *Document) checkSignature(ctx Context) error {
 		return broken(UnknownKey, "the keyset has no receipt key %.40q", s.key)
 	}
 	var memory [roomy]byte
-	signature, err := hex.DecodeString(s.signature)
-	if err != nil || !ctx.Keys.Verify(key, d.signed(memory[:0]), signature) {
+	signature, ok := unhex(s.signature, ed25519.SignatureSize)
+	if !ok || !ctx.Keys.Verify(key, d.signed(memory[:0]), signature) {
 		return broken(SignatureInvalid, "the signature of key %s does not fit the document", s.key)
 	}
 	return nil
@@ -282,7 +290,7 @@ func checkBodies(r *Receipt, ctx Context) error {
 	if !isHash(r.RequestHash, ctx.Request) {
 		return broken(RequestHash, "the request sent has %s, the receipt %s", SHA256(ctx.Request), r.RequestHash)
 	}
-	if int64(len(ctx.Response)) < r.Outcome.Bytes && r.Outcome.Status == Cancelled {
+	if int64(len(ctx.Response)) < r.Outcome.Bytes && r.Outcome.Status == Cancelled && !ctx.Whole {
 		return nil // the caller left before the end; whoever saw all bytes has checked the hash
 	}
 	if int64(len(ctx.Response)) != r.Outcome.Bytes || !isHash(r.ResponseHash, ctx.Response) {
@@ -291,6 +299,9 @@ func checkBodies(r *Receipt, ctx Context) error {
 	}
 	return nil
 }
+
+// sources are where counts may be from (inference.md section 7).
+func sources() []string { return []string{"engine", "engine_partial", "counted", "none"} }
 
 func checkCounts(r *Receipt, _ Context) error {
 	u := r.Usage
@@ -306,8 +317,14 @@ func checkCounts(r *Receipt, _ Context) error {
 	if u.Estimated != (u.Source == "counted") {
 		return broken(UsageInconsistent, "source %s and estimated %t do not go together", u.Source, u.Estimated)
 	}
-	if u.Source == "none" && u.Tokens != (pricing.Tokens{}) {
-		return broken(UsageInconsistent, "tokens without a source")
+	if !slices.Contains(sources(), u.Source) {
+		return broken(UsageInconsistent, "counts are not from %.20q, but from one of %v", u.Source, sources())
+	}
+	if u.Tokens != (pricing.Tokens{}) && (u.Source == "none" || r.Worker == nil) {
+		return broken(UsageInconsistent, "tokens without a source, or without a worker that was sent the request")
+	}
+	if u.Cut > 0 && u.Total() < u.Reserved {
+		return broken(UsageInconsistent, "%d tokens were cut from a bill that is below the reservation of %d", u.Cut, u.Reserved)
 	}
 	return nil
 }
@@ -320,10 +337,17 @@ func checkCost(r *Receipt, _ Context) error {
 	return nil
 }
 
+// checkPrice compares everything that makes tokens dear: the root contract's price and multipliers, and the worker's
+// coefficient.
 func checkPrice(r *Receipt, ctx Context) error {
-	price, ok := ctx.Price(r.Usage.ConfigVersion, r.Usage.ParamsVersion)
-	if !ok || price != r.Usage.Price {
-		return broken(PriceMismatch, "%d nanoTON is not the root contract's price at version %d", r.Usage.Price, r.Usage.ConfigVersion)
+	u := r.Usage
+	switch terms, ok := ctx.Terms(u.ConfigVersion, u.ParamsVersion); {
+	case !ok || terms.Price != u.Price:
+		return broken(PriceMismatch, "%d nanoTON is not the root contract's price at version %d", u.Price, u.ConfigVersion)
+	case terms.Multipliers != u.Multipliers:
+		return broken(PriceMismatch, "the multipliers %+v are not the root contract's at version %d: %+v", u.Multipliers, u.ConfigVersion, terms.Multipliers)
+	case ctx.MaxCoefficient > 0 && u.Coefficient > ctx.MaxCoefficient:
+		return broken(PriceMismatch, "the worker's coefficient is %d, and the request accepted %d", u.Coefficient, ctx.MaxCoefficient)
 	}
 	return nil
 }
@@ -349,8 +373,13 @@ func checkSession(r *Receipt, ctx Context) error {
 	return nil
 }
 
+// checkWorker compares who served with whom the session is about. Without a worker there is no answer but a refusal or a
+// failure: nobody's statement would stand for its bytes.
 func checkWorker(r *Receipt, ctx Context) error {
 	if r.Worker == nil {
+		if r.Outcome.Status == Complete {
+			return broken(WorkerMismatch, "the answer is complete, and no worker was sent the request")
+		}
 		return nil
 	}
 	s := ctx.Session(r.Verified.SessionID)
@@ -359,6 +388,9 @@ func checkWorker(r *Receipt, ctx Context) error {
 	}
 	if w := r.Worker; w.SC != s.WorkerSC || w.SPKI != s.SPKI || w.Image != s.Image || w.Engine != s.Engine {
 		return broken(WorkerMismatch, "the worker of the receipt is not the one of its session")
+	}
+	if r.Verified.Model != s.Model {
+		return broken(WorkerMismatch, "the receipt says that %.80q was served, and the session's worker serves %.80q", r.Verified.Model, s.Model)
 	}
 	return nil
 }

@@ -557,9 +557,12 @@ func (b *bench) verify(raw []byte, request, response string) (*receipt.Receipt, 
 	}
 	account, _ := b.chain.Client(b.ctx, address(4))
 	return receipt.Verify(raw, receipt.Context{
-		Request: []byte(request), Response: []byte(response), Keysets: map[string]*receipt.Keyset{digest: set}, Now: time.Now(),
+		Request: []byte(request), Response: []byte(response), Keysets: map[string]*receipt.Keyset{digest: set},
 		ProxySC: b.p.cfg.Contract.String(), ClientSC: account.Contract.String(),
-		Price: func(c, p int64) (uint64, bool) { return 1, c == 1 && p == 1 },
+		Terms: func(c, p int64) (receipt.Terms, bool) {
+			root, err := b.chain.Root()
+			return receipt.Terms{Price: 1, Multipliers: root.Multipliers}, err == nil && c == 1 && p == 1
+		},
 		Session: func(id string) *receipt.Session {
 			var name [32]byte
 			if n, err := hex.Decode(name[:], []byte(id)); err != nil || n != 32 {

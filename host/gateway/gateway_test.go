@@ -258,7 +258,10 @@ func (evidence) Keyset(_ context.Context, quote []byte, _ [32]byte) error {
 	return nil
 }
 func (evidence) Worker(context.Context, *receipt.Session) error { return nil }
-func (evidence) Price(int64, int64) (uint64, bool)              { return 20, true }
+func (evidence) Terms(int64, int64) (receipt.Terms, bool) {
+	one := pricing.Multipliers{Prompt: 10000, Cached: 10000, Completion: 10000, Reasoning: 10000}
+	return receipt.Terms{Price: 20, Multipliers: one}, true
+}
 
 // world is a gateway with its proxies.
 type world struct {

@@ -35,10 +35,13 @@ type hearing struct {
 	sent             []byte
 	key, model, path string
 	id               string
+	dear             int64 // the dearest worker's coefficient that the app accepted
 }
 
 func (x *exchange) hearing(call *upstream.Call) hearing {
-	return hearing{call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:])}
+	return hearing{
+		call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:]), dear: x.req.MaxCoefficient,
+	}
 }
 
 // settled is closed when the receipt of a call is there, or is not to be expected any more.
@@ -127,8 +130,8 @@ func (s *Server) judge(ctx context.Context, h hearing) *verdict {
 	if s.cfg.Checker != nil {
 		var err error
 		v.receipt, err = s.cfg.Checker.Check(ctx, h.call.Link, receipts.Claim{
-			Receipt: paper, Request: h.sent, Response: transcript, SPKI: h.call.Offer.Peer.SPKI,
-			ClientSC: h.call.Offer.ClientSC, ProxySC: h.call.Offer.ProxySC,
+			Receipt: paper, Request: h.sent, Response: transcript, Model: h.model, Whole: h.call.Whole(), MaxCoefficient: h.dear,
+			SPKI: h.call.Offer.Peer.SPKI, ClientSC: h.call.Offer.ClientSC, ProxySC: h.call.Offer.ProxySC,
 		})
 		v.class = receipts.ClassOK
 		if err != nil {

@@ -143,8 +143,11 @@ func (p *papers) attest() []byte {
 func (p *papers) check(raw []byte) error {
 	_, err := receipt.Verify(raw, receipt.Context{
 		Request: p.request, Response: p.response, Keysets: map[string]*receipt.Keyset{p.keyset.Digest(): p.keyset},
-		Session: func(string) *receipt.Session { return p.session }, Price: func(int64, int64) (uint64, bool) { return 1, true },
-		ClientSC: p.receipt.Channel.ClientSC, ProxySC: p.receipt.Channel.ProxySC, Now: time.Now(), Keys: &p.signers,
+		Session: func(string) *receipt.Session { return p.session },
+		Terms: func(int64, int64) (receipt.Terms, bool) {
+			return receipt.Terms{Price: 1, Multipliers: p.receipt.Usage.Multipliers}, true
+		},
+		Whole: true, MaxCoefficient: 1000, ClientSC: p.receipt.Channel.ClientSC, ProxySC: p.receipt.Channel.ProxySC, Keys: &p.signers,
 	})
 	return err
 }

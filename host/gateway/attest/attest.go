@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
@@ -50,7 +51,8 @@ type Config struct {
 	Router *Router
 	// Unverified meets proxies that are refused all the same, and marks them. It is for tests.
 	Unverified bool
-	// Prices are the root contract's; without them every receipt must have PricePerToken, in nanoTON.
+	// Prices are the root contract's; without them every receipt must have PricePerToken, in nanoTON, and all multipliers
+	// must be 1.0, as they are at a proxy without a root contract.
 	Prices        Prices
 	PricePerToken uint64
 	Now           func() time.Time
@@ -60,8 +62,8 @@ type Config struct {
 
 // Prices are what tokens cost at versions of the root contract.
 type Prices interface {
-	Price(config, params int64) (nano uint64, ok bool)
-	// Catch makes sure that Price knows the versions, if they exist.
+	Terms(config, params int64) (t receipt.Terms, ok bool)
+	// Catch makes sure that Terms knows the versions, if they exist.
 	Catch(ctx context.Context, config, params int64) error
 }
 
@@ -266,12 +268,14 @@ func (n *Network) Worker(ctx context.Context, s *receipt.Session) error {
 	return nil
 }
 
-// Price implements receipts.Evidence.
-func (n *Network) Price(config, params int64) (uint64, bool) {
+// Terms implements receipts.Evidence.
+func (n *Network) Terms(config, params int64) (receipt.Terms, bool) {
 	if n.cfg.Prices != nil {
-		return n.cfg.Prices.Price(config, params)
+		return n.cfg.Prices.Terms(config, params)
 	}
-	return n.cfg.PricePerToken, n.cfg.PricePerToken > 0
+	const one = 10_000 // 1.0
+	plain := pricing.Multipliers{Prompt: one, Cached: one, Completion: one, Reasoning: one}
+	return receipt.Terms{Price: n.cfg.PricePerToken, Multipliers: plain}, n.cfg.PricePerToken > 0
 }
 
 // Catch implements receipts.Late.

@@ -387,8 +387,8 @@ func TestTheQuoteOfAWorkersSession(t *testing.T) {
 	if err := n.Worker(t.Context(), &good); err == nil {
 		t.Error("the rules for workers are not asked")
 	}
-	if price, ok := n.Price(1, 1); !ok || price != 20 {
-		t.Errorf("price %d", price)
+	if terms, ok := n.Terms(1, 1); !ok || terms.Price != 20 || terms.Multipliers.Completion != 10_000 {
+		t.Errorf("terms %+v", terms)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +28,8 @@ type Evidence interface {
 	Keyset(ctx context.Context, quote []byte, reportData [32]byte) error
 	// Worker judges the quote of a worker's session.
 	Worker(ctx context.Context, s *receipt.Session) error
-	// Price is the root contract's price of a token at a version of its configuration.
-	Price(config, params int64) (nano uint64, ok bool)
+	// Terms are the root contract's at a version of its configuration.
+	Terms(config, params int64) (t receipt.Terms, ok bool)
 }
 
 // Late is Evidence that can learn of versions that it has not seen yet: a receipt may be ahead of the view of the root.
@@ -45,6 +46,12 @@ type Source interface {
 // Claim is a receipt with what the gateway saw itself.
 type Claim struct {
 	Receipt, Request, Response []byte
+	// Model is what was asked for; empty when that is not known.
+	Model string
+	// Whole says that the answer came to its end, and was not cut short by who asked.
+	Whole bool
+	// MaxCoefficient is the dearest worker that the request accepted; 0 when that is not known.
+	MaxCoefficient int64
 	// SPKI is that of the proxy's connection; empty when it had no attestation.
 	SPKI              string
 	ClientSC, ProxySC string
@@ -85,8 +92,8 @@ func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt
 	session := c.met[cites.Session]
 	c.mu.Unlock()
 	r, err := doc.Verify(receipt.Context{
-		Request: claim.Request, Response: claim.Response, Keysets: keysets, Price: c.evidence.Price,
-		ClientSC: claim.ClientSC, ProxySC: claim.ProxySC, Now: c.now(), Keys: &c.signers,
+		Request: claim.Request, Response: claim.Response, Whole: claim.Whole, Keysets: keysets, Terms: c.evidence.Terms,
+		MaxCoefficient: claim.MaxCoefficient, ClientSC: claim.ClientSC, ProxySC: claim.ProxySC, Keys: &c.signers,
 		Session: func(id string) *receipt.Session {
 			if session != nil && session.ID == id {
 				return session
@@ -101,16 +108,31 @@ func (c *Checker) Check(ctx context.Context, from Source, claim Claim) (*receipt
 	if ok && late != nil && broken.Class == receipt.PriceMismatch {
 		return r, &receipt.BrokenError{Class: broken.Class, Why: broken.Why + "; " + late.Error()}
 	}
-	if err != nil {
-		return r, err
+	if err == nil {
+		err = served(r, claim.Model)
 	}
-	return r, c.follow(r)
+	if err == nil {
+		err = c.follow(r)
+	}
+	return r, err
+}
+
+// served compares the model that was asked for with the one that the worker has. A name without a commit asks for any.
+func served(r *receipt.Receipt, model string) error {
+	if model != "" && model != r.Model {
+		return &receipt.BrokenError{Class: receipt.WorkerMismatch, Why: fmt.Sprintf("%.80q was asked for, and the receipt says %.80q", model, r.Model)}
+	}
+	has := r.Verified.Model
+	if base, _, _ := strings.Cut(has, "@"); r.Verified.OK && r.Model != has && r.Model != base {
+		return &receipt.BrokenError{Class: receipt.WorkerMismatch, Why: fmt.Sprintf("%.80q was asked for, and the worker serves %.80q", r.Model, has)}
+	}
+	return nil
 }
 
 // prepare asks for what the verdict needs and is not known yet: the proxy for its documents, the network for versions of
 // the root. A usual receipt has nothing new.
 func (c *Checker) prepare(ctx context.Context, from Source, spki string, cites receipt.Citations) (documents, versions error) {
-	_, priced := c.evidence.Price(cites.Config, cites.Params)
+	_, priced := c.evidence.Terms(cites.Config, cites.Params)
 	late, can := c.evidence.(Late)
 	known, behind := c.knows(cites), can && cites.Priced && !priced
 	if known && !behind {

@@ -75,7 +75,9 @@ func (p *party) Session(context.Context, [32]byte) ([]byte, error) {
 
 func (p *party) Keyset(context.Context, []byte, [32]byte) error { return p.quote }
 func (p *party) Worker(context.Context, *receipt.Session) error { return p.worker }
-func (p *party) Price(config, _ int64) (uint64, bool)           { return 20, config == 3 }
+func (p *party) Terms(config, _ int64) (receipt.Terms, bool) {
+	return receipt.Terms{Price: 20, Multipliers: pricing.Multipliers{Prompt: 10000, Cached: 10000, Completion: 10000, Reasoning: 10000}}, config == 3
+}
 
 // claim is a good receipt at a place of the ledger, after change.
 func (p *party) claim(tb testing.TB, seq int64, total uint64, change func(r *receipt.Receipt)) Claim {
@@ -123,16 +125,24 @@ func TestVerdicts(t *testing.T) {
 				r["attestation"] = map[string]any{"workload_keyset": json.RawMessage(p.rawKeyset()), "evidence": map[string]any{"quote": "xx"}}
 			}
 		}, want: receipt.KeysetMismatch, why: "quote"},
-		"no such session":   {spoil: func(p *party) { p.session = "" }, want: receipt.SessionUnknown, why: "does not know"},
-		"another session":   {spoil: func(p *party) { p.session = strings.Replace(p.session, `"o"`, `"q"`, 1) }, want: receipt.SessionUnknown, why: "another session"},
-		"malformed session": {spoil: func(p *party) { p.session = "{" }, want: receipt.SessionUnknown, why: "reading session"},
-		"worker refused":    {spoil: func(p *party) { p.worker = errors.New("bad image") }, want: receipt.SessionUnknown, why: "bad image"},
-		"session id":        {change: func(r *receipt.Receipt) { r.Verified.SessionID = "zz" }, want: receipt.SessionUnknown, why: "64 hexadecimal"},
-		"price version":     {change: func(r *receipt.Receipt) { r.Usage.ConfigVersion = 4 }, want: receipt.PriceMismatch},
-		"other bytes":       {claim: func(c *Claim) { c.Response = []byte("anther") }, want: receipt.ResponseHash},
-		"other channel":     {claim: func(c *Claim) { c.ProxySC = "0:x" }, want: receipt.ChannelMismatch},
-		"not JSON":          {claim: func(c *Claim) { c.Receipt = []byte("{") }, want: receipt.Malformed},
-		"nothing":           {claim: func(c *Claim) { c.Receipt = nil }, want: receipt.Malformed},
+		"no such session":      {spoil: func(p *party) { p.session = "" }, want: receipt.SessionUnknown, why: "does not know"},
+		"another session":      {spoil: func(p *party) { p.session = strings.Replace(p.session, `"o"`, `"q"`, 1) }, want: receipt.SessionUnknown, why: "another session"},
+		"malformed session":    {spoil: func(p *party) { p.session = "{" }, want: receipt.SessionUnknown, why: "reading session"},
+		"worker refused":       {spoil: func(p *party) { p.worker = errors.New("bad image") }, want: receipt.SessionUnknown, why: "bad image"},
+		"session id":           {change: func(r *receipt.Receipt) { r.Verified.SessionID = "zz" }, want: receipt.SessionUnknown, why: "64 hexadecimal"},
+		"price version":        {change: func(r *receipt.Receipt) { r.Usage.ConfigVersion = 4 }, want: receipt.PriceMismatch},
+		"multipliers":          {change: func(r *receipt.Receipt) { r.Usage.Multipliers.Completion *= 2; r.Usage.Meter() }, want: receipt.PriceMismatch, why: "multipliers"},
+		"dear worker":          {claim: func(c *Claim) { c.MaxCoefficient = 999 }, want: receipt.PriceMismatch, why: "accepted 999"},
+		"worker dear enough":   {claim: func(c *Claim) { c.MaxCoefficient, c.Whole, c.Model = 1000, true, "m" }},
+		"another model asked":  {claim: func(c *Claim) { c.Model = "n" }, want: receipt.WorkerMismatch, why: "was asked for"},
+		"another model served": {change: func(r *receipt.Receipt) { r.Model = "n" }, want: receipt.WorkerMismatch, why: "the worker serves"},
+		"said to be cut short": {
+			change: func(r *receipt.Receipt) { r.Outcome.Status, r.Outcome.Bytes = receipt.Cancelled, 100 }, claim: func(c *Claim) { c.Whole = true }, want: receipt.ResponseHash,
+		},
+		"other bytes":   {claim: func(c *Claim) { c.Response = []byte("anther") }, want: receipt.ResponseHash},
+		"other channel": {claim: func(c *Claim) { c.ProxySC = "0:x" }, want: receipt.ChannelMismatch},
+		"not JSON":      {claim: func(c *Claim) { c.Receipt = []byte("{") }, want: receipt.Malformed},
+		"nothing":       {claim: func(c *Claim) { c.Receipt = nil }, want: receipt.Malformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newParty()
@@ -176,7 +186,10 @@ type tardy struct {
 	err   error
 }
 
-func (l *tardy) Price(config, _ int64) (uint64, bool) { return 20, l.knows && config == 3 }
+func (l *tardy) Terms(config, params int64) (receipt.Terms, bool) {
+	t, ok := l.party.Terms(config, params)
+	return t, ok && l.knows
+}
 
 func (l *tardy) Catch(ctx context.Context, config, _ int64) error {
 	l.asked++

@@ -74,11 +74,11 @@ type lateParty struct {
 	err   error
 }
 
-func (l *lateParty) Price(config, params int64) (uint64, bool) {
+func (l *lateParty) Terms(config, params int64) (receipt.Terms, bool) {
 	if !l.known {
-		return 0, false
+		return receipt.Terms{}, false
 	}
-	return l.party.Price(config, params)
+	return l.party.Terms(config, params)
 }
 
 func (l *lateParty) Catch(_ context.Context, config, params int64) error {

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"cocoon/contracts/receipt"
 	"cocoon/contracts/registry"
 	"cocoon/contracts/registry/follow"
 	"cocoon/measure/policy"
@@ -187,22 +188,22 @@ func (v *View) ConfigVersion() int32 {
 	return 0
 }
 
-// Price is what a token cost when the root had these versions, as far as this view has seen them. Any change of the price
+// Terms are what tokens cost when the root had these versions, as far as this view has seen them. Any change of them
 // changes the version of the parameters (contracts.md section 4), so that one decides.
-func (v *View) Price(_, params int64) (nano uint64, ok bool) {
+func (v *View) Terms(_, params int64) (terms receipt.Terms, ok bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, t := range slices.Backward(v.terms) {
 		if int64(t.ParamsVersion) == params {
-			return t.Price, true
+			return receipt.Terms{Price: t.Price, Multipliers: t.Multipliers}, true
 		}
 	}
-	return 0, false
+	return receipt.Terms{}, false
 }
 
 // Catch reads the root once more when a receipt names versions that this view has not seen yet.
 func (v *View) Catch(ctx context.Context, config, params int64) error {
-	if _, ok := v.Price(config, params); ok {
+	if _, ok := v.Terms(config, params); ok {
 		return nil
 	}
 	if err := v.root.Refresh(ctx); err != nil {

@@ -265,11 +265,11 @@ func TestPricesOfOldVersionsAreRemembered(t *testing.T) {
 	w.tell(&bind.RootChangePrice{PricePerToken: 30, WorkerFee: 29})
 	w.until(Changes{Params: true, Usable: true})
 	for params, want := range map[int64]uint64{1: 20, 2: 30} {
-		if got, ok := v.Price(0, params); !ok || got != want {
-			t.Errorf("price at %d: %d, %t", params, got, ok)
+		if got, ok := v.Terms(0, params); !ok || got.Price != want || got.Multipliers != v.terms[0].Multipliers {
+			t.Errorf("terms at %d: %+v, %t", params, got, ok)
 		}
 	}
-	if _, ok := v.Price(0, 3); ok {
+	if _, ok := v.Terms(0, 3); ok {
 		t.Error("a version that never was has a price")
 	}
 }
@@ -279,12 +279,12 @@ func TestAReceiptMayBeAheadOfTheView(t *testing.T) {
 	v := w.view()
 	check(t, v.Catch(t.Context(), 0, 1))
 	w.tell(&bind.RootChangePrice{PricePerToken: 40, WorkerFee: 29})
-	if _, ok := v.Price(1, 2); ok {
+	if _, ok := v.Terms(1, 2); ok {
 		t.Fatal("the price is known before it was read")
 	}
 	check(t, v.Catch(t.Context(), 1, 2))
-	if got, ok := v.Price(1, 2); !ok || got != 40 {
-		t.Errorf("price %d, %t", got, ok)
+	if got, ok := v.Terms(1, 2); !ok || got.Price != 40 {
+		t.Errorf("terms %+v, %t", got, ok)
 	}
 	w.set(func() { w.down = errors.New("nobody answers") })
 	if err := v.Catch(t.Context(), 9, 9); err == nil || !strings.Contains(err.Error(), "nobody answers") {

@@ -485,6 +485,13 @@ func (c *Call) Forget() {
 	c.settle()
 }
 
+// Whole says that the answer came to its end: nothing of it was held back, and nobody cut it short.
+func (c *Call) Whole() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over && c.err == nil
+}
+
 // Paper is the receipt as it came, nil when none did, with the bytes it is about and what the request used. The bytes are
 // missing of an answer that was too long.
 func (c *Call) Paper() (receipt, transcript []byte, used *Final) {
