@@ -80,7 +80,7 @@ func TestAFullRecordDoesNotWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var o outbox
 			o.init(defaultMaxSend)
-			o.control(&tl.TCPPacket{Data: make([]byte, tc.size)})
+			_ = o.control(&tl.TCPPacket{Data: make([]byte, tc.size)})
 			var ran atomic.Bool
 			done := make(chan struct{})
 			go func() {

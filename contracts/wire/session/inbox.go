@@ -134,8 +134,8 @@ func readHead(in *bufio.Reader, seqno int32) (size int, err error) {
 // take returns; another has memory of its own.
 func payload(in *bufio.Reader, size int, take func([]byte, reading) error) error {
 	if size > in.Size() {
-		own := make([]byte, size)
-		if _, err := io.ReadFull(in, own); err != nil {
+		own, err := readLong(in, size)
+		if err != nil {
 			return cutOff(size, err)
 		}
 		return take(own, tl.View)
@@ -149,6 +149,23 @@ func payload(in *bufio.Reader, size int, take func([]byte, reading) error) error
 	}
 	_, err = in.Discard(size)
 	return err
+}
+
+// readLong reads a payload into memory that grows with what is there.
+func readLong(in *bufio.Reader, size int) ([]byte, error) {
+	own := make([]byte, 0, min(size, pieceSize))
+	for len(own) < size {
+		if len(own) == cap(own) {
+			grown := make([]byte, len(own), min(size, 4*len(own)))
+			copy(grown, own)
+			own = grown
+		}
+		n, err := io.ReadFull(in, own[len(own):cap(own)])
+		if own = own[:len(own)+n]; err != nil {
+			return nil, err
+		}
+	}
+	return own, nil
 }
 
 func cutOff(size int, err error) error {

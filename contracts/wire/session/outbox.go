@@ -35,12 +35,21 @@ func (o *outbox) init(limit int) {
 	o.limit, o.some, o.room = limit, make(chan struct{}, 1), make(chan struct{})
 }
 
-// control appends a frame whatever waits: pings and answers are small and must not starve.
-func (o *outbox) control(packet tl.Object) {
+// control appends a frame that has room of its own behind the limit: pings and answers are small and must not starve. A
+// peer that asks on and on and reads nothing fills that too, and is given up.
+func (o *outbox) control(packet tl.Object) error {
+	p := parcel{content: packet}
+	size := p.size()
+	if size > MaxFrame {
+		return fmt.Errorf("sending %s: %d bytes, a frame has at most %d", packet.TLName(), size, MaxFrame)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	p := parcel{content: packet}
-	o.append(p, p.size())
+	if len(o.buf) > 0 && len(o.buf)+headerSize+size > o.limit+controlRoom {
+		return fmt.Errorf("%w: it asks and does not read: %d bytes wait", ErrProtocol, len(o.buf))
+	}
+	o.append(p, size)
+	return nil
 }
 
 // parcel is the payload of a frame.
@@ -224,16 +233,11 @@ func (s *Session) write(ctx context.Context) error {
 			ended = true
 		}
 		batch := s.out.take(spare)
-		if len(batch) > 0 {
-			if !ended {
-				_ = s.conn.SetWriteDeadline(s.opt.Now().Add(s.opt.Dead))
+		if err := s.post(batch, ended); err != nil {
+			if ctx.Err() != nil {
+				return nil // the reason is already known
 			}
-			if _, err := s.conn.Write(batch); err != nil {
-				if ctx.Err() != nil {
-					return nil // the reason is already known
-				}
-				return fmt.Errorf("writing %d bytes: %w", len(batch), err)
-			}
+			return fmt.Errorf("writing %d bytes: %w", len(batch), err)
 		}
 		if ended {
 			return nil
@@ -242,4 +246,26 @@ func (s *Session) write(ctx context.Context) error {
 			spare = nil
 		}
 	}
+}
+
+// post writes bytes piece by piece: a peer that takes them slowly has its time for each piece, and not for all that may
+// have piled up. Last words have the deadline that the end has given them.
+func (s *Session) post(batch []byte, ended bool) error {
+	for len(batch) > 0 {
+		piece := batch[:min(len(batch), pieceSize)]
+		if !ended {
+			_ = s.conn.SetWriteDeadline(s.opt.Now().Add(s.opt.Dead))
+			select {
+			case <-s.done: // it ended meanwhile, and its deadline must stand
+				ended = true
+				_ = s.conn.SetWriteDeadline(s.opt.Now().Add(lastWords))
+			default:
+			}
+		}
+		if _, err := s.conn.Write(piece); err != nil {
+			return err
+		}
+		batch = batch[len(piece):]
+	}
+	return nil
 }

@@ -42,6 +42,13 @@ const (
 	keep = 256 << 10
 	// record is what one TLS record holds (RFC 8446 section 5.1).
 	record = 16 << 10
+	// pieceSize is what a peer must take of a write while it has time, and what is read at a time of a frame that is longer:
+	// a number that a peer announces takes no memory before its bytes are there.
+	pieceSize = 256 << 10
+	// controlRoom is what pings and answers may take beyond MaxSend.
+	controlRoom = 1 << 20
+	// maxUnknown bounds the kinds of unknown packets that are logged.
+	maxUnknown = 32
 
 	// defaults of Options.
 	defaultPing    = 10 * time.Second
@@ -63,6 +70,8 @@ var (
 	ErrSilent = errors.New("the peer is silent")
 	// ErrProtocol marks what a peer must not do.
 	ErrProtocol = errors.New("protocol violation")
+
+	errInternal = errors.New("internal error")
 )
 
 // Handler is what a session's owner does with what arrives.
@@ -102,7 +111,8 @@ type Session struct {
 	heard   atomic.Int64 // when the peer was last heard, Unix nanoseconds
 	last    time.Time    // the same, for the reader alone
 	news    bool         // something was read since then; the reader's too
-	unknown sync.Map     // ids of unknown packets that were logged
+
+	unknown map[uint32]struct{} // ids of unknown packets that were logged; the reader's too
 }
 
 // New makes a session on a connection, which it owns from now on. Nothing happens before Run.
@@ -129,7 +139,9 @@ func New(conn net.Conn, opt Options, h Handler) *Session {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Session{conn: conn, opt: opt, handler: h, ready: make(chan struct{}), done: make(chan struct{})}
+	s := &Session{
+		conn: conn, opt: opt, handler: h, ready: make(chan struct{}), done: make(chan struct{}), unknown: make(map[uint32]struct{}),
+	}
 	s.out.init(opt.MaxSend)
 	s.pending.calls = make(map[int64]chan<- reply)
 	return s
@@ -149,11 +161,14 @@ func (s *Session) Run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(ctx)
 	s.touch()
 	s.listen()
-	group.Go(func() error { return s.read(inner, group) })
+	group.Go(func() (err error) {
+		defer s.survive(&err)
+		return s.read(inner, group)
+	})
 	group.Go(func() error { return s.write(inner) })
 	if s.opt.Dialer {
 		group.Go(func() error { return s.ping(inner) })
-		s.out.control(&tl.TCPConnect{ID: random()})
+		_ = s.out.control(&tl.TCPConnect{ID: random()}) // the first frame has room
 	}
 	group.Go(func() error {
 		<-inner.Done()
@@ -177,6 +192,14 @@ func (s *Session) end(cause error) {
 	_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
+// survive keeps a defect of the handler from ending more than this session.
+func (s *Session) survive(err *error) {
+	if p := recover(); p != nil {
+		s.opt.Log.Error("Packet handler panicked", slog.Any("err", p))
+		*err = errInternal
+	}
+}
+
 // touch notes that the peer was heard, which gives it time until the next word.
 func (s *Session) touch() {
 	s.last, s.news = s.opt.Now(), false
@@ -187,6 +210,9 @@ func (s *Session) touch() {
 // deadline is moved when it is reached, and not with every frame.
 func (s *Session) listen() (patient bool) {
 	now := s.opt.Now()
+	if s.news { // a part of a frame: a long one may take longer than a peer may be silent
+		s.touch()
+	}
 	left := s.opt.Dead - now.Sub(s.last)
 	if left <= 0 {
 		return false
@@ -209,14 +235,12 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 			return fmt.Errorf("%w: tcp.connect from the side that was dialled", ErrProtocol)
 		}
 		s.becomeReady()
-		s.out.control(&tl.TCPConnected{ID: p.ID})
-		return nil
+		return s.out.control(&tl.TCPConnected{ID: p.ID})
 	case *tl.TCPConnected:
 		s.becomeReady()
 		return nil
 	case *tl.TCPPing:
-		s.out.control(&tl.TCPPong{ID: p.ID})
-		return nil
+		return s.out.control(&tl.TCPPong{ID: p.ID})
 	case *tl.TCPPong:
 		return nil
 	}
@@ -225,8 +249,7 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 	}
 	switch p := p.(type) {
 	case *tl.TCPQuery:
-		s.query(ctx, p, slots, group)
-		return nil
+		return s.query(ctx, p, slots, group)
 	case *tl.TCPQueryAnswer:
 		s.pending.answer(p.ID, reply{data: p.Data})
 		return nil
@@ -243,7 +266,8 @@ func (s *Session) becomeReady() { s.readyOnce.Do(func() { close(s.ready) }) }
 func (s *Session) message(ctx context.Context, data []byte, read reading) error {
 	v, err := read(data)
 	if unknown, ok := errors.AsType[*tl.UnknownError](err); ok {
-		if _, logged := s.unknown.LoadOrStore(unknown.ID, true); !logged {
+		if _, logged := s.unknown[unknown.ID]; !logged && len(s.unknown) < maxUnknown {
+			s.unknown[unknown.ID] = struct{}{}
 			s.opt.Log.Warn("Unknown packet ignored", slog.String("id", fmt.Sprintf("%08x", unknown.ID)))
 		}
 		return nil
@@ -255,24 +279,22 @@ func (s *Session) message(ctx context.Context, data []byte, read reading) error 
 }
 
 // query answers a query in its own time, or at once when that cannot be.
-func (s *Session) query(ctx context.Context, q *tl.TCPQuery, slots chan struct{}, group *errgroup.Group) {
+func (s *Session) query(ctx context.Context, q *tl.TCPQuery, slots chan struct{}, group *errgroup.Group) error {
 	fn, err := parseFunction(q.Data)
 	if err != nil {
-		s.answer(q.ID, nil, err)
-		return
+		return s.answer(q.ID, nil, err)
 	}
 	select {
 	case slots <- struct{}{}:
 	default:
-		s.answer(q.ID, nil, &QueryError{Code: CodeNotReady, Message: "too many queries under way"})
-		return
+		return s.answer(q.ID, nil, &QueryError{Code: CodeNotReady, Message: "too many queries under way"})
 	}
 	group.Go(func() error {
 		defer func() { <-slots }()
 		result, err := s.handle(ctx, fn)
-		s.answer(q.ID, result, err)
-		return nil
+		return s.answer(q.ID, result, err)
 	})
+	return nil
 }
 
 func parseFunction(data []byte) (tl.Function, error) {
@@ -301,16 +323,15 @@ func (s *Session) handle(ctx context.Context, fn tl.Function) (result tl.Object,
 	return s.handler.Query(ctx, fn)
 }
 
-func (s *Session) answer(id int64, result tl.Object, err error) {
+func (s *Session) answer(id int64, result tl.Object, err error) error {
 	if err == nil {
-		s.out.control(&tl.TCPQueryAnswer{ID: id, Data: tl.Encode(result)})
-		return
+		return s.out.control(&tl.TCPQueryAnswer{ID: id, Data: tl.Encode(result)})
 	}
 	failure, ok := errors.AsType[*QueryError](err)
 	if !ok {
 		failure = &QueryError{Code: CodeFailure, Message: err.Error()}
 	}
-	s.out.control(&tl.TCPQueryError{ID: id, Code: int32(failure.Code), Message: failure.Message})
+	return s.out.control(&tl.TCPQueryError{ID: id, Code: int32(failure.Code), Message: failure.Message})
 }
 
 // ping asks a silent peer for a sign of life.
@@ -327,7 +348,9 @@ func (s *Session) ping(ctx context.Context) error {
 			}
 			select {
 			case <-s.ready:
-				s.out.control(&tl.TCPPing{ID: random()})
+				if err := s.out.control(&tl.TCPPing{ID: random()}); err != nil {
+					return err
+				}
 			default:
 			}
 		}
