@@ -3,6 +3,7 @@ package dcap
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Class says which kind of check failed, in the words of attestation.md section 8.2. It is stable: metrics are labelled
@@ -63,13 +64,25 @@ func ClassOf(err error) Class {
 
 // fail makes an Error of a format with operands.
 func fail(class Class, format string, operands ...any) error {
-	return &Error{Class: class, Err: fmt.Errorf(format, operands...)}
+	return newError(class, fmt.Errorf(format, operands...))
 }
 
 // failAs gives an error a class, unless it has one.
 func failAs(class Class, err error) error {
 	if err == nil || ClassOf(err) != "" {
 		return err
+	}
+	return newError(class, err)
+}
+
+// maxText bounds an Error's text. Reasons repeat names and keys from certificates and answers that strangers wrote, up to
+// their whole size; refusals are kept in caches, shown in status documents and logged.
+const maxText = 512
+
+// newError makes an Error whose text is bounded. Of a reason that is cut only the text is kept.
+func newError(class Class, err error) *Error {
+	if text := err.Error(); len(text) > maxText {
+		err = errors.New(strings.ToValidUTF8(text[:maxText], "") + "...")
 	}
 	return &Error{Class: class, Err: err}
 }

@@ -21,7 +21,7 @@ func fuzzVerify(f *testing.F, tee tdx.TEEType, version int, td15 bool) {
 		s.td.Service = &tdx.ServiceTD{}
 	}
 	b := s.build(f)
-	v := dcap.NewVerifier(b.roots, 8)
+	v, forgetting := dcap.NewVerifier(b.roots, 8), dcap.NewVerifier(b.roots, 0)
 	c, err := dcap.Open(b.bundle, b.roots, b.now)
 	if err != nil {
 		f.Fatal(err)
@@ -48,6 +48,9 @@ func fuzzVerify(f *testing.F, tee tdx.TEEType, version int, td15 bool) {
 		platform, platformErr := dcap.PlatformOf(data)
 		if !bytes.Equal(before, data) {
 			t.Error("verifying changed its input")
+		}
+		if _, first := forgetting.Verify(data, c, b.now); dcap.ClassOf(first) != dcap.ClassOf(err) || (first == nil) != (err == nil) {
+			t.Errorf("who has seen the good quote says %v, who has not says %v", err, first)
 		}
 		if err != nil {
 			if dcap.ClassOf(err) == "" {

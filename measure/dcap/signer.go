@@ -45,22 +45,23 @@ func (v *Verifier) signer(s *tdx.Signature, c *Collateral) (*signer, error) {
 	return found, nil
 }
 
-// chainKey is what the cache knows a quote's certificates by. With collateral of the same CA, what stands above the
-// platform's certificate need not be hashed again: the collateral's hash of it stands for it. No certificates begin like
-// that hash, so nothing is known by the keys of both kinds.
-func (c *Collateral) chainKey(area []byte) [sha256.Size]byte {
+// chainKey is what the cache knows a quote's certificates by: SHA-256 of a hash and a text. With collateral of the same CA
+// the hash is the collateral's, of what stands above the platform's certificate, which need not be hashed again, and the
+// text is the platform's own part. Otherwise the text is all there is, and zeros stand in the hash's place: without them, a
+// text that begins with a hash would be taken for certificates that were verified.
+func (c *Collateral) chainKey(area []byte) (key [sha256.Size]byte) {
+	var above [sha256.Size]byte
 	if c != nil {
 		text := bytes.TrimSuffix(bytes.TrimSuffix(area, []byte{0}), []byte("\n")) // what pemBodies allows at the end
 		if own, ok := bytes.CutSuffix(text, c.above); ok {
-			sum := sha256.New()
-			sum.Write(c.aboveHash[:])
-			sum.Write(own)
-			var key [sha256.Size]byte
-			sum.Sum(key[:0])
-			return key
+			above, area = c.aboveHash, own
 		}
 	}
-	return sha256.Sum256(area)
+	sum := sha256.New()
+	sum.Write(above[:])
+	sum.Write(area)
+	sum.Sum(key[:0])
+	return key
 }
 
 // readSigner follows the signatures from the PCK key to the attestation key: the PCK key signs the quoting enclave's
