@@ -199,15 +199,7 @@ func (p *proxyProcess) keys() (payment, receipts ed25519.PrivateKey, err error) 
 // external one that connects to them on the loopback and writes a preamble.
 func (p *proxyProcess) open(ctx context.Context, server *proxy.Proxy, way *doors) error {
 	if p.cfg.Router == "" {
-		for _, port := range []struct {
-			number int64
-			serve  serveFunc
-		}{{p.cfg.ClientPort, server.ServeClient}, {p.cfg.WorkersPort, server.ServeWorker}} {
-			if err := p.listen(ctx, port.number, port.serve); err != nil {
-				return err
-			}
-		}
-		return nil
+		return p.openInner(ctx, server)
 	}
 	read := func() (*router.Config, error) { return router.Parse([]string{"-c", p.cfg.Router}, readRouterFile) }
 	cfg, err := read()
@@ -242,7 +234,31 @@ func (p *proxyProcess) open(ctx context.Context, server *proxy.Proxy, way *doors
 	return nil
 }
 
-type serveFunc func(ctx context.Context, conn net.Conn, peer proxy.Peer) error
+// openInner listens for an external router.
+func (p *proxyProcess) openInner(ctx context.Context, server *proxy.Proxy) error {
+	roots, err := p.cfg.roots()
+	if err != nil {
+		return err
+	}
+	for _, port := range []struct {
+		number int64
+		serve  serveFunc
+	}{{p.cfg.ClientPort, server.ServeClient}, {p.cfg.WorkersPort, server.ServeWorker}} {
+		introduced := func(ctx context.Context, conn net.Conn, pre *wire.Preamble) error {
+			return port.serve(ctx, conn, proxy.PeerOfPreamble(pre, roots))
+		}
+		if err := p.listen(ctx, port.number, introduced); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type (
+	serveFunc func(ctx context.Context, conn net.Conn, peer proxy.Peer) error
+	// introducedFunc serves a peer of whom an external router tells.
+	introducedFunc func(ctx context.Context, conn net.Conn, pre *wire.Preamble) error
+)
 
 // handlers take the place of the destinations of the router's reverse ports.
 func (p *proxyProcess) handlers(cfg *router.Config, server *proxy.Proxy) (map[uint16]router.Handler, error) {
@@ -273,7 +289,7 @@ func (p *proxyProcess) ended(err error) {
 }
 
 // listen takes connections of an external router on the loopback.
-func (p *proxyProcess) listen(ctx context.Context, port int64, serve serveFunc) error {
+func (p *proxyProcess) listen(ctx context.Context, port int64, serve introducedFunc) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10)))
 	if err != nil {
 		return fmt.Errorf("listening for the router: %w", err)
@@ -284,7 +300,7 @@ func (p *proxyProcess) listen(ctx context.Context, port int64, serve serveFunc) 
 }
 
 // accept serves connections until ctx ends, and waits for them.
-func (p *proxyProcess) accept(ctx context.Context, l net.Listener, serve serveFunc) error {
+func (p *proxyProcess) accept(ctx context.Context, l net.Listener, serve introducedFunc) error {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	slots := make(chan struct{}, maxInner)
@@ -313,7 +329,7 @@ func (p *proxyProcess) accept(ctx context.Context, l net.Listener, serve serveFu
 }
 
 // inner reads who the peer is and serves it.
-func (p *proxyProcess) inner(ctx context.Context, conn net.Conn, serve serveFunc) error {
+func (p *proxyProcess) inner(ctx context.Context, conn net.Conn, serve introducedFunc) error {
 	if err := conn.SetReadDeadline(p.now().Add(preambleWait)); err != nil {
 		return err
 	}
@@ -324,7 +340,7 @@ func (p *proxyProcess) inner(ctx context.Context, conn net.Conn, serve serveFunc
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	return serve(ctx, conn, proxy.PeerOfPreamble(pre))
+	return serve(ctx, conn, pre)
 }
 
 // doors are what the router within knows of this machine's own evidence.

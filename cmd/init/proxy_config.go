@@ -23,6 +23,7 @@ type proxyConfig struct {
 	KeyImages                  []string
 	MaxTokens                  int64
 	rootSection
+	trust
 
 	ignored any
 }
@@ -39,6 +40,7 @@ func (c *proxyConfig) keys() map[string]any {
 		"router": &c.Router, "worker_image_hashes": &c.WorkerImages, "model_names": &c.Models, "max_tokens": &c.MaxTokens,
 		"repository": &c.Repository, "commit": &c.Commit, "root": &c.Root,
 		"key_manager": &c.KeyManager, "key_manager_policy": &c.KeyPolicy, "key_manager_image_hashes": &c.KeyImages,
+		trustKey: &c.Trusted,
 	}
 }
 
@@ -73,7 +75,9 @@ func (c *proxyConfig) check() error {
 	_, imageErr := c.images()
 	_, managerErr := imagesOf("key_manager_image_hashes", c.KeyImages)
 	_, keyErr := c.machineKey()
-	return errors.Join(append(found, imageErr, managerErr, keyErr, rootErr)...)
+	found = append(found, broken(c.rules(c.Test, c.Router == "" || c.Via != "", &c.rootSection))...)
+	_, trustErr := c.roots()
+	return errors.Join(append(found, imageErr, managerErr, keyErr, rootErr, trustErr)...)
 }
 
 // images are the workers' images, written in hex or in base64.

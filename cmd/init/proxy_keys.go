@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 
@@ -19,8 +18,12 @@ func (p *proxyProcess) keyRing() (*promptkeys.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
+	roots, err := p.cfg.roots()
+	if err != nil {
+		return nil, err
+	}
 	if p.cfg.Via != "" {
-		p.keyDial = dialVia(p.cfg.Via)
+		p.keyDial = dialVia(p.cfg.Via, roots)
 	}
 	ring, err := promptkeys.New(promptkeys.Config{
 		Test: p.cfg.Test, Now: p.now, Log: p.log,
@@ -49,7 +52,7 @@ func checkKeyManager(peer worker.Peer, images map[[32]byte]bool, needed bool) er
 	case !needed:
 		return nil
 	case !peer.Attested:
-		return errors.New("the key manager is not attested")
+		return peer.Unattested("the key manager")
 	case !images[peer.Image]:
 		return fmt.Errorf("the key manager's image %x is not in key_manager_image_hashes", peer.Image)
 	}

@@ -16,6 +16,7 @@ import (
 	"cocoon/contracts/wire"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
+	"cocoon/measure/dcap"
 	"cocoon/measure/tdx"
 )
 
@@ -31,7 +32,9 @@ func (keeper) Query(_ context.Context, fn tl.Function) (tl.Object, error) {
 
 // TestTheProxyFetchesItsKeys through the router, and from a listed key manager only.
 func TestTheProxyFetchesItsKeys(t *testing.T) {
-	report := &wire.TDXReport{RTMR: [4][48]byte{{1}, {2}, {3}, {4}}}
+	report := &wire.TDXReport{RTMR: [4][48]byte{{1}, {2}, {3}, {4}}, CollateralRoot: dcap.IntelRootID()}
+	simulated := *report
+	simulated.CollateralRoot[0]++
 	image := tdx.ImageHash(&tdx.Measurements{RTMR: [4]tdx.Digest{{1}, {2}, {3}, {4}}})
 	for name, tc := range map[string]struct {
 		report *wire.TDXReport
@@ -39,6 +42,7 @@ func TestTheProxyFetchesItsKeys(t *testing.T) {
 		want   bool
 	}{
 		"listed":                     {report, []string{fmt.Sprintf("%x", image[:])}, true},
+		"below another root":         {&simulated, []string{fmt.Sprintf("%x", image[:])}, false},
 		"another image":              {report, []string{strings.Repeat("ab", 32)}, false},
 		"not attested":               {nil, []string{fmt.Sprintf("%x", image[:])}, false},
 		"no list, in a test network": {nil, nil, true},

@@ -23,6 +23,7 @@ import (
 	"cocoon/contracts/wire"
 	"cocoon/guest/router"
 	"cocoon/measure/bootfiles"
+	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
@@ -239,7 +240,7 @@ func TestRouterProcesses(t *testing.T) {
 	if p.TDX == nil {
 		t.Fatal("the peer is not attested")
 	}
-	if hash, err := tdx.PublishableHash(router.MeasurementsOf(p.TDX)); err != nil || hash.String() != image {
+	if hash, err := router.IntroducedImage(p, []dcap.RootID{p.TDX.CollateralRoot}); err != nil || hash.String() != image {
 		t.Errorf("the service is told image %s, %v, want %s", hash, err, image)
 	}
 	page := get(t, "http://"+metricsAddr+"/metrics")

@@ -183,7 +183,7 @@ func checkProxy(peer worker.Peer, images map[[32]byte]bool, needed bool) error {
 	case !needed:
 		return nil
 	case !peer.Attested:
-		return errors.New("the proxy is not attested")
+		return peer.Unattested("the proxy")
 	case !images[peer.Image]:
 		return fmt.Errorf("the proxy's image %x is not in proxy_image_hashes", peer.Image)
 	}
@@ -254,7 +254,14 @@ func checkWorkerSpec(data []byte, model *config.Model) error {
 // connectBy chooses the way to proxies: a router beside this process, or one within.
 func (p *workerProcess) connectBy(ctx context.Context) error {
 	if p.cfg.Via != "" {
-		p.dial = dialVia(p.cfg.Via)
+		roots, err := p.cfg.roots()
+		if err == nil {
+			err = p.cfg.permit(p.allowLocal)
+		}
+		if err != nil {
+			return err
+		}
+		p.dial = dialVia(p.cfg.Via, roots)
 		return p.learnImage(ctx, nil)
 	}
 	read := func() (*router.Config, error) { return router.Parse([]string{"-c", p.cfg.Router}, readRouterFile) }

@@ -34,6 +34,7 @@ type workerConfig struct {
 	Price                    int64
 	Multipliers              pricing.Multipliers
 	rootSection
+	trust
 
 	ignored any
 }
@@ -52,6 +53,7 @@ func (c *workerConfig) keys() map[string]any {
 		"root": &c.Root, "router": &c.Router, "policy": &c.Policy, "state_dir": &c.StateDir, "cost_fields": &c.CostFields, "price_per_token": &c.Price,
 		"prompt_tokens_price_multiplier": &c.Multipliers.Prompt, "cached_tokens_price_multiplier": &c.Multipliers.Cached,
 		"completion_tokens_price_multiplier": &c.Multipliers.Completion, "reasoning_tokens_price_multiplier": &c.Multipliers.Reasoning,
+		trustKey: &c.Trusted,
 	}
 }
 
@@ -85,8 +87,10 @@ func (c *workerConfig) check() error {
 		{"price_per_token", c.Price >= 0 && c.Price <= maxPrice, "is out of range"},
 		{"multipliers", inRange(m.Prompt) && inRange(m.Cached) && inRange(m.Completion) && inRange(m.Reasoning), "must not be negative or above 2^31-1"},
 	})
+	found = append(found, broken(c.rules(c.Test, c.Via != "", &c.rootSection))...)
 	_, err := c.images()
-	return errors.Join(append(found, err, rootErr)...)
+	_, trustErr := c.roots()
+	return errors.Join(append(found, err, rootErr, trustErr)...)
 }
 
 // images are the proxies' images, written in hex or in base64.

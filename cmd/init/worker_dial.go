@@ -13,6 +13,7 @@ import (
 	"cocoon/contracts/wire"
 	"cocoon/guest/router"
 	"cocoon/guest/worker"
+	"cocoon/measure/dcap"
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
 )
@@ -26,15 +27,16 @@ const (
 	socksName = 3
 )
 
-// dialVia reaches proxies through a router's SOCKS listener, which tells by preamble who answered.
-func dialVia(via string) func(ctx context.Context, address string) (net.Conn, worker.Peer, error) {
+// dialVia reaches proxies through a router's SOCKS listener, which tells by preamble who answered; its word counts for quotes
+// below roots.
+func dialVia(via string, roots []dcap.RootID) func(ctx context.Context, address string) (net.Conn, worker.Peer, error) {
 	return func(ctx context.Context, address string) (net.Conn, worker.Peer, error) {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", via)
 		if err != nil {
 			return nil, worker.Peer{}, fmt.Errorf("reaching the router: %w", err)
 		}
 		stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-		peer, err := introduce(conn, address)
+		peer, err := introduce(conn, address, roots)
 		if !stop() && err == nil {
 			err = ctx.Err()
 		}
@@ -47,7 +49,7 @@ func dialVia(via string) func(ctx context.Context, address string) (net.Conn, wo
 }
 
 // introduce asks the router for a connection and reads who is at its other end.
-func introduce(conn net.Conn, address string) (worker.Peer, error) {
+func introduce(conn net.Conn, address string, roots []dcap.RootID) (worker.Peer, error) {
 	if err := conn.SetDeadline(time.Now().Add(socksTime)); err != nil {
 		return worker.Peer{}, err
 	}
@@ -62,10 +64,10 @@ func introduce(conn net.Conn, address string) (worker.Peer, error) {
 		return worker.Peer{}, fmt.Errorf("reading who answered at %s: %w", address, err)
 	}
 	peer := worker.Peer{Key: p.PeerKey}
-	if p.TDX != nil {
-		if hash, err := tdx.PublishableHash(router.MeasurementsOf(p.TDX)); err == nil {
-			peer.Attested, peer.Image = true, hash
-		}
+	if image, err := router.IntroducedImage(p, roots); err != nil {
+		peer.Doubt = err.Error()
+	} else {
+		peer.Attested, peer.Image = true, image
 	}
 	return peer, conn.SetDeadline(time.Time{})
 }

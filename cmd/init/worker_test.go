@@ -25,6 +25,7 @@ import (
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine"
 	"cocoon/guest/worker/engine/enginetest"
+	"cocoon/measure/dcap"
 	"cocoon/measure/tdx"
 )
 
@@ -243,7 +244,11 @@ func standInRouter(t *testing.T, then func(conn net.Conn, asked []byte)) string 
 func TestDialVia(t *testing.T) {
 	granted := []byte{5, 0, 0, 1, 127, 0, 0, 1, 0, 1}
 	here := netip.MustParseAddrPort("127.0.0.1:1")
-	report := &wire.TDXReport{RTMR: [4][48]byte{{1}, {2}, {3}, {4}}}
+	report := &wire.TDXReport{RTMR: [4][48]byte{{1}, {2}, {3}, {4}}, CollateralRoot: dcap.IntelRootID()}
+	simulated := *report
+	simulated.CollateralRoot[0]++
+	rootless := *report
+	rootless.CollateralRoot = [48]byte{}
 	for name, tc := range map[string]struct {
 		address  string
 		asked    []byte
@@ -257,6 +262,8 @@ func TestDialVia(t *testing.T) {
 		"by name":    {"p.example:80", []byte("\x05\x01\x00\x03\x09p.example\x00\x50"), &wire.Preamble{TDX: report}, granted, true, ""},
 		"unattested": {"192.0.2.7:443", nil, &wire.Preamble{}, granted, false, ""},
 		"fake":       {"192.0.2.7:443", nil, &wire.Preamble{TDX: &wire.TDXReport{MRTD: [48]byte{1}}}, granted, false, ""},
+		"simulated":  {"192.0.2.7:443", nil, &wire.Preamble{TDX: &simulated}, granted, false, ""},
+		"no root":    {"192.0.2.7:443", nil, &wire.Preamble{TDX: &rootless}, granted, false, ""},
 		"refused":    {"192.0.2.7:443", nil, nil, []byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0}, false, "code 5"},
 		"no end":     {"192.0.2.7:443", nil, nil, granted, false, "who answered"},
 	} {
@@ -276,7 +283,7 @@ func TestDialVia(t *testing.T) {
 				}
 				_, _ = conn.Write(data)
 			})
-			conn, peer, err := dialVia(via)(t.Context(), tc.address)
+			conn, peer, err := dialVia(via, []dcap.RootID{dcap.IntelRootID()})(t.Context(), tc.address)
 			if tc.want != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
 					t.Fatalf("%v", err)
@@ -290,6 +297,9 @@ func TestDialVia(t *testing.T) {
 			if got := <-asked; tc.asked != nil && !bytes.Equal(got, tc.asked) {
 				t.Errorf("asked % x", got)
 			}
+			if (peer.Doubt == "") != tc.attested || !tc.attested && checkProxy(peer, map[[32]byte]bool{peer.Image: true}, true) == nil {
+				t.Errorf("%+v is taken for attested", peer)
+			}
 			if peer.Attested != tc.attested || tc.attested && peer.Image != tdx.ImageHash(&tdx.Measurements{RTMR: [4]tdx.Digest{{1}, {2}, {3}, {4}}}) || peer.Key != tc.preamble.PeerKey {
 				t.Errorf("%+v", peer)
 			}
@@ -302,7 +312,7 @@ func TestDialViaEnds(t *testing.T) {
 	via := standInRouter(t, func(net.Conn, []byte) {})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, _, err := dialVia(via)(ctx, "192.0.2.7:443"); err == nil {
+	if _, _, err := dialVia(via, []dcap.RootID{dcap.IntelRootID()})(ctx, "192.0.2.7:443"); err == nil {
 		t.Error("connected")
 	}
 }

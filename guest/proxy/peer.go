@@ -8,6 +8,7 @@ import (
 
 	"cocoon/contracts/wire"
 	"cocoon/guest/router"
+	"cocoon/measure/dcap"
 	"cocoon/measure/ratls"
 	"cocoon/measure/ratls/cert"
 	"cocoon/measure/tdx"
@@ -23,6 +24,8 @@ type Peer struct {
 	// Attested says that Image is the hash of a verified report.
 	Attested bool
 	Image    [32]byte
+	// Doubt is why a router's word for the peer does not count; empty without a router's word.
+	Doubt string
 	// Quote is the evidence itself, and TCB its status; empty behind an external router, which keeps them.
 	Quote []byte
 	TCB   string
@@ -54,12 +57,15 @@ func quoteOf(c *x509.Certificate) []byte {
 	return bytes.Clone(q.Signed)
 }
 
-// PeerOfPreamble is the peer behind an external router.
-func PeerOfPreamble(pre *wire.Preamble) Peer {
+// PeerOfPreamble is the peer behind an external router, whose word counts for quotes below roots.
+func PeerOfPreamble(pre *wire.Preamble, roots []dcap.RootID) Peer {
 	p := Peer{Key: pre.PeerKey}
-	if pre.TDX != nil {
-		p.image(router.MeasurementsOf(pre.TDX))
+	image, err := router.IntroducedImage(pre, roots)
+	if err != nil {
+		p.Doubt = err.Error()
+		return p
 	}
+	p.Attested, p.Image = true, image
 	return p
 }
 

@@ -257,6 +257,8 @@ func (p *Proxy) admitted(root Root, peer Peer) error {
 	switch {
 	case !p.cfg.CheckWorkers:
 		return nil
+	case !peer.Attested && peer.Doubt != "":
+		return refusal("worker is not attested: %s", peer.Doubt)
 	case !peer.Attested:
 		return refusal("worker is not attested")
 	case !root.WorkerImages[peer.Image]:

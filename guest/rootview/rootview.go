@@ -199,7 +199,7 @@ func (v *View) CheckProxy(p worker.Peer) error {
 	case err != nil:
 		return fmt.Errorf("root contract: %w", err)
 	case !p.Attested:
-		return errors.New("the proxy is not attested")
+		return p.Unattested("the proxy")
 	}
 	return t.of.CheckImage(registry.Proxies, p.Image)
 }

@@ -1,10 +1,14 @@
 package router
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"cocoon/contracts/wire"
+	"cocoon/measure/dcap"
 	"cocoon/measure/ratls"
 	"cocoon/measure/ratls/cert"
 	"cocoon/measure/tdx"
@@ -32,9 +36,27 @@ func ReportOf(m *tdx.Measurements) *wire.TDXReport {
 	}
 }
 
-// MeasurementsOf is the registers of a preamble's report, for whoever judges a peer behind a router. Its image hash is
-// tdx.PublishableHash's to give: that refuses a report of zeros.
-func MeasurementsOf(r *wire.TDXReport) *tdx.Measurements {
+// IntroducedImage is the image of the peer whom a router's preamble names, for a service that trusts quotes below roots. The
+// error says why such a peer counts as one without attestation. The root is compared because the service cannot see the
+// router's policies: a router that admits simulated platforms by mistake would speak for them (attestation.md section 7).
+func IntroducedImage(p *wire.Preamble, roots []dcap.RootID) (tdx.Hash, error) {
+	switch {
+	case p.TDX == nil && p.Attested():
+		return tdx.Hash{}, errors.New("the router tells of evidence of another kind than TDX")
+	case p.TDX == nil:
+		return tdx.Hash{}, errors.New("the router tells of no evidence")
+	}
+	hash, err := tdx.PublishableHash(measurementsOf(p.TDX)) // which refuses a report of zeros
+	switch {
+	case err != nil:
+		return tdx.Hash{}, fmt.Errorf("the router tells of measurements that mean nothing: %w", err)
+	case !slices.Contains(roots, dcap.RootID(p.TDX.CollateralRoot)):
+		return tdx.Hash{}, fmt.Errorf("the router has verified its quote below the root %x, which is not trusted here", p.TDX.CollateralRoot)
+	}
+	return hash, nil
+}
+
+func measurementsOf(r *wire.TDXReport) *tdx.Measurements {
 	return &tdx.Measurements{
 		MRTD: r.MRTD, MRConfigID: r.MRConfigID, MROwner: r.MROwner, MROwnerConfig: r.MROwnerConfig,
 		RTMR: [4]tdx.Digest{r.RTMR[0], r.RTMR[1], r.RTMR[2], r.RTMR[3]},

@@ -59,7 +59,7 @@ func TestBothRouters(t *testing.T) {
 		if p.TDX == nil {
 			t.Fatalf("the %s peer is not attested", name)
 		}
-		hash, err := tdx.PublishableHash(MeasurementsOf(p.TDX))
+		hash, err := tdx.PublishableHash(measurementsOf(p.TDX))
 		if err != nil || hash.String() != w.image || hex.EncodeToString(p.TDX.CollateralRoot[:]) != w.root {
 			t.Errorf("the %s peer has image %s (%v), root %x, want %s, %s", name, hash, err, p.TDX.CollateralRoot, w.image, w.root)
 		}
@@ -283,7 +283,7 @@ func TestFakeIsToldAsZeros(t *testing.T) {
 	if p.TDX == nil || p.TDX.CollateralRoot != [48]byte{} || p.TDX.ReportData == [64]byte{} {
 		t.Fatalf("%+v", p.TDX)
 	}
-	if _, err := tdx.PublishableHash(MeasurementsOf(p.TDX)); err == nil {
+	if _, err := tdx.PublishableHash(measurementsOf(p.TDX)); err == nil {
 		t.Error("the image of fake evidence can be listed")
 	}
 }

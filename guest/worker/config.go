@@ -147,8 +147,21 @@ type Peer struct {
 	// Attested says that Image is the hash of a verified report.
 	Attested bool
 	Image    [32]byte
+	// Doubt is why a router's word for the peer does not count; empty without a router's word.
+	Doubt string
 	// Key is the peer's TLS key.
 	Key [32]byte
+}
+
+// Unattested is the error of those who need the peer to be attested; what names it.
+func (p *Peer) Unattested(what string) error {
+	switch {
+	case p.Attested:
+		return nil
+	case p.Doubt != "":
+		return fmt.Errorf("%s is not attested: %s", what, p.Doubt)
+	}
+	return fmt.Errorf("%s is not attested", what)
 }
 
 // Deps are what a worker needs from its process.

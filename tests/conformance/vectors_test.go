@@ -11,6 +11,7 @@ import (
 	"cocoon/contracts/wire"
 	"cocoon/guest/proxy"
 	"cocoon/guest/worker/meter"
+	"cocoon/measure/dcap"
 	"cocoon/measure/ratls/pow"
 	"cocoon/tests/golden"
 )
@@ -106,9 +107,12 @@ func TestPreamblesOfBothGenerations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := proxy.PeerOfPreamble(pre)
+			p := proxy.PeerOfPreamble(pre, []dcap.RootID{dcap.RootID(bytes.Repeat([]byte{0xcc}, 48))})
 			if p.Attested != tc.attested || p.Key != [32]byte(bytes.Repeat([]byte{7}, 32)) || pre.Source != netip.MustParseAddrPort("10.0.2.2:40001") {
 				t.Errorf("%+v", p)
+			}
+			if p := proxy.PeerOfPreamble(pre, []dcap.RootID{dcap.IntelRootID()}); p.Attested || p.Doubt == "" {
+				t.Errorf("a quote below another root counts: %+v", p)
 			}
 			if tc.attested && hex.EncodeToString(p.Image[:]) != image {
 				t.Errorf("image %x, want %s", p.Image, image)
