@@ -3,8 +3,12 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
+
+	"github.com/spf13/cobra"
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/image/fetch"
@@ -17,7 +21,8 @@ import (
 type rule struct {
 	fits func(error) bool
 	kind cli.Kind
-	hint string
+	// hint is for every verb, building for those that build images instead.
+	hint, building string
 }
 
 func is(target error) func(error) bool {
@@ -29,33 +34,60 @@ func as[T error](err error) bool {
 	return errors.As(err, &target)
 }
 
+// goOn is what a person may do about a build that has ended early.
+const goOn = "finished steps are kept: run the same command again to go on"
+
 // rules is the one place where errors of the rooms get exit codes and hints.
 func rules() []rule {
 	return []rule{
-		{is(context.Canceled), cli.KindInterrupted, "finished steps are kept: run the same command again to go on"},
-		{is(context.DeadlineExceeded), cli.KindTimeout, "finished steps are kept: run the same command again to go on"},
-		{is(pipeline.ErrUsage), cli.KindUsage, ""},
-		{is(pipeline.ErrNoGo), cli.KindPrerequisite, "install the Go version that mkosi/image.lock names and put it in PATH"},
-		{as[*lock.Mismatch], cli.KindPrerequisite, ""},
-		{as[*fetch.MissingError], cli.KindPrerequisite, ""},
-		{is(syscall.ENOSPC), cli.KindPrerequisite, "free some space, or name another disk with --cache DIR and --out DIR"},
-		{as[*manifest.MismatchError], cli.KindDifference, ""},
-		{is(fs.ErrPermission), cli.KindPrerequisite, "no step needs root: name folders of yours with --cache DIR and --out DIR"},
+		{is(context.Canceled), cli.KindInterrupted, "", goOn},
+		{is(context.DeadlineExceeded), cli.KindTimeout, "", goOn},
+		{is(pipeline.ErrUsage), cli.KindUsage, "", ""},
+		{is(pipeline.ErrNoGo), cli.KindPrerequisite, "", "install the Go version that mkosi/image.lock names and put it in PATH"},
+		{as[*lock.Mismatch], cli.KindPrerequisite, "", ""},
+		{as[*fetch.MissingError], cli.KindPrerequisite, "", ""},
+		{is(syscall.ENOSPC), cli.KindPrerequisite, "free some space: \"df -h\" shows where there is none", "free some space, or name another disk with --cache DIR and --out DIR"},
+		{as[*manifest.MismatchError], cli.KindDifference, "", ""},
+		{
+			is(fs.ErrPermission), cli.KindPrerequisite,
+			"\"ls -ld\" shows whose the file or folder is, \"id\" who you are", "no step needs root: name folders of yours with --cache DIR and --out DIR",
+		},
+		{is(fs.ErrNotExist), cli.KindUsage, "check the name in the command", "check the name in the command"},
+		{is(syscall.ENOTDIR), cli.KindUsage, "name a folder in its place", "name a folder in its place"},
 	}
 }
 
-// classify tags an error that no verb has tagged. A cancelled command is an interrupt, whatever its parts said.
-func classify(ctx context.Context, err error) error {
+// ending is how a command ended, besides its error.
+type ending struct {
+	// interrupted says that a signal came, late that --timeout has passed, building that the verb builds images.
+	interrupted, late, building bool
+}
+
+// classify tags an error with its kind and hints. A verdict stays one. A command that was interrupted, or ran out of time, has
+// ended by that, whatever its parts said of it. Then what a verb has tagged stands, and the rules are for the rest.
+func classify(end ending, err error) error {
 	var tagged *cli.Error
-	if err == nil || errors.As(err, &tagged) {
+	if err == nil || errors.As(err, &tagged) && tagged.Shown {
 		return err
 	}
-	if ctx.Err() != nil {
-		err = errors.Join(ctx.Err(), err)
+	var hints []string
+	if end.building {
+		hints = append(hints, goOn)
+	}
+	switch {
+	case end.interrupted:
+		return cli.Tag(cli.KindInterrupted, fmt.Errorf("interrupted: %w", err), hints...)
+	case end.late && (tagged == nil || tagged.Kind != cli.KindUsage):
+		return cli.Tag(cli.KindTimeout, fmt.Errorf("time is up: %w", err), append(hints, "give it more with --timeout")...)
+	case tagged != nil:
+		return err
 	}
 	for _, r := range rules() {
 		if !r.fits(err) {
 			continue
+		}
+		if end.building {
+			r.hint = r.building
 		}
 		if r.hint == "" {
 			return cli.Tag(r.kind, err)
@@ -63,4 +95,10 @@ func classify(ctx context.Context, err error) error {
 		return cli.Tag(r.kind, err, r.hint)
 	}
 	return err
+}
+
+// builds says whether a verb builds images, in steps that are kept.
+func builds(cmd *cobra.Command) bool {
+	path := cmd.CommandPath() + " "
+	return strings.HasPrefix(path, program+" image ") || strings.HasPrefix(path, program+" gateway image ")
 }

@@ -6,8 +6,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -107,20 +105,6 @@ func readRoot(file string) (*x509.Certificate, error) {
 	return cert, nil
 }
 
-// maxSmallFile bounds quotes, certificates and policies that are read whole.
-const maxSmallFile = 1 << 20
-
-func readSmall(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxSmallFile {
-		return nil, fmt.Errorf("%s has %d bytes, at most %d are read", name, info.Size(), maxSmallFile)
-	}
-	return os.ReadFile(name)
-}
-
 // refusedCollateral gives an error of the sources its exit code: what the services said is no fault of this machine,
 // and a service's deadline is not the command's.
 func refusedCollateral(ctx context.Context, err error) error {
@@ -131,15 +115,4 @@ func refusedCollateral(ctx context.Context, err error) error {
 		return cli.Tag(cli.KindError, err, "check FMSPC and TEE: \"cocoon collateral fetch --quote FILE\" reads them from a quote")
 	}
 	return cli.Tag(cli.KindError, err, "name a reachable service with --pccs URL, or a bundle fetched elsewhere with --bundle FILE")
-}
-
-// stateDir is the default place of things that outlive a run.
-func (a *app) stateDir(name string) (string, error) {
-	if dir := a.getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, program, name), nil
-	}
-	if home := a.getenv("HOME"); home != "" {
-		return filepath.Join(home, ".local", "state", program, name), nil
-	}
-	return "", cli.Tag(cli.KindUsage, errors.New("neither HOME nor XDG_STATE_HOME is set"), "name the folder with --store DIR")
 }

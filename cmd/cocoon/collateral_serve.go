@@ -62,7 +62,7 @@ func newCollateralServeCmd(a *app) *cobra.Command {
 				return err
 			}
 			if s.store == "" {
-				if s.store, err = a.stateDir("collateral"); err != nil {
+				if s.store, err = a.stateDir("collateral", "--store DIR"); err != nil {
 					return err
 				}
 			}

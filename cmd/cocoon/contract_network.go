@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -104,7 +105,7 @@ func (n *networkFlags) state(a *app) (string, error) {
 		}
 		dir = filepath.Join(dir, program)
 	}
-	data, err := os.ReadFile(n.globalConfig)
+	data, err := readSmall(n.globalConfig)
 	if err != nil {
 		return "", cli.Tag(cli.KindUsage, fmt.Errorf("reading network configuration: %w", err), "name the network's file with --global-config")
 	}
@@ -192,16 +193,28 @@ func readSecret(a *app, name string) ([]byte, error) {
 		}
 		return io.ReadAll(io.LimitReader(a.stdin, publish.MaxKeyFile))
 	}
-	info, err := os.Stat(name)
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading key: %w", err), "\"cocoon wallet new FILE\" makes one")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", misnamed(name, err))
+	}
+	defer f.Close() //nolint:errcheck // read side
+	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading key: %w", err), "\"cocoon wallet new FILE\" makes one")
+		return nil, fmt.Errorf("reading key: %w", err)
+	case info.IsDir():
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading key: %s is a folder", name), "\"cocoon wallet new FILE\" makes a key; - is standard input")
 	case info.Mode().Perm()&0o077 != 0:
 		return nil, cli.Tag(cli.KindPrerequisite, fmt.Errorf("reading key %s: others may read it (mode %04o)", name, info.Mode().Perm()), "chmod 600 "+name)
-	case info.Size() > publish.MaxKeyFile:
-		return nil, cli.Usagef("reading key %s: %d bytes, at most %d", name, info.Size(), publish.MaxKeyFile)
 	}
-	return os.ReadFile(name)
+	data, err := readOpen(f, publish.MaxKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	return data, nil
 }
 
 // saved writes the result's JSON to --save.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	debug.SetGCPercent(gatewayGCPercent)
 	ballast := make([]byte, gatewayBallast)
 	defer runtime.KeepAlive(ballast)
-	if err := g.validate(); err != nil {
+	if err := g.validate(g.serving()...); err != nil {
 		return err
 	}
 	book, err := g.book()
@@ -159,6 +160,10 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 		return err
 	}
 	defer store.Close() //nolint:errcheck // the gateway has synced it
+	token, err := g.operatorsToken()
+	if err != nil {
+		return err
+	}
 	server, err := g.server(a, n, book, store)
 	if err != nil {
 		return err
@@ -177,21 +182,24 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	group.Go(func() error { return n.run(grouped) })
 	group.Go(func() error { return server.Run(grouped, l) })
 	group.Go(func() error { calm.GiveBack(grouped); return nil })
-	group.Go(func() error { return g.serveAdmin(grouped, server) })
+	group.Go(func() error { return g.serveAdmin(grouped, server, token) })
 	return group.Wait()
 }
 
 // places are the files and folders that were not named, in the user's state folder.
 func (g *gatewayFlags) places(a *app) (err error) {
-	for file, name := range map[*string]string{&g.scores: "scores.json", &g.budgets: "budgets.json"} {
-		if *file == "" {
-			if *file, err = a.stateFile("gateway", name); err != nil {
+	for _, p := range []struct {
+		file       *string
+		name, flag string
+	}{{&g.scores, "scores.json", "--scores FILE"}, {&g.budgets, "budgets.json", "--budgets FILE"}} {
+		if *p.file == "" {
+			if *p.file, err = a.stateFile("gateway", p.name, p.flag); err != nil {
 				return err
 			}
 		}
 	}
 	if g.dir == "" {
-		g.dir, err = a.stateDir("receipts")
+		g.dir, err = a.stateDir("receipts", "--receipts DIR")
 	}
 	return err
 }
@@ -212,26 +220,38 @@ func (g *gatewayFlags) server(a *app, n *gatewayNet, book *keys.Book, store *rec
 	}
 	server, err := gateway.New(cfg)
 	if err != nil {
-		return nil, cli.Tag(cli.KindUsage, err, "receipts are checked when there is a root contract, or --price-per-token is given")
+		return nil, cli.Tag(cli.KindError, err, "mend the file of --budgets, or move it away: what keys have used then begins at zero")
 	}
 	return server, nil
 }
 
-// serveAdmin serves operators, if there is a token for them.
-func (g *gatewayFlags) serveAdmin(ctx context.Context, s *gateway.Server) error {
-	const patience = 10 * time.Second
+// operatorsToken is what operators show; nil without a file of it.
+func (g *gatewayFlags) operatorsToken() ([]byte, error) {
 	if g.token == "" {
-		return nil
+		return nil, nil
 	}
-	token, err := readSmall(g.token)
+	data, err := readSmall(g.token)
 	if err != nil {
-		return fmt.Errorf("reading the operators' token: %w", err)
+		return nil, fmt.Errorf("reading the operators' token: %w", err)
+	}
+	token := bytes.TrimSpace(data)
+	if len(token) == 0 {
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading the operators' token: %s is empty", g.token), "\"openssl rand -hex 32\" makes a token")
+	}
+	return token, nil
+}
+
+// serveAdmin serves operators, if there is a token for them.
+func (g *gatewayFlags) serveAdmin(ctx context.Context, s *gateway.Server, token []byte) error {
+	const patience = 10 * time.Second
+	if token == nil {
+		return nil
 	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.admin)
 	if err != nil {
 		return cli.Tag(cli.KindPrerequisite, fmt.Errorf("listening for operators: %w", err), "name another address with --admin-listen HOST:PORT")
 	}
-	server := &http.Server{Handler: s.Admin(strings.TrimSpace(string(token))), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience}
+	server := &http.Server{Handler: s.Admin(string(token)), ReadHeaderTimeout: patience, ReadTimeout: patience, WriteTimeout: patience}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {

@@ -1,14 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -48,7 +45,9 @@ func (g *gatewayFlags) network(ctx context.Context, a *app) (*gatewayNet, error)
 		if err != nil {
 			return nil, fmt.Errorf("reading secret: %w", err)
 		}
-		account.Key = []byte(strings.TrimSpace(string(data)))
+		if account.Key = bytes.TrimSpace(data); len(account.Key) == 0 {
+			return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading secret: %s is empty", g.secret), "it holds the secret that the payment channels were opened with")
+		}
 	}
 	n := &gatewayNet{g: g}
 	if err := n.root(a); err != nil {
@@ -242,16 +241,4 @@ func (g *gatewayFlags) policyOf(file string, images []string) (*policy.Policy, e
 func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// stateFile is a file in the user's state folder, which is made.
-func (a *app) stateFile(folder, name string) (string, error) {
-	dir, err := a.stateDir(folder)
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", errors.Join(errors.New("making state folder"), err)
-	}
-	return filepath.Join(dir, name), nil
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -81,12 +80,7 @@ func newLockWheelsCmd(a *app) *cobra.Command {
 }
 
 func readReport(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("reading the resolver's report: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // read side
-	data, err := io.ReadAll(io.LimitReader(f, maxWheelsReport+1))
+	data, err := readInput(name, maxWheelsReport)
 	if err != nil {
 		return nil, fmt.Errorf("reading the resolver's report: %w", err)
 	}

@@ -29,7 +29,7 @@ func (a *app) localnetDir(named string) (string, error) {
 	if named != "" {
 		return named, nil
 	}
-	return a.stateDir("localnet")
+	return a.stateDir("localnet", "--dir DIR")
 }
 
 // findNetwork is the network that runs in a folder.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -53,7 +54,38 @@ func run(args []string, d deps) int {
 	}()
 	root, app := newRootCmd(d)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	end := ending{interrupted: ctx.Err() != nil, late: app.late(), building: builds(cmd)}
 	app.close()
-	return cli.Finish(program, app.format, d.stdout, d.stderr, classify(ctx, err))
+	if app.printer == nil { // it ended at its command line
+		app.format = wishedFormat(args, d.getenv)
+	}
+	return cli.Finish(program, app.format, d.stdout, d.stderr, classify(end, err))
+}
+
+// wishedFormat is the format that a command line asks for, although it is wrong and was not read to its end: who reads
+// documents gets one for this, too.
+func wishedFormat(args []string, getenv func(string) string) cli.Format {
+	wish := getenv("COCOON_OUTPUT")
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		for _, flag := range []string{"-o", "--output"} {
+			switch rest, ok := strings.CutPrefix(arg, flag); {
+			case !ok:
+			case rest == "" && i+1 < len(args):
+				wish = args[i+1]
+			case strings.HasPrefix(rest, "="):
+				wish = rest[1:]
+			case flag == "-o":
+				wish = rest
+			}
+		}
+	}
+	format, err := cli.ParseFormat(wish)
+	if err != nil {
+		return cli.Text
+	}
+	return format
 }

@@ -30,7 +30,7 @@ func newReceiptCmd(a *app) *cobra.Command {
 func (a *app) openReceipts(dir string) (*receipts.Store, error) {
 	if dir == "" {
 		var err error
-		if dir, err = a.stateDir("receipts"); err != nil {
+		if dir, err = a.stateDir("receipts", "--receipts DIR"); err != nil {
 			return nil, err
 		}
 	}

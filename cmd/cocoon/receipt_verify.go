@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -118,14 +117,8 @@ func (v *receiptFlags) read(file string) (filed, receipts.Claim, error) {
 		if in.name == "" {
 			return from, claim, cli.Tag(cli.KindUsage, fmt.Errorf("%s is missing", in.flag), "run \"cocoon receipt verify --help\"")
 		}
-		info, err := os.Stat(in.name)
-		if err != nil {
-			return from, claim, fmt.Errorf("reading evidence: %w", err)
-		}
-		if info.Size() > in.most {
-			return from, claim, cli.Usagef("%s has %d bytes, at most %d are read", in.name, info.Size(), in.most)
-		}
-		if *in.into, err = os.ReadFile(in.name); err != nil {
+		var err error
+		if *in.into, err = readInput(in.name, in.most); err != nil {
 			return from, claim, fmt.Errorf("reading evidence: %w", err)
 		}
 	}

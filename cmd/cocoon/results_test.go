@@ -43,21 +43,70 @@ func TestClassifyGivesErrorsOfTheRoomsTheirExitCodes(t *testing.T) {
 		"joined findings": {errors.Join(errors.New("a"), wrap(&fetch.MissingError{})), cli.KindPrerequisite},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := cli.Describe(classify(t.Context(), tc.err)).Kind; got != tc.want {
+			if got := cli.Describe(classify(ending{}, tc.err)).Kind; got != tc.want {
 				t.Errorf("kind %s, want %s", got, tc.want)
 			}
 		})
 	}
-	if classify(t.Context(), nil) != nil {
+	if classify(ending{}, nil) != nil {
 		t.Error("no error became one")
 	}
 }
 
 func TestACancelledCommandIsAnInterruptWhateverItsPartsSaid(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if got := cli.Describe(classify(ctx, errors.New("signal: killed"))).Code; got != cli.ExitInterrupted {
-		t.Errorf("exit code %d, want %d", got, cli.ExitInterrupted)
+	cut := ending{interrupted: true}
+	for name, tc := range map[string]struct {
+		end  ending
+		err  error
+		want int
+	}{
+		"killed part":            {cut, errors.New("signal: killed"), cli.ExitInterrupted},
+		"tagged by verb":         {cut, cli.Tag(cli.KindPrerequisite, errors.New("connection refused")), cli.ExitInterrupted},
+		"verdict that was shown": {cut, cli.Shown(cli.KindDifference, errors.New("x")), cli.ExitDifference},
+		"late part":              {ending{late: true}, cli.Tag(cli.KindPrerequisite, errors.New("no answer")), cli.ExitTimeout},
+		"late word":              {ending{late: true}, cli.Usagef("x"), cli.ExitUsage},
+	} {
+		if got := cli.Describe(classify(tc.end, tc.err)).Code; got != tc.want {
+			t.Errorf("%s: exit code %d, want %d", name, got, tc.want)
+		}
+	}
+	if classify(cut, nil) != nil {
+		t.Error("a command that had ended well became an interrupt")
+	}
+}
+
+func TestHintsFitTheVerb(t *testing.T) {
+	full := &fs.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
+	for building, want := range map[bool]bool{true: true, false: false} {
+		hints := strings.Join(cli.Describe(classify(ending{building: building}, full)).Hints, " ")
+		if hints == "" || strings.Contains(hints, "--cache") != want {
+			t.Errorf("building %t: hints %q", building, hints)
+		}
+	}
+}
+
+func TestErrorsOfTheCommandLineHaveTheWishedFormat(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		env  string
+		want cli.Format
+	}{
+		"none":            {[]string{"image"}, "", cli.Text},
+		"word":            {[]string{"--nosuch", "-o", "json"}, "", cli.JSON},
+		"joined":          {[]string{"-ojsonl", "x"}, "", cli.JSONL},
+		"equals":          {[]string{"--output=json"}, "", cli.JSON},
+		"equals, short":   {[]string{"-o=json"}, "", cli.JSON},
+		"last one counts": {[]string{"-o", "json", "-o", "text"}, "", cli.Text},
+		"no format":       {[]string{"-o", "yaml"}, "", cli.Text},
+		"no value":        {[]string{"-o"}, "", cli.Text},
+		"environment":     {nil, "json", cli.JSON},
+		"flag wins":       {[]string{"-o", "text"}, "json", cli.Text},
+		"another's":       {[]string{"localnet", "run", "--", "ls", "-o", "json"}, "", cli.Text},
+		"folder":          {[]string{"--out", "json"}, "", cli.Text},
+	} {
+		if got := wishedFormat(tc.args, func(string) string { return tc.env }); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
 	}
 }
 

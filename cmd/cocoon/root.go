@@ -33,6 +33,8 @@ type app struct {
 	printer  *cli.Printer
 	reporter cli.Reporter
 	cancel   context.CancelFunc
+	// late says whether --timeout has passed.
+	late func() bool
 
 	output, progress string
 	root, cache, out string
@@ -43,7 +45,7 @@ type app struct {
 
 // newRootCmd builds the whole command tree.
 func newRootCmd(d deps) (*cobra.Command, *app) {
-	a := &app{deps: d, format: cli.Text, reporter: cli.Quiet{}}
+	a := &app{deps: d, format: cli.Text, reporter: cli.Quiet{}, late: func() bool { return false }}
 	root := &cobra.Command{
 		Use:           program,
 		Short:         "Build, check and run confidential inference machines",
@@ -100,9 +102,12 @@ func (a *app) prepare(cmd *cobra.Command) error {
 	}
 	a.format = format
 	a.printer = &cli.Printer{Out: a.stdout, Format: format, Now: a.now}
+	if a.timeout < 0 {
+		return cli.Tag(cli.KindUsage, fmt.Errorf("--timeout %s is below zero", a.timeout), "leave it out for no limit")
+	}
 	if a.timeout > 0 {
 		ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
-		a.cancel = cancel
+		a.cancel, a.late = cancel, func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 		cmd.SetContext(ctx)
 	}
 	return a.chooseReporter()
@@ -153,6 +158,9 @@ func (a *app) options() (pipeline.Options, error) {
 // checkout finds the folder with go.mod and the recipe, from the working directory upwards.
 func (a *app) checkout() (string, error) {
 	if a.root != "" {
+		if !isCheckout(a.root) {
+			return "", cli.Tag(cli.KindUsage, fmt.Errorf("--root %s is no checkout: it has no go.mod and mkosi", a.root), "name the folder that \"git clone\" made")
+		}
 		return a.root, nil
 	}
 	dir, err := a.getwd()
@@ -160,7 +168,7 @@ func (a *app) checkout() (string, error) {
 		return "", fmt.Errorf("finding the checkout: %w", err)
 	}
 	for at := dir; ; at = filepath.Dir(at) {
-		if isDir(pipeline.RecipePath(at)) && isFile(filepath.Join(at, "go.mod")) {
+		if isCheckout(at) {
 			return at, nil
 		}
 		if at == filepath.Dir(at) {
@@ -168,6 +176,10 @@ func (a *app) checkout() (string, error) {
 				"run the command inside a checkout, or name one with --root DIR")
 		}
 	}
+}
+
+func isCheckout(dir string) bool {
+	return isDir(pipeline.RecipePath(dir)) && isFile(filepath.Join(dir, "go.mod"))
 }
 
 func (a *app) cacheDir() (string, error) {
