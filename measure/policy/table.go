@@ -88,12 +88,18 @@ func tdRules() []rule {
 	}
 }
 
+// The rules that see what is one machine's alone.
+const (
+	rulePPID = "ppid"
+	rulePIID = "piid"
+)
+
 // identityRules judge which machine it is.
 func identityRules() []rule {
 	return []rule{
 		{name: "fmspc", code: Platform, types: verified, want: wantFMSPC, judge: ofQuote(judgeFMSPC)},
-		{name: "ppid", code: Platform, types: verified, want: wantPPID, judge: ofQuote(judgePPID)},
-		{name: "piid", code: Platform, types: verified, want: wantPIID, judge: ofQuote(judgePIID)},
+		{name: rulePPID, code: Platform, types: verified, want: wantPPID, judge: ofQuote(judgePPID)},
+		{name: rulePIID, code: Platform, types: verified, want: wantPIID, judge: ofQuote(judgePIID)},
 	}
 }
 

@@ -47,7 +47,12 @@ type Denied struct { //nolint:errname // the name that layout.md section 7 gives
 	Rule, Want, Got string
 }
 
+// Error names the rule with what it wants and got. What identifies a platform stays in the fields: errors get into logs, and
+// those must not tell machines apart (attestation.md section 14.4).
 func (d *Denied) Error() string {
+	if d.Rule == rulePPID || d.Rule == rulePIID {
+		return fmt.Sprintf("evidence refused by rule %s (%s): this platform is not admitted; the verdict's findings name it", d.Rule, d.Code)
+	}
 	return fmt.Sprintf("evidence refused by rule %s (%s): want %s, got %s", d.Rule, d.Code, d.Want, d.Got)
 }
 

@@ -117,6 +117,30 @@ func TestVerdictCarriesTheEvidence(t *testing.T) {
 	}
 }
 
+// TestErrorsDoNotIdentifyPlatforms: a refusal's text gets into logs of every level; its fields are for who asks.
+func TestErrorsDoNotIdentifyPlatforms(t *testing.T) {
+	for rule, change := range map[string]func(p *peer){
+		"ppid": func(p *peer) { p.rules.PPID.Deny = [][16]byte{p.ev.Quote.PPID} },
+		"piid": func(p *peer) { p.rules.PIID.Allow = [][16]byte{{9, 9}} },
+	} {
+		p := newPeer(policy.TDX)
+		change(p)
+		err := p.check(t).Err()
+		denied, ok := errors.AsType[*policy.Denied](err)
+		if !ok || denied.Rule != rule || denied.Got == "" {
+			t.Fatalf("%s: %+v", rule, err)
+		}
+		for _, id := range []string{denied.Got, "0102", "0304", "0909"} {
+			if strings.Contains(err.Error(), id) {
+				t.Errorf("%s: %v tells %s", rule, err, id)
+			}
+		}
+		if !strings.Contains(err.Error(), "rule "+rule) {
+			t.Errorf("%v does not name the rule %s", err, rule)
+		}
+	}
+}
+
 // TestLogsDoNotIdentifyPlatforms: PPID and PIID stay out of what is logged; outcome, rule and image are in it.
 func TestLogsDoNotIdentifyPlatforms(t *testing.T) {
 	p := newPeer(policy.TDX)
