@@ -15,7 +15,7 @@ import (
 	"cocoon/tests/pcstest"
 )
 
-var _ ratls.CollateralSource = (*pcs.Cache)(nil)
+var _ ratls.CollateralHolder = (*pcs.Cache)(nil)
 
 func TestServeEndsWithItsContext(t *testing.T) {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

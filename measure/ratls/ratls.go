@@ -19,6 +19,14 @@ type CollateralSource interface {
 	Collateral(ctx context.Context, p dcap.Platform) (*dcap.Collateral, error)
 }
 
+// CollateralHolder is a CollateralSource that fetches what it does not hold. Which platform a quote is of is its sender's
+// word until its signatures verify; before such a source is sent out for a platform, they have to.
+type CollateralHolder interface {
+	CollateralSource
+	// Holds says whether Collateral answers for the platform from memory.
+	Holds(p dcap.Platform) bool
+}
+
 // Profile is a version of the wire profile.
 type Profile uint8
 

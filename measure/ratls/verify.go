@@ -104,9 +104,14 @@ func locate(data []byte) ([]byte, error) {
 	return nil, &dcap.Error{Class: dcap.ClassQuoteParse, Err: err}
 }
 
-// verify gives the result for an exhibit whose quote is located. An error with a class is a refusal, any other one means that it could
-// not be found out.
+// verify gives the result for an exhibit whose quote is located. An error with a class is a refusal, any other one means
+// that it could not be found out.
 func (v *verifications) verify(ctx context.Context, x *exhibit, now time.Time) (*dcap.Result, error) {
+	if !x.known {
+		if err := v.vouch(ctx, x.quote, x.platform); err != nil {
+			return nil, err
+		}
+	}
 	collateral, err := v.collateral(ctx, x.platform)
 	if err != nil {
 		return nil, err
@@ -127,6 +132,21 @@ func (v *verifications) known(key verified, now time.Time) (res *dcap.Result, kn
 		v.hits.Add(1)
 	}
 	return res, known, err
+}
+
+// vouch checks a quote's signatures if asking for its platform's collateral would send the source out. Otherwise anybody
+// could name platforms that do not exist, and use up what the source allows itself for those that it has not met.
+func (v *verifications) vouch(ctx context.Context, quote []byte, p dcap.Platform) error {
+	source, fetches := v.cfg.Collateral.(CollateralHolder)
+	if !fetches || source.Holds(p) {
+		return nil
+	}
+	if err := v.gate.enter(ctx); err != nil {
+		return fmt.Errorf("verifying quote: %w", err)
+	}
+	defer v.gate.leave()
+	_, err := v.cfg.Verifier.VerifySignatures(quote, v.cfg.Now())
+	return err
 }
 
 func (v *verifications) collateral(ctx context.Context, p dcap.Platform) (*dcap.Collateral, error) {
@@ -197,6 +217,9 @@ func (v *verifications) once(ctx context.Context, quote []byte) (*dcap.Result, e
 	}
 	p, err := dcap.PlatformOf(cut)
 	if err != nil {
+		return nil, err
+	}
+	if err := v.vouch(ctx, cut, p); err != nil {
 		return nil, err
 	}
 	c, err := v.collateral(ctx, p)

@@ -21,8 +21,9 @@ const (
 	maxPlatforms = 256
 	// maxFlights bounds how many platforms are asked for at a time.
 	maxFlights = 4
-	// strangers and strangersBurst bound how often sources are asked about platforms of which nothing is held. The
-	// platform that a quote names is unverified at that point.
+	// strangers and strangersBurst bound how often sources are asked about platforms of which nothing is held. Who asks
+	// for a quote's platform should have checked the quote's signatures if Holds says no: Intel knows some dozens of
+	// platforms, a forger any number.
 	strangers      = rate.Limit(0.5) // per second
 	strangersBurst = 32
 )
@@ -113,6 +114,15 @@ func (c *Cache) Collateral(ctx context.Context, p dcap.Platform) (*dcap.Collater
 		return nil, err
 	}
 	return held.collateral, nil
+}
+
+// Holds says whether valid collateral of the platform is held, so that Collateral answers without asking a source.
+func (c *Cache) Holds(p dcap.Platform) bool {
+	now := c.cfg.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.entries[keyOf(p)]
+	return e != nil && e.held.validAt(now)
 }
 
 // Bundle returns the signed originals of what Collateral returns. The caller must not change them.

@@ -99,6 +99,9 @@ func TestUnreachableSourceServesUntilExpiryThenRefuses(t *testing.T) {
 	src := &answers{name: "http://pccs:8081", bundle: w.issued(0)}
 	c := w.cache(Config{Sources: []Source{src}})
 	p := w.name()
+	if c.Holds(p) {
+		t.Error("collateral is held before anybody asked")
+	}
 	first, err := c.Collateral(t.Context(), p)
 	if err != nil {
 		t.Fatal(err)
@@ -107,8 +110,8 @@ func TestUnreachableSourceServesUntilExpiryThenRefuses(t *testing.T) {
 	for _, after := range []time.Duration{16 * day, 20 * day, first.Expires().Sub(start())} {
 		w.at(after)
 		got, err := c.Collateral(t.Context(), p)
-		if err != nil || got.Generation() != first.Generation() {
-			t.Fatalf("after %s: %v", after, err)
+		if err != nil || got.Generation() != first.Generation() || !c.Holds(p) {
+			t.Fatalf("after %s: %v, held %t", after, err, c.Holds(p))
 		}
 		settle(c)
 	}
@@ -126,6 +129,9 @@ func TestUnreachableSourceServesUntilExpiryThenRefuses(t *testing.T) {
 		}
 	}
 
+	if c.Holds(p) {
+		t.Error("expired collateral counts as held")
+	}
 	asked := src.asked.Load()
 	if _, err := c.Collateral(t.Context(), p); !isRefusal(err) || src.asked.Load() != asked {
 		t.Errorf("a second refusal asked the source again: %v", err)
