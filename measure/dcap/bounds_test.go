@@ -93,6 +93,19 @@ func TestRootsAreNotMixed(t *testing.T) {
 			t.Errorf("%s of another root: %q: %v", name, dcap.ClassOf(err), err)
 		}
 	}
+	// A CA that the collateral has verified below one root is not verified below the other by that.
+	certs := strings.SplitAfter(a.chain(t), "-----END CERTIFICATE-----\n")
+	quote := requote(t, a.quote, certs[0]+certs[1]+toPEM(other.rootCert))
+	c, err := dcap.Open(a.bundle, roots, a.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := dcap.NewVerifier(roots, 8)
+	for range 2 {
+		if _, err := v.Verify(quote, c, a.now); dcap.ClassOf(err) != dcap.ClassChain {
+			t.Errorf("the CA of one root below the other: %q: %v", dcap.ClassOf(err), err)
+		}
+	}
 }
 
 // A list that says not when the next one comes would hold for ever.

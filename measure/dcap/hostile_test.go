@@ -78,6 +78,35 @@ func TestRememberedCertificatesHaveOneText(t *testing.T) {
 	}
 }
 
+// Text that is no certificate is a malformed chain, whichever it stands in for, and whoever's the root is.
+func TestMalformedCertificatesAreToldFromForeignRoots(t *testing.T) {
+	b := newScene(t, tdx.TDX).build(t)
+	stranger := newScene(t, tdx.TDX)
+	stranger.rekey(t, "a stranger's keys")
+	foreign := stranger.build(t)
+	for name, text := range map[string]string{"base64": "====\n", "DER": "MAAA\n", "lines": "MA\nAA\n"} {
+		broken := "-----BEGIN CERTIFICATE-----\n" + text + "-----END CERTIFICATE-----\n"
+		for position := range 3 {
+			for _, from := range []*built{b, foreign} {
+				certs := strings.SplitAfter(from.chain(t), "-----END CERTIFICATE-----\n")[:3]
+				certs[position] = broken
+				want := dcap.ClassChain
+				if name == "DER" && (position == 2 || from == foreign) {
+					want = dcap.ClassRoot // which is known by its bytes, and is looked at first
+				}
+				quote := requote(t, from.quote, strings.Join(certs, ""))
+				_, err := dcap.NewVerifier(b.roots, 0).VerifySignatures(quote, b.now)
+				if dcap.ClassOf(err) != want {
+					t.Errorf("%s in place %d: %q: %v, want %q", name, position, dcap.ClassOf(err), err, want)
+				}
+				if _, err := dcap.PlatformOf(quote); position == 0 && dcap.ClassOf(err) != dcap.ClassChain {
+					t.Errorf("%s in place of the leaf: platform read: %v", name, err)
+				}
+			}
+		}
+	}
+}
+
 // Reasons repeat what strangers wrote. They are kept, shown and logged, so they have a length.
 func TestReasonsAreBounded(t *testing.T) {
 	const most = 600
