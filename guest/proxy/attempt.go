@@ -36,6 +36,19 @@ type event struct {
 	statement *tl.ProxyQueryStatement
 }
 
+// weight is how much of the inbox a message takes.
+func (e *event) weight() int {
+	const least = 128 // of one without content
+	n := least + len(e.data) + len(e.text)
+	if e.statement != nil {
+		n += len(e.statement.KeyID) + len(e.statement.Signature)
+	}
+	if e.info != nil && e.info.WorkerDebug != nil {
+		n += len(*e.info.WorkerDebug)
+	}
+	return n
+}
+
 // eventOf reads a worker's message; ok is false for what is none of them.
 func eventOf(m tl.Object) (id [32]byte, e event, ok bool) {
 	plain := func(done bool, t tl.TokensUsed) *tl.ProxyQueryFinalInfo {
@@ -82,11 +95,13 @@ type attempt struct {
 	failed error
 	given  bool // nobody reads any more; the slot is free when the worker says that it is through
 	over   bool // the worker's last message is in
+	signed bool // and its statement
 	some   chan struct{}
 	pass   pass      // there while the request's goroutine waits and has nothing in its hands
 	passed time.Time // when pass was last of use
 
 	// The request's goroutine alone touches these, or pass in its place.
+	asked    bool        // the worker has the request, or will have it
 	consumed int64       // since credit was last granted
 	alarm    *time.Timer // of next; it is used again and again
 }
@@ -104,30 +119,44 @@ func newAttempt(w *worker, lease *sched.Lease) *attempt {
 
 // deliver takes a message of the worker. It never waits.
 func (a *attempt) deliver(e event) {
-	a.mu.Lock()
-	a.over = a.over || e.info != nil
-	free := a.given && a.over
-	if a.pass != nil && e.kind == evPart && e.info == nil && a.pass(e.data) {
-		a.passed = a.w.p.deps.Now()
-		a.mu.Unlock()
+	passed, free := a.accept(e)
+	if passed {
 		return
 	}
-	a.pass = nil // its turn ends with the first message that is for the goroutine
-	if !a.given {
-		a.size += len(e.data)
-		if a.size > maxInbox && len(a.queue) > 0 && a.failed == nil {
-			a.failed = errSlowReader
-		}
-		if a.failed == nil {
-			a.push(e)
-		}
-	}
-	a.mu.Unlock()
 	a.wake()
 	if free {
 		a.w.leave(a)
-		a.lease.End(sched.Neutral, 0)
+		a.lease.Free()
 	}
+}
+
+// accept passes a message on or queues it. It says whether it was passed, and whether it was the end of an attempt that
+// nobody waits for any more. After its last message a worker has only a statement to make.
+func (a *attempt) accept(e event) (passed, free bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over {
+		if a.signed || e.kind != evStatement {
+			return true, false
+		}
+		a.signed = true
+	}
+	a.over = a.over || e.info != nil
+	if a.pass != nil && e.kind == evPart && e.info == nil && a.pass(e.data) {
+		a.passed = a.w.p.deps.Now()
+		return true, false
+	}
+	a.pass = nil // its turn ends with the first message that is for the goroutine
+	switch {
+	case a.given:
+		return false, a.over
+	case a.failed != nil:
+	case a.size+e.weight() > maxInbox && len(a.queue) > 0:
+		a.failed = errSlowReader
+	default:
+		a.push(e)
+	}
+	return false, false
 }
 
 // push queues a message. Parts that wait one behind the other become one: they go on in one message. The caller holds
@@ -137,10 +166,12 @@ func (a *attempt) push(e event) {
 		last := &a.queue[n-1]
 		if last.kind == evPart && last.info == nil && len(last.data)+len(e.data) <= session.MaxPart {
 			last.data = append(last.data, e.data...)
+			a.size += len(e.data)
 			return
 		}
 	}
 	a.queue = append(a.queue, e)
+	a.size += e.weight()
 }
 
 // fail ends the attempt from outside: the worker is gone.
@@ -153,7 +184,7 @@ func (a *attempt) fail(err error) {
 	a.mu.Unlock()
 	a.wake()
 	if given {
-		a.lease.End(sched.Neutral, 0)
+		a.lease.Free()
 	}
 }
 
@@ -177,7 +208,7 @@ func (a *attempt) next(ctx context.Context, patience time.Duration, onward pass)
 			if a.queue = a.queue[1:]; len(a.queue) == 0 {
 				a.queue = a.room[:0]
 			}
-			a.size -= len(e.data)
+			a.size -= e.weight()
 			a.mu.Unlock()
 			return e, nil
 		}
@@ -228,16 +259,19 @@ func (a *attempt) after(d time.Duration) <-chan time.Time {
 	return a.alarm.C
 }
 
-// release ends the attempt for the request: its slot is free now, or when the worker is through with it.
+// release ends the attempt for the request: its slot is free now, or when the worker is through with it. A worker that was
+// never asked says nothing.
 func (a *attempt) release(record sched.Outcome, tokens int64) {
 	a.mu.Lock()
 	a.given, a.queue = true, nil
-	over := a.over || a.failed != nil && a.w.gone()
+	over := a.over || !a.asked || a.failed != nil && a.w.gone()
 	a.mu.Unlock()
-	if over {
-		a.w.leave(a)
-		a.lease.End(record, tokens)
+	if !over {
+		a.lease.Drain(record, tokens)
+		return
 	}
+	a.w.leave(a)
+	a.lease.End(record, tokens)
 }
 
 // due says that the worker gets credit once n bytes more went on.

@@ -124,8 +124,11 @@ func (o *output) head(ctx context.Context, h *tl.HTTPResponse) error {
 }
 
 func (o *output) begin(ctx context.Context, h *tl.HTTPResponse) error {
+	if err := o.send(ctx, headMessage(o.version, o.id, tl.Encode(h), nil)); err != nil {
+		return err // no part goes out before it
+	}
 	o.begun, o.status = true, h.StatusCode
-	return o.send(ctx, headMessage(o.version, o.id, tl.Encode(h), nil))
+	return nil
 }
 
 // whole sends an answer in one message, where it fits into one.

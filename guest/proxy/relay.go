@@ -25,6 +25,9 @@ func (r *request) relay(a *attempt) result {
 	r.bodies = hashBodies(r.job.body, forwarded, common) // the worker has it, and needs its time
 	onward := r.onward(a)
 	for in := (arrival{r: r, a: a}); ; {
+		if r.ctx.Err() != nil { // however much there is to read
+			return r.abandon(a, context.Cause(r.ctx))
+		}
 		patience := time.Duration(0)
 		if in.begun && a.w.version >= versionOurs { // others may be silent to their end
 			patience = r.p.cfg.Times.Gap
@@ -135,6 +138,7 @@ func (r *request) forward(a *attempt) (body []byte, common int, err error) {
 		}
 		return nil, 0, errWorkerLost
 	}
+	a.asked = true
 	return body, r.job.common(pieces), nil
 }
 
@@ -171,6 +175,9 @@ func (r *request) abandon(a *attempt, cause error) result {
 	if !retry {
 		r.out.hush()
 	}
+	if !a.asked {
+		return res // there is nobody to tell
+	}
 	patience := r.p.cfg.Times.LastWord
 	ctx, cancel := context.WithTimeout(r.c.ctx, patience)
 	defer cancel()
@@ -194,6 +201,7 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 	for {
 		e, err := a.next(ctx, 0, nil)
 		if err != nil {
+			res.mute = ours && r.c.ctx.Err() == nil
 			return res
 		}
 		if worker, _ := r.out.passed(); ours && e.kind == evPart && worker {
@@ -205,6 +213,10 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 		if e.info != nil {
 			res.info = e.info
 			return r.attest(a, res)
+		}
+		if ctx.Err() != nil { // it had its time, and goes on and on
+			res.mute = ours
+			return res
 		}
 	}
 }

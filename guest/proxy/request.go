@@ -53,6 +53,8 @@ type result struct {
 	// statement is the worker's, when it was right; unchecked says that its signature was not looked at.
 	statement *tl.ProxyQueryStatement
 	unchecked bool
+	// mute says that the worker was told to stop and did not answer.
+	mute bool
 }
 
 func newRequest(c *client, a ask, version int32) *request {
@@ -71,7 +73,11 @@ func (r *request) run(ctx context.Context) {
 		if p := recover(); p != nil {
 			r.p.log.Error("Request panicked", slog.Any("err", p))
 			r.out.hush()
-			r.result.err = errInternal
+			if r.a != nil {
+				r.a.cancel(r.p.atOnce) //nolint:contextcheck // one that has ended: nothing is waited for
+				r.a.release(sched.Neutral, 0)
+			}
+			r.result = result{err: errInternal}
 			r.finish(last)
 		}
 	}()
@@ -257,7 +263,10 @@ func (r *request) secret() string {
 
 // recordOf is what the worker's record says about the attempt.
 func (r *request) recordOf(res result) sched.Outcome {
-	if res.err != nil {
+	switch {
+	case res.mute: // whoever gave up before
+		return sched.Failed
+	case res.err != nil:
 		return endingOf(res.err).record
 	}
 	if s := res.statement; s != nil && s.Status != statusComplete && s.Status != statusRefused {
@@ -291,6 +300,7 @@ func (r *request) finish(ctx context.Context) {
 	}
 	if err != nil {
 		r.p.metrics.count("proxy_answers_unread_total")
+		r.out.fail(ctx, err, nil, fin) // it needs no credit: a stream that cannot be ended is broken
 	}
 	now := r.p.deps.Now()
 	r.p.metrics.done(r.status(), entry)

@@ -220,7 +220,7 @@ func (s *Scheduler) wait(ctx context.Context, q *queue, w *waiter) (*Lease, erro
 	select {
 	case got := <-w.granted: // it came at the last moment
 		if cause != nil && got.lease != nil {
-			s.give(got.lease)
+			got.lease.free() // nobody came for it
 			return nil, cause
 		}
 		return got.lease, got.err

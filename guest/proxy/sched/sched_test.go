@@ -142,7 +142,7 @@ func TestTheBetterWorkerWins(t *testing.T) {
 				t.Errorf("%s: the worse one was chosen for %s", name, l.Reason)
 				break
 			}
-			s.give(l)
+			l.Free()
 		}
 	}
 }
@@ -446,6 +446,38 @@ func TestRoutesAreForgotten(t *testing.T) {
 	}
 	if len(r.recent) > maxRoutes {
 		t.Errorf("%d routes", len(r.recent))
+	}
+}
+
+// TestADrainedRequestIsJudgedAtOnceAndKeepsItsSlot: nobody knows when its worker will be through with it, and a worker that
+// never is must not look better than one that fails at once. In whichever order both are said, each counts once.
+func TestADrainedRequestIsJudgedAtOnceAndKeepsItsSlot(t *testing.T) {
+	s := New(Config{Now: time.Now, Breaker: Breaker{After: 2}})
+	id := s.Add(Spec{Model: model, Coefficient: 1000, Slots: 2, Success: 1})
+	s.Enable(id, true)
+	view := func() View { v, _ := s.Snapshot(); return v[0] }
+	first, second := acquire(t, s, ask()), acquire(t, s, ask())
+	first.Drain(Failed, 0)
+	first.Drain(Failed, 0)
+	first.End(Failed, 0)
+	if v := view(); v.Running != 1 || v.Draining != 0 || v.Record[Failed][0] != 1 || v.Breaker != "closed" {
+		t.Errorf("after the first: %+v", v)
+	}
+	second.Drain(Failed, 0)
+	if v := view(); v.Running != 1 || v.Draining != 1 || v.Record[Failed][0] != 2 || v.Breaker != "open" {
+		t.Errorf("while the second drains: %+v", v)
+	}
+	second.Free()
+	second.Free()
+	if v := view(); v.Running != 0 || v.Draining != 0 || v.Record[Failed][0] != 2 {
+		t.Errorf("in the end: %+v", v)
+	}
+	s.workers[id].openUntil = time.Time{}
+	third := acquire(t, s, ask())
+	third.Free() // the worker was quicker
+	third.Drain(Served, 1)
+	if v := view(); v.Running != 0 || v.Draining != 0 || v.Record[Served][0] != 1 || v.Breaker != "closed" || s.workers[id].inflight != 0 {
+		t.Errorf("freed first: %+v", v)
 	}
 }
 

@@ -174,12 +174,13 @@ func (w *worker) failed(now time.Time, probe bool) bool {
 
 // View is a worker on a status page.
 type View struct {
-	ID              uint64
-	Spec            Spec
-	Enabled         bool
-	Running         int
-	TokensPerSecond float64
-	FirstToken      time.Duration
+	ID      uint64
+	Spec    Spec
+	Enabled bool
+	// Running are the slots taken, of which Draining are held by requests that were given up and have not ended.
+	Running, Draining int
+	TokensPerSecond   float64
+	FirstToken        time.Duration
 	// Breaker is "closed", "open" or "probing".
 	Breaker string
 	// Record counts requests that have ended by their Outcome, Busy their seconds.
@@ -189,7 +190,7 @@ type View struct {
 
 func (w *worker) view(now time.Time) View {
 	v := View{
-		ID: w.id, Spec: w.spec, Enabled: w.enabled, Running: w.running, TokensPerSecond: w.tokensPerSecond.value,
+		ID: w.id, Spec: w.spec, Enabled: w.enabled, Running: w.running + w.draining, Draining: w.draining, TokensPerSecond: w.tokensPerSecond.value,
 		FirstToken: time.Duration(w.firstSeconds.value * float64(time.Second)), Breaker: "closed", Busy: w.busy.Read(now),
 	}
 	for o := range w.record {
