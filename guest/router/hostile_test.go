@@ -558,32 +558,6 @@ func TestTenThousandHandshakes(t *testing.T) {
 	t.Logf("%d reloads during %d handshakes", reloads, handshakes)
 }
 
-// TestReloadRefused: a configuration that cannot take effect changes nothing.
-func TestReloadRefused(t *testing.T) {
-	w := newWorld(t)
-	r := start(t, w, w.identity(t, nil), "-d 0 -R 11001:localhost:11101@any", "")
-	for name, args := range map[string]string{
-		"another port":   "-R 11002:localhost:11101@any",
-		"another policy": "-R 11001:localhost:11101@tdx --image-source=defer",
-		"one port more":  "-R 11001:localhost:11101@any -S 8116@any",
-		"the chain":      "-R 11001:localhost:11101@any -P mine:tdx --image-source=chain",
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg, err := Parse(strings.Fields(args), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			before := r.policies.Load()
-			if err := r.Reload(cfg); err == nil {
-				t.Error("accepted")
-			}
-			if r.policies.Load() != before {
-				t.Error("policies have changed")
-			}
-		})
-	}
-}
-
 // TestGracefulStop: live sessions get the drain time, new ones are not accepted.
 func TestGracefulStop(t *testing.T) {
 	w := newWorld(t)

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -97,9 +96,6 @@ type Router struct {
 	reload sync.Mutex
 }
 
-// ErrPortsChanged says that a new configuration cannot take effect without a restart.
-var ErrPortsChanged = errors.New("ports cannot change while the router runs")
-
 // New checks the configuration against what the process offers. Nothing listens before Run.
 func New(cfg *Config, deps Deps) (*Router, error) {
 	if err := deps.check(); err != nil {
@@ -148,50 +144,6 @@ func (r *Router) setPolicies(cfg *Config) error {
 	}
 	r.policies.Store(&all)
 	return nil
-}
-
-// Reload replaces the policies by those of cfg and has every live session judged anew by Run; ports must be the same. On
-// an error nothing has changed.
-func (r *Router) Reload(cfg *Config) error {
-	r.reload.Lock()
-	defer r.reload.Unlock()
-	if err := cfg.Validate(); err != nil {
-		return fmt.Errorf("reloading policies: %w", err)
-	}
-	if cfg.Local != r.cfg.Local {
-		return fmt.Errorf("reloading policies: the network cannot become local or public while the router runs")
-	}
-	if !sameRoot(cfg, &r.cfg) {
-		return errors.New("reloading policies: the root and its lists cannot change while the router runs")
-	}
-	if len(cfg.Ports) != len(r.cfg.Ports) {
-		return fmt.Errorf("reloading policies: %w: %d configured, %d in use", ErrPortsChanged, len(cfg.Ports), len(r.cfg.Ports))
-	}
-	for i := range cfg.Ports {
-		if !samePort(&cfg.Ports[i], &r.cfg.Ports[i]) {
-			return fmt.Errorf("reloading policies: %w: ports[%d], %d", ErrPortsChanged, i, cfg.Ports[i].Listen)
-		}
-	}
-	if err := r.setPolicies(cfg); err != nil {
-		return fmt.Errorf("reloading policies: %w", err)
-	}
-	r.deps.Log.Info("Policies reloaded")
-	r.Notify("policy")
-	return nil
-}
-
-// samePort compares what a reload cannot change.
-func samePort(a, b *Port) bool {
-	return a.Listen == b.Listen && a.Kind == b.Kind && a.Policy == b.Policy && a.Destination == b.Destination &&
-		a.PolicyFromUser == b.PolicyFromUser && a.Serialize == b.Serialize
-}
-
-// sameRoot compares whom the chain's part of the policies is taken from.
-func sameRoot(a, b *Config) bool {
-	if a.Root == nil || b.Root == nil {
-		return a.Root == b.Root
-	}
-	return a.Root.Network == b.Root.Network && a.Root.Address.Equals(b.Root.Address) && slices.Equal(a.RootLists, b.RootLists)
 }
 
 // Notify has every live session judged anew, because something that admitted them has changed: the chain's list, a
