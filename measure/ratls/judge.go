@@ -36,7 +36,7 @@ type Judge struct {
 	// who has a good quote gets in, and has one place.
 	known *lru[holder, *exhibit]
 
-	hits, unchecked atomic.Uint64
+	unchecked atomic.Uint64
 }
 
 // holder is whose certificate is known, and as what it was checked.
@@ -76,7 +76,7 @@ type JudgeStats struct {
 // Stats are the counts up to now.
 func (j *Judge) Stats() JudgeStats {
 	s := JudgeStats{
-		Hits: j.hits.Load() + j.quotes.hits.Load(), Misses: j.quotes.misses.Load(), Busy: j.quotes.gate.refused.Load(),
+		Hits: j.quotes.hits.Load(), Misses: j.quotes.misses.Load(), Busy: j.quotes.gate.refused.Load(),
 		FreshnessUnchecked: j.unchecked.Load(),
 	}
 	for _, usage := range []func() (int, int){j.known.usage, j.quotes.good.usage, j.quotes.bad.usage} {
