@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -126,6 +127,9 @@ func TestWhatIsRefusedBeforeAnythingIsSent(t *testing.T) {
 			if tc.status == 405 && r.header.Get("Allow") == "" {
 				t.Error("no Allow")
 			}
+			if id := r.header.Get("X-Request-Id"); len(id) != len("req_")+32 || !strings.Contains(r.body, `"request_id":"`+id+`"`) {
+				t.Errorf("request id %q in %s", id, r.body)
+			}
 			if strings.Contains(r.body, canary) {
 				t.Error("the error quotes the prompt")
 			}
@@ -133,6 +137,49 @@ func TestWhatIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 	if n := len(p.requests()); n != 0 {
 		t.Errorf("%d requests reached the proxy", n)
+	}
+}
+
+// TestNobodyWaitsForABodyThatDoesNotCome: what is refused without its body is refused while the body is still to come, or
+// after the time that a body may take; a server left to itself reads the rest for as long as its sender likes.
+func TestNobodyWaitsForABodyThatDoesNotCome(t *testing.T) {
+	const patience = 200 * time.Millisecond
+	w := start(t, setup{body: patience}, newScripted("p1", 5, func(p *scripted, q *query) {
+		<-time.After(2 * patience)
+		good(p, q)
+	}))
+	if r := w.chat(""); r.status != 200 {
+		t.Errorf("an answer may take longer than a body: %d %s %v", r.status, r.body, r.err)
+	}
+	const chat = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+	for name, tc := range map[string]struct{ request, status string }{
+		"a part of a body":       {chat + "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{", "400"},
+		"a kind that is refused": {chat + "Content-Type: text/plain\r\nContent-Length: 100\r\n\r\n", "415"},
+		"two encodings":          {chat + "Content-Type: application/json\r\nContent-Encoding: identity\r\nContent-Encoding: gzip\r\nContent-Length: 100\r\n\r\n", "415"},
+		"no such path":           {"POST /v1/none HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n", "404"},
+		"a page":                 {"GET /stats HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n", "200"},
+		"half a head":            {"GET /stats HTTP/1.1\r\nHost:", ""},
+		"too much is announced":  {chat + "Content-Type: application/json\r\nContent-Length: 10485761\r\n\r\n", "413"},
+		"and asked for":          {chat + "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 10485761\r\n\r\n", "413"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(w.url, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close() //nolint:errcheck // the test is over
+			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.WriteString(conn, tc.request); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(conn)
+			if err != nil {
+				t.Fatalf("the connection was left open: %v", err)
+			}
+			if status, _, _ := strings.Cut(strings.TrimPrefix(string(answer), "HTTP/1.1 "), " "); status != tc.status {
+				t.Errorf("answered with %.200q", answer)
+			}
+		})
 	}
 }
 

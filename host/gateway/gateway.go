@@ -89,8 +89,9 @@ type Config struct {
 	Build       Build
 	Now         func() time.Time
 	Log         *slog.Logger
-	// Ping, Gap and Receipt replace the times of inference.md sections 6 and 8, for tests.
-	Ping, Gap, Receipt time.Duration
+	// Ping, Gap and Receipt replace the times of inference.md sections 6 and 8, Body how long a request may take to arrive,
+	// for tests.
+	Ping, Gap, Receipt, Body time.Duration
 }
 
 // Server is one gateway.
@@ -129,7 +130,7 @@ func New(cfg Config) (*Server, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("checking gateway: %w", err)
 	}
-	for at, value := range map[*time.Duration]time.Duration{&cfg.Ping: pingAfter, &cfg.Gap: gapTimeout, &cfg.Receipt: receiptTimeout} {
+	for at, value := range map[*time.Duration]time.Duration{&cfg.Ping: pingAfter, &cfg.Gap: gapTimeout, &cfg.Receipt: receiptTimeout, &cfg.Body: bodyTimeout} {
 		if *at <= 0 {
 			*at = value
 		}
@@ -180,7 +181,9 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	s.stopping = base
 	s.running.start()
 	server := &http.Server{
-		Handler: s.Handler(), ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		// ReadTimeout is for what is answered before its body was read: the server reads the rest of it first. A request that is
+		// handed on sets its own.
+		Handler: s.Handler(), ReadHeaderTimeout: min(headerTimeout, s.cfg.Body), ReadTimeout: s.cfg.Body, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return base },
 		ErrorLog:    slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}

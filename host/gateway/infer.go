@@ -89,21 +89,29 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	if kind, err := mediaType(r.Header.Get("Content-Type")); err != nil || kind != media {
 		return nil, nil, &api.Error{Code: api.UnsupportedMedia, Message: "the Content-Type must be " + media}
 	}
-	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+	encoded := func(e string) bool { return e != "" && !strings.EqualFold(e, "identity") }
+	if slices.ContainsFunc(r.Header["Content-Encoding"], encoded) {
 		return nil, nil, &api.Error{Code: api.UnsupportedMedia, Message: "a Content-Encoding is not accepted; send the body plain"}
+	}
+	if r.ContentLength > most {
+		return nil, nil, tooLarge(most)
 	}
 	x := &exchange{s: s, w: w, r: r, ctx: r.Context(), control: http.NewResponseController(w), path: path, key: key, began: s.cfg.Now()}
 	// A connection without deadlines, such as one of a test, ends with its request all the same.
-	_ = x.control.SetReadDeadline(x.began.Add(bodyTimeout))
+	_ = x.control.SetReadDeadline(x.began.Add(s.cfg.Body))
 	body, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, nil, &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body exceeds %d bytes; send less context", most)}
+		return nil, nil, tooLarge(most)
 	}
 	if err != nil {
 		return nil, nil, &api.Error{Code: api.InvalidJSON, Message: "the body did not arrive whole; send it again"}
 	}
 	_ = x.control.SetReadDeadline(time.Time{})
 	return x, body, nil
+}
+
+func tooLarge(most int64) error {
+	return &api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the body exceeds %d bytes; send less context", most)}
 }
 
 const (
@@ -131,11 +139,6 @@ func readAll(from io.Reader, announced int64) ([]byte, error) {
 // refuseRequest answers what was not handed to a proxy.
 func (s *Server) refuseRequest(w http.ResponseWriter, err error) {
 	s.record.refused(s.cfg.Now())
-	if e, ok := errors.AsType[*api.Error](err); ok && e.RequestID == "" {
-		var id [32]byte
-		_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-		e.RequestID = requestID(id)
-	}
 	refuse(w, err)
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"net/url"
@@ -58,11 +59,11 @@ func (s *Server) Handler() http.Handler {
 		found, rest, ok := match(routes, r.URL)
 		switch {
 		case !ok:
-			(&api.Error{Code: api.UnknownURL, Message: "there is nothing at this path; see the list of paths in the documentation"}).Write(w)
+			refuse(w, &api.Error{Code: api.UnknownURL, Message: "there is nothing at this path; there are /v1/models, /v1/chat/completions, /v1/completions, /v1/responses, /v1/embeddings and /v1/audio/transcriptions"})
 			return
 		case r.Method != found.method && (r.Method != http.MethodHead || found.method != http.MethodGet):
 			h.Set("Allow", found.method+", OPTIONS")
-			(&api.Error{Code: api.MethodNotAllowed, Message: "this path takes " + found.method}).Write(w)
+			refuse(w, &api.Error{Code: api.MethodNotAllowed, Message: "this path takes " + found.method})
 			return
 		}
 		if found.keyed {
@@ -103,22 +104,28 @@ func (s *Server) allowOrigin(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Expose-Headers", "x-request-id, X-Receipt-Id, Retry-After, retry-after-ms, x-should-retry, "+
 		"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "+
-		"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "+
-		"X-Cocoon-Cost-Nano, X-Cocoon-Ignored-Params, X-Cocoon-Stream")
+		"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, X-ACI-Version, X-ACI-Keyset-Digest, "+
+		"X-Cocoon-Cost-Nano, X-Cocoon-Ignored-Params, X-Cocoon-Stream, X-Cocoon-Receipt-Verdict, X-Cocoon-Warning")
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", "GET, POST")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, OpenAI-Organization, OpenAI-Project, X-Requested-With, "+
-			"X-Stainless-Arch, X-Stainless-Lang, X-Stainless-Os, X-Stainless-Package-Version, X-Stainless-Retry-Count, "+
-			"X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout")
+		// The last one stands for all others, as far as a browser knows it: SDKs grow, and no header of an app is passed on.
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, OpenAI-Organization, OpenAI-Project, User-Agent, X-Requested-With, "+
+			"X-Stainless-Arch, X-Stainless-Helper-Method, X-Stainless-Lang, X-Stainless-Os, X-Stainless-Package-Version, X-Stainless-Retry-Count, "+
+			"X-Stainless-Runtime, X-Stainless-Runtime-Version, X-Stainless-Timeout, *")
 		h.Set("Access-Control-Max-Age", "600")
 	}
 }
 
-// refuse answers with an error before anything of an answer was sent.
+// refuse answers with an error before anything of an answer was sent. Every error has an id (inference.md section 5.1).
 func refuse(w http.ResponseWriter, err error) {
 	e, ok := errors.AsType[*api.Error](err)
 	if !ok {
 		e = &api.Error{Code: "internal_error", Message: "the gateway failed; its log says how"}
+	}
+	if e.RequestID == "" {
+		var id [32]byte
+		_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+		e.RequestID = requestID(id)
 	}
 	e.Write(w)
 }

@@ -113,10 +113,10 @@ func (x *exchange) stream() error {
 			if err != nil {
 				return err
 			}
+			x.first = s.silent.Sub(x.began)
 			if media != eventStream || piece.Head.StatusCode != http.StatusOK {
 				return x.collect(piece)
 			}
-			x.first = s.silent.Sub(x.began)
 			x.streaming = true
 			x.head(http.StatusOK, eventStream)
 		}

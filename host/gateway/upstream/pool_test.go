@@ -264,6 +264,19 @@ func TestABadRecordFades(t *testing.T) {
 	}
 }
 
+// TestWhoRefusesAtOnceIsNotAskedFirst: only answers say how fast a proxy is.
+func TestWhoRefusesAtOnceIsNotAskedFirst(t *testing.T) {
+	now := time.Unix(1_795_000_000, 0)
+	var serves, refuses score
+	for range 20 {
+		serves.note(now, false, 200*time.Millisecond)
+		refuses.note(now, false, 0)
+	}
+	if s, r := serves.value(now), refuses.value(now); r <= s {
+		t.Errorf("who refuses scores %v, who serves %v; lower is asked first", r, s)
+	}
+}
+
 func TestVersionsThatAreOffered(t *testing.T) {
 	f := newFleet(t, Config{Proxies: []string{"a"}, MaxVersion: 3})
 	f.until("a refusal or a session", func() bool { return f.pool.Status()[0].State != Connecting })

@@ -63,7 +63,8 @@ func (s *score) value(now time.Time) float64 {
 	return (latency + 0.05) / max(success, 0.05)
 }
 
-// note adds a sample: whether the proxy failed the request, and how long its first byte took.
+// note adds a sample: whether the proxy failed the request, and how long its first byte took; 0 when none came. A request that
+// was refused, or that its app left, says nothing of how fast answers are: else who refuses at once would be asked first.
 func (s *score) note(now time.Time, failed bool, first time.Duration) {
 	if s.Requests == 0 {
 		s.Latency, s.Success = newcomer, 1
@@ -80,10 +81,12 @@ func (s *score) note(now time.Time, failed bool, first time.Duration) {
 	}
 	s.row, s.openUntil = 0, time.Time{}
 	s.Success += weight * (1 - s.Success)
-	s.Latency += weight * (first.Seconds() - s.Latency)
+	if first > 0 {
+		s.Latency += weight * (first.Seconds() - s.Latency)
+	}
 }
 
-// Report notes how a request went: whether the proxy failed it, and how long its first byte took.
+// Report notes how a request went: whether the proxy failed it, and how long its first byte took; 0 when none came.
 func (l *Link) Report(failed bool, first time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
