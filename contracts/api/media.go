@@ -17,6 +17,8 @@ const (
 	maxImageBytes = 8 << 20
 	// sniffed is how much of a picture its type is read from.
 	sniffed = 512
+	// maxPrompts bounds the prompts of one completion, each of which has answers of its own.
+	maxPrompts = 2048
 )
 
 func messages(_ *Request, v jsonscan.Value, _ Limits) error {
@@ -57,6 +59,17 @@ func prompt(_ *Request, v jsonscan.Value, _ Limits) error {
 		}
 	}
 	return nil
+}
+
+// prompts counts the prompts of a completion, up to one more than it may have. Numbers are the tokens of one.
+func prompts(v jsonscan.Value) (n int64) {
+	for e := range v.Each() {
+		if e.Kind() == jsonscan.Number || n > maxPrompts {
+			break
+		}
+		n++
+	}
+	return max(n, 1)
 }
 
 func promptElement(v jsonscan.Value) error {

@@ -100,6 +100,31 @@ func codeOf(err error) Code {
 	return ""
 }
 
+// TestEveryPromptHasAnswersOfItsOwn: what bounds and bills the answers counts them for each prompt, encrypted or not.
+func TestEveryPromptHasAnswersOfItsOwn(t *testing.T) {
+	sealed := `,"is_encrypted":"v1","sender_public_key":"a","receiver_public_key":"b","encryption_nonce":"c"`
+	for body, want := range map[string]int64{
+		`{"model":"m","prompt":"a"}`:                                                   1,
+		`{"model":"m","prompt":[1,2,3],"n":2}`:                                         2,
+		`{"model":"m","n":2,"prompt":["a","b","c"]}`:                                   6,
+		`{"model":"m","prompt":[[1,2],[3]],"n":null}`:                                  2,
+		`{"model":"m","prompt":["ENC_00","ENC_01"],"n":2` + sealed + "}":               4,
+		`{"model":"m","prompt":[` + strings.Repeat(`"",`, maxPrompts-1) + `""],"n":8}`: 8 * maxPrompts,
+		`{"model":"m","prompt":[` + strings.Repeat(`"",`, maxPrompts) + `""]}`:         0,
+	} {
+		r, err := NewPolicy(Limits{}).Read(Completions, []byte(body))
+		if refused, ok := errors.AsType[*Error](err); want == 0 {
+			if !ok || refused.Param != "prompt" {
+				t.Errorf("%.60s: %v", body, err)
+			}
+			continue
+		}
+		if err != nil || r.N != want {
+			t.Errorf("%.60s: %+v, %v", body, r, err)
+		}
+	}
+}
+
 // TestEveryFieldAcceptsAndRefuses: one accepted and one refused value for each field that has a check.
 func TestEveryFieldAcceptsAndRefuses(t *testing.T) {
 	hex64 := strings.Repeat("0a", 32)
@@ -350,7 +375,7 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		if r.N < 1 || r.N > DefaultMaxN || r.MaxTokens < 0 || r.MaxCoefficient < 1 || r.Timeout <= 0 || r.Timeout > MaxTimeout || r.Model == "" {
+		if r.N < 1 || r.N > DefaultMaxN*maxPrompts || r.MaxTokens < 0 || r.MaxCoefficient < 1 || r.Timeout <= 0 || r.Timeout > MaxTimeout || r.Model == "" {
 			t.Fatalf("out of bounds: %+v", r)
 		}
 		again, err := NewPolicy(Limits{Strict: true}).Read(ep, r.Forward().Bytes())

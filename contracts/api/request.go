@@ -76,7 +76,8 @@ type Request struct {
 	Stream   bool
 	// IncludeUsage says that the caller wants a usage event at the end of a stream.
 	IncludeUsage bool
-	N            int64
+	// N is how many answers are generated: n for each prompt.
+	N int64
 	// MaxTokens is the smaller of the fields that limit the answer; 0 when the caller set none.
 	MaxTokens      int64
 	MaxCoefficient int64
@@ -230,6 +231,13 @@ func (r *Request) complete(doc jsonscan.Value) error {
 		if has(key) != r.Encrypted {
 			return &Error{Code: InvalidValue, Param: key, Message: "the four fields of prompt encryption stand together or not at all"}
 		}
+	}
+	if r.Endpoint == Completions {
+		n := prompts(lookup(doc, "prompt"))
+		if n > maxPrompts {
+			return &Error{Code: InvalidValue, Param: "prompt", Message: fmt.Sprintf("more than %d prompts in one request; send fewer", maxPrompts)}
+		}
+		r.N *= n
 	}
 	return nil
 }
