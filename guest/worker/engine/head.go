@@ -34,9 +34,9 @@ type head struct {
 	last bool
 	// kind and encoding are the first Content-Type, without parameters and in lower case, and Content-Encoding.
 	kind, encoding string
-	// old is HTTP/1.0; sized says that there is a Content-Length.
-	old, sized bool
-	fields     int
+	// old is HTTP/1.0; the others say that there is a Content-Length, a Content-Type and a Content-Encoding.
+	old, sized, typed, coded bool
+	fields                   int
 }
 
 // readHead reads the head of an answer. rest, when not nil, gets all headers.
@@ -73,12 +73,21 @@ func readHead(in *bufio.Reader, rest http.Header) (head, error) {
 	}
 }
 
-// readLine reads a line without its end. It is valid until the next read.
+// readLine reads a line of a head without its end.
 func readLine(in *bufio.Reader) ([]byte, error) {
+	line, err := lineOf(in, maxHeader)
+	return bytes.TrimSuffix(line, []byte("\r")), err
+}
+
+// lineOf reads up to a line feed, which must come soon after most bytes. It is valid until the next read.
+func lineOf(in *bufio.Reader, most int) ([]byte, error) {
 	line, err := in.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) { // the connection's bound ends it
+	if errors.Is(err, bufio.ErrBufferFull) {
 		long := bytes.Clone(line)
 		for errors.Is(err, bufio.ErrBufferFull) {
+			if len(long) > most {
+				return nil, malformed("a line that is too long")
+			}
 			line, err = in.ReadSlice('\n')
 			long = append(long, line...)
 		}
@@ -90,7 +99,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(line[:len(line)-1], []byte("\r")), nil
+	return line[:len(line)-1], nil
 }
 
 // statusLine reads "HTTP/1.1 200 OK".
@@ -158,11 +167,11 @@ func (h *head) note(name, value []byte) error {
 				h.last = true
 			}
 		}
-	case bytes.EqualFold(name, []byte("Content-Type")) && h.kind == "":
+	case bytes.EqualFold(name, []byte("Content-Type")) && !h.typed:
 		kind, _, _ := bytes.Cut(value, []byte(";"))
-		h.kind = strings.ToLower(string(bytes.TrimSpace(kind)))
-	case bytes.EqualFold(name, []byte("Content-Encoding")) && h.encoding == "":
-		h.encoding = string(value)
+		h.kind, h.typed = strings.ToLower(string(bytes.TrimSpace(kind))), true
+	case bytes.EqualFold(name, []byte("Content-Encoding")) && !h.coded:
+		h.encoding, h.coded = string(value), true
 	}
 	return nil
 }
@@ -173,6 +182,7 @@ func (h *head) framing() error {
 	case h.chunked && (h.sized || h.old):
 		return malformed("Transfer-Encoding beside Content-Length, or in HTTP/1.0")
 	case h.status < http.StatusOK || h.status == http.StatusNoContent || h.status == http.StatusNotModified:
+		h.last = h.last || h.chunked || h.size > 0 // it announces a body that it cannot have, and may send one
 		h.size, h.chunked = 0, false
 	case !h.chunked && !h.sized: // the end of the connection ends it
 		h.last = true
@@ -234,16 +244,19 @@ func (c *chunks) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// trailer reads what follows the last chunk, of which nobody wants anything.
+// trailer reads what follows the last chunk, of which nobody wants anything. Its lines end in both characters: others would
+// look for its end elsewhere.
 func (c *chunks) trailer() error {
 	for range maxFields {
-		line, err := readLine(c.in)
-		switch {
-		case err != nil:
+		line, err := lineOf(c.in, maxTrailer)
+		if err != nil {
 			return err
-		case len(line) == 0:
+		}
+		line, whole := bytes.CutSuffix(line, []byte("\r"))
+		switch {
+		case whole && len(line) == 0:
 			return io.EOF
-		case len(line) > maxTrailer:
+		case !whole || len(line) > maxTrailer:
 			return malformed("a trailer")
 		}
 		if _, _, err := field(line); err != nil {

@@ -12,7 +12,10 @@ import (
 
 // parse reads an answer as a link does.
 func parse(raw string, size int) (head, string, error) {
-	in := bufio.NewReaderSize(strings.NewReader(raw), size)
+	return parseFrom(bufio.NewReaderSize(strings.NewReader(raw), size))
+}
+
+func parseFrom(in *bufio.Reader) (head, string, error) {
 	h, err := readHead(in, nil)
 	if err != nil {
 		return h, "", err
@@ -36,9 +39,12 @@ func TestAnswers(t *testing.T) {
 		"until the end":      {raw: "HTTP/1.1 200\r\n\r\nabc", body: "abc", last: true},
 		"to be closed":       {raw: "HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 1\r\n\r\na", body: "a", last: true},
 		"old":                {raw: "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\na", body: "a", last: true},
-		"no content":         {raw: "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n" + behind},
+		"no content":         {raw: "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n" + behind},
+		"no content, a size": {raw: "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n" + behind, last: true},
+		"no content, chunks": {raw: "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", last: true},
 		"bare line ends":     {raw: "HTTP/1.1 200 OK\nContent-Length: 1\n\na" + behind, body: "a"},
 		"the first type":     {raw: "HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Type: c/d\r\nContent-Length: 0\r\n\r\n", kind: "a/b"},
+		"an empty type":      {raw: "HTTP/1.1 200 OK\r\nContent-Type:\r\nContent-Type: c/d\r\nContent-Length: 0\r\n\r\n"},
 		"a long reason":      {raw: "HTTP/1.1 200 " + strings.Repeat("x", 5000) + "\r\nContent-Length: 1\r\n\r\na", body: "a"},
 		"a long value":       {raw: "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 9000) + "\r\nContent-Length: 1\r\n\r\na", body: "a"},
 		"switches protocols": {raw: "HTTP/1.1 101 x\r\n\r\n", last: true},
@@ -71,6 +77,8 @@ func TestWhatIsNoAnswer(t *testing.T) {
 		"an end in the trailer":  ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n",
 		"a trailer of no form":   ok + "Transfer-Encoding: chunked\r\n\r\n0\r\nx\r\n\r\n",
 		"a long trailer":         ok + "Transfer-Encoding: chunked\r\n\r\n0\r\nx:" + strings.Repeat("x", 5000) + "\r\n\r\n",
+		"a bare trailer's end":   ok + "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\r\n\n",
+		"a bare trailer":         ok + "Transfer-Encoding: chunked\r\n\r\n0\r\nx: y\n\r\n",
 		"trailers without end":   ok + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("x:y\r\n", 300) + "\r\n",
 		"headers without end":    ok + strings.Repeat("x:y\r\n", 300) + "\r\n",
 		"two sizes":              ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
@@ -97,6 +105,33 @@ func TestWhatIsNoAnswer(t *testing.T) {
 	}
 }
 
+// endless is a line without an end, which counts what was read of it.
+type endless struct{ read int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read += len(p)
+	return copy(p, bytes.Repeat([]byte("x"), len(p))), nil
+}
+
+// TestNoLineIsReadForEver: neither a header's nor a trailer's end is waited for beyond its bound, whatever bounds the
+// connection has.
+func TestNoLineIsReadForEver(t *testing.T) {
+	for name, start := range map[string]string{
+		"status line": "HTTP/1.1 200 ", "header": "HTTP/1.1 200 OK\r\nX: ", "chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
+		"trailer": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ",
+	} {
+		var more endless
+		in := bufio.NewReaderSize(io.MultiReader(strings.NewReader(start), io.LimitReader(&more, 1<<30)), linkBuffer)
+		h, err := readHead(in, nil)
+		if err == nil {
+			_, err = io.ReadAll(h.body(in))
+		}
+		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) || more.read > maxHeader+2*linkBuffer {
+			t.Errorf("%s: %v after %d bytes", name, err, more.read)
+		}
+	}
+}
+
 // TestAllHeaders: where they are wanted, they are there under their usual names.
 func TestAllHeaders(t *testing.T) {
 	rest := http.Header{}
@@ -109,7 +144,7 @@ func TestAllHeaders(t *testing.T) {
 	}
 }
 
-// FuzzAnswer: what is accepted is what the standard library makes of it.
+// FuzzAnswer: what is accepted is what the standard library makes of it, and ends where it ends there.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 3\r\n\r\nabcd", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX: y\r\n\r\nz",
@@ -119,11 +154,13 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		h, body, err := parse(string(raw), 64)
+		in := bufio.NewReaderSize(bytes.NewReader(raw), 64)
+		h, body, err := parseFrom(in)
 		if errors.Is(err, errAnswer) || h.status == 0 || bytes.Contains(bytes.ToLower(raw), []byte("trailer")) { // which the library looks into
 			return
 		}
-		res, stdErr := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(raw), 64), &http.Request{Method: http.MethodPost})
+		std := bufio.NewReaderSize(bytes.NewReader(raw), 4096+len(raw)) // it refuses trailers that are larger
+		res, stdErr := http.ReadResponse(std, &http.Request{Method: http.MethodPost})
 		if stdErr != nil {
 			if err == nil {
 				t.Fatalf("%q: the standard library refuses it: %v", raw, stdErr)
@@ -144,6 +181,10 @@ func FuzzAnswer(f *testing.F) {
 		}
 		if res.Close && !h.last {
 			t.Fatalf("%q: the connection would be used again", raw)
+		}
+		rest, _ := io.ReadAll(in)
+		if want, _ := io.ReadAll(std); !bytes.Equal(rest, want) {
+			t.Fatalf("%q: %q is left behind it; behind the standard library's %q", raw, rest, want)
 		}
 	})
 }
