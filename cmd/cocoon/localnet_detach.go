@@ -26,13 +26,14 @@ const (
 )
 
 // detached starts the same network in a process of its own and returns when it serves.
-func (a *app) detached(ctx context.Context, u *upFlags, dir string) error {
+func (a *app) detached(ctx context.Context, u *upFlags) error {
+	dir, err := a.detachedDir(u)
+	if err != nil {
+		return err
+	}
 	self, err := a.executable()
 	if err != nil {
 		return fmt.Errorf("looking for this program: %w", err)
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
 	}
 	words, err := os.Create(filepath.Join(dir, upLog))
 	if err != nil {
@@ -52,7 +53,34 @@ func (a *app) detached(ctx context.Context, u *upFlags, dir string) error {
 		_ = cmd.Process.Signal(syscall.SIGTERM) // whoever is not told of it cannot end it
 		return cli.Tag(cli.KindPrerequisite, fmt.Errorf("%w\n%s", err, complaint(words.Name())), "the whole log is "+words.Name())
 	}
-	return a.printer.Result(newUpResult(s.About))
+	if err := a.printer.Result(newUpResult(s.About)); err != nil {
+		_, endErr := network.End(ctx, dir)
+		return errors.Join(err, endErr)
+	}
+	return nil
+}
+
+// detachedDir is the folder of the network. What the network would refuse is refused before a process is made for it; the
+// lock is that process's to take.
+func (a *app) detachedDir(u *upFlags) (string, error) {
+	c, err := a.localnetConfig(u)
+	if err != nil {
+		return "", err
+	}
+	if err := c.Early(); err != nil {
+		return "", cli.Tag(cli.KindUsage, err, "run \"cocoon localnet up --help\"")
+	}
+	running, err := network.Running(c.Dir)
+	if running {
+		err = fmt.Errorf("%w in %s", network.ErrRunning, c.Dir)
+	}
+	if err == nil {
+		err = os.MkdirAll(c.Dir, 0o700)
+	}
+	if err != nil {
+		return "", untaken(c.Dir, err)
+	}
+	return filepath.Abs(c.Dir)
 }
 
 // args is the command line that starts the same network in the foreground.

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -128,20 +129,13 @@ func (a *app) localnetUp(ctx context.Context, u *upFlags) error {
 		if err != nil {
 			return err
 		}
-		if c.Model = u.model; u.engine == engineLlama && c.Model == "" {
+		if u.engine == engineLlama && c.Model == "" {
 			c.Model = demoFile
 		}
 		return a.printer.Result(newUpResult(network.Describe(&c)))
 	}
 	if u.detach {
-		c, err := a.localnetConfig(u)
-		if err == nil {
-			err = prepareDir(c.Dir)
-		}
-		if err != nil {
-			return err
-		}
-		return a.detached(ctx, u, c.Dir)
+		return a.detached(ctx, u)
 	}
 	return a.withNetwork(ctx, u, func(ctx context.Context, d network.Description) error {
 		if a.format != cli.Text && !a.quiet {
@@ -160,12 +154,17 @@ func (a *app) localnetConfig(u *upFlags) (network.Config, error) {
 	if u.model != "" {
 		u.engine = engineLlama
 	}
-	if u.engine != engineScripted && u.engine != engineLlama {
+	switch {
+	case u.engine != engineScripted && u.engine != engineLlama:
 		return network.Config{}, cli.Usagef("--engine %q is none of %s, %s", u.engine, engineScripted, engineLlama)
+	case u.proxies < 1 || u.workers < 1:
+		return network.Config{}, cli.Usagef("--proxies %d, --workers %d: a network has at least one of each", u.proxies, u.workers)
+	case u.template != "" && u.engine == engineScripted:
+		return network.Config{}, cli.Tag(cli.KindUsage, errors.New("--chat-template is for a model, and answers are scripted"), "have one run with --engine "+engineLlama)
 	}
 	build := buildOf()
 	c := network.Config{
-		Template: u.template, Guest: u.guest, Listen: u.listen, Proxies: u.proxies, Workers: u.workers, Chain: u.chain,
+		Model: u.model, Template: u.template, Guest: u.guest, Listen: u.listen, Proxies: u.proxies, Workers: u.workers, Chain: u.chain,
 		Version: build.Version, Commit: build.Commit, Now: a.now, Log: slog.New(slog.DiscardHandler),
 	}
 	_, _ = rand.Read(c.Seed[:]) // never fails (crypto/rand)
@@ -174,52 +173,35 @@ func (a *app) localnetConfig(u *upFlags) (network.Config, error) {
 	return c, err
 }
 
-// prepareDir makes the folder, which no other network may have.
-func prepareDir(dir string) error {
-	running, err := network.Running(dir)
-	if running {
-		err = fmt.Errorf("%w in %s", network.ErrRunning, dir)
+// untaken says what may help who did not get a folder for a network.
+func untaken(dir string, err error) error {
+	if errors.Is(err, network.ErrRunning) {
+		return cli.Tag(cli.KindPrerequisite, err, "end it with \"cocoon localnet down\"", "or name another folder with --dir DIR")
 	}
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
-	}
-	if err != nil {
-		return cli.Tag(cli.KindPrerequisite, fmt.Errorf("making folder: %w", err), "end it with \"cocoon localnet down\"", "or name another folder with --dir DIR")
-	}
-	return nil
+	return misnamed(dir, err)
 }
 
 // withNetwork runs a network for as long as serve does. serve's context ends when something that is needed breaks.
 func (a *app) withNetwork(ctx context.Context, u *upFlags, serve func(context.Context, network.Description) error) error {
 	c, err := a.localnetConfig(u)
-	if err == nil {
-		err = prepareDir(c.Dir)
-	}
 	if err != nil {
 		return err
 	}
-	log, err := os.Create(gatewayLog(c.Dir))
-	if err != nil {
-		return fmt.Errorf("making log: %w", err)
-	}
-	defer log.Close() //nolint:errcheck // a log
-	c.Log = slog.New(slog.NewTextHandler(log, nil))
-	if c.Guest == "" {
-		if c.Guest, err = a.buildGuest(ctx, c.Dir); err != nil {
-			return err
-		}
-	}
-	if u.engine == engineLlama {
-		if err := a.realEngine(ctx, u.model, &c); err != nil {
-			return err
-		}
-	}
-	if err := c.Validate(); err != nil {
+	if err := c.Early(); err != nil {
 		return cli.Tag(cli.KindUsage, err, "run \"cocoon localnet up --help\"")
 	}
-	n, err := network.Start(ctx, c)
+	lock, err := network.Take(c.Dir)
 	if err != nil {
-		return cli.Tag(cli.KindPrerequisite, err, "the roles' logs are in "+c.Dir, "another gateway may have the port: name another address with --listen HOST:PORT")
+		return untaken(c.Dir, err)
+	}
+	log, err := a.makeParts(ctx, u, &c)
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	defer log.Close() //nolint:errcheck // a log
+	n, err := network.StartIn(ctx, lock, c)
+	if err != nil {
+		return unstarted(err, c.Dir)
 	}
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -231,6 +213,38 @@ func (a *app) withNetwork(ctx context.Context, u *upFlags, serve func(context.Co
 	err = serve(serving, n.Description())
 	stop()
 	return errors.Join(err, <-ended)
+}
+
+// makeParts gets what the network is made of, in its folder: its log, the guest binary, and the engine with its model.
+func (a *app) makeParts(ctx context.Context, u *upFlags, c *network.Config) (*os.File, error) {
+	log, err := os.Create(gatewayLog(c.Dir))
+	if err != nil {
+		return nil, fmt.Errorf("making log: %w", err)
+	}
+	c.Log = slog.New(slog.NewTextHandler(log, nil))
+	if c.Guest == "" {
+		c.Guest, err = a.buildGuest(ctx, c.Dir)
+	}
+	if err == nil && u.engine == engineLlama {
+		err = a.realEngine(ctx, u.model, c)
+	}
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	return log, nil
+}
+
+// unstarted says what may help a network that did not start.
+func unstarted(err error, dir string) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return cli.Tag(cli.KindPrerequisite, err, "name another address with --listen HOST:PORT; port 0 takes a free one")
+	case errors.Is(err, syscall.ENOSPC):
+		return cli.Tag(cli.KindPrerequisite, err, "free some space, or name a folder of another disk with --dir DIR")
+	case errors.Is(err, context.DeadlineExceeded):
+		return cli.Tag(cli.KindTimeout, err, "see \"cocoon localnet logs --dir "+dir+"\"")
+	}
+	return cli.Tag(cli.KindPrerequisite, err, "see \"cocoon localnet logs --dir "+dir+"\"")
 }
 
 // buildGuest builds the guest binary of the checkout into the folder.

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"cocoon/measure/measuretest"
 )
 
@@ -53,37 +55,57 @@ type Config struct {
 	Log             *slog.Logger
 }
 
+// rule is what a configuration must keep to.
+type rule struct {
+	broken bool
+	text   string
+}
+
 // Validate lists everything that is wrong with a configuration.
 func (c *Config) Validate() error {
-	isFile := func(name string) bool {
-		st, err := os.Stat(name)
-		return err == nil && st.Mode().IsRegular()
-	}
+	return errors.Join(c.Early(), broken([]rule{
+		{c.Guest == "", "guest: none is given"},
+		{(c.Engine == "") != (c.Model == ""), "engine, model: one is useless without the other"},
+		{c.Template != "" && c.Model == "", "template: there is no model for it"},
+		{c.Engine != "" && !readable(filepath.Join(c.Engine, serverPath)), fmt.Sprintf("engine: %q has no %s", c.Engine, serverPath)},
+	}))
+}
+
+// Early lists what is wrong with a configuration whose guest, engine and model may still be to come, so that nothing is built
+// or fetched for one that could never start.
+func (c *Config) Early() error {
 	host, _, listenErr := net.SplitHostPort(c.Listen)
 	ip := net.ParseIP(host)
-	var problems []error
-	for _, rule := range []struct {
-		broken bool
-		text   string
-	}{
+	return broken([]rule{
 		{c.Dir == "", "dir: none is given"},
-		{!isFile(c.Guest), fmt.Sprintf("guest: %q is no file", c.Guest)},
+		{c.Guest != "" && !isFile(c.Guest), fmt.Sprintf("guest: %q is no file", c.Guest)},
+		{isFile(c.Guest) && unix.Access(c.Guest, unix.X_OK) != nil, fmt.Sprintf("guest: %q may not be executed by this user", c.Guest)},
 		{listenErr != nil || ip == nil || !ip.IsLoopback(), fmt.Sprintf("listen: %q is no address of this machine alone", c.Listen)},
 		{c.Seed == [measuretest.SeedSize]byte{}, "seed: none is given, so the root would be everybody's"},
-		{(c.Engine == "") != (c.Model == ""), "engine, model: one is useless without the other"},
-		{c.Model != "" && !isFile(c.Model), fmt.Sprintf("model: %q is no file", c.Model)},
-		{c.Template != "" && (c.Model == "" || !isFile(c.Template)), fmt.Sprintf("template: %q is no file, or there is no model for it", c.Template)},
-		{c.Engine != "" && !isFile(filepath.Join(c.Engine, serverPath)), fmt.Sprintf("engine: %q has no %s", c.Engine, serverPath)},
+		{c.Model != "" && !readable(c.Model), fmt.Sprintf("model: %q is no file that this user may read", c.Model)},
+		{c.Template != "" && !readable(c.Template), fmt.Sprintf("template: %q is no file that this user may read", c.Template)},
 		{c.Proxies < 0 || c.Proxies > maxRoles, fmt.Sprintf("proxies: %d is not in 1..%d", c.Proxies, maxRoles)},
 		{c.Workers < 0 || c.Workers > maxRoles, fmt.Sprintf("workers: %d is not in 1..%d", c.Workers, maxRoles)},
 		{c.Now == nil || c.Log == nil, "now, log: both are needed"},
-	} {
-		if rule.broken {
-			problems = append(problems, errors.New(rule.text))
+	})
+}
+
+func broken(rules []rule) error {
+	var problems []error
+	for _, r := range rules {
+		if r.broken {
+			problems = append(problems, errors.New(r.text))
 		}
 	}
 	return errors.Join(problems...)
 }
+
+func isFile(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Mode().IsRegular()
+}
+
+func readable(name string) bool { return isFile(name) && unix.Access(name, unix.R_OK) == nil }
 
 // model is the base name of the model, by which apps ask for it, and its full name.
 func (c *Config) model() (base, full string) {

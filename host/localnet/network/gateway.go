@@ -154,6 +154,7 @@ func (n *Network) startGateway(ctx context.Context) error {
 
 // ready waits until every proxy has every worker on offer.
 func (n *Network) ready(ctx context.Context) error {
+	began := n.cfg.Now()
 	ctx, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
 	const every = 20 * time.Millisecond
@@ -168,7 +169,7 @@ func (n *Network) ready(ctx context.Context) error {
 		case one := <-n.parts.ended:
 			return fmt.Errorf("the %s ended before the network was ready", one.name) // stop says why
 		case <-ctx.Done():
-			return fmt.Errorf("%s after %s; see the logs in %s: %w", missing, readyIn, n.cfg.Dir, ctx.Err())
+			return fmt.Errorf("%s after %s: %w", missing, n.cfg.Now().Sub(began).Round(time.Millisecond), ctx.Err())
 		case <-tick.C:
 		}
 	}

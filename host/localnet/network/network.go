@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -19,7 +18,7 @@ type Network struct {
 	cfg   Config
 	parts *parts
 	about Description
-	// sockets is a folder for unix sockets, whose paths must be short.
+	// sockets is a folder for unix sockets.
 	sockets  string
 	platform *measuretest.Platform
 	sim      simulation
@@ -36,8 +35,20 @@ func Start(ctx context.Context, cfg Config) (*Network, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("starting local network: %w", err)
 	}
+	lock, err := Take(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("starting local network: %w", err)
+	}
+	return StartIn(ctx, lock, cfg)
+}
+
+// StartIn is Start in a folder that is locked already. It closes the lock when the network has ended.
+func StartIn(ctx context.Context, lock *Lock, cfg Config) (*Network, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting local network: %w", err), lock.Close())
+	}
 	began := cfg.Now()
-	n := &Network{cfg: cfg, parts: newParts()}
+	n := &Network{cfg: cfg, parts: newParts(), closers: []func() error{lock.Close}}
 	err := n.start(ctx)
 	if err == nil {
 		err = n.ready(ctx)
@@ -79,18 +90,11 @@ func (n *Network) start(ctx context.Context) error {
 		*path = abs
 	}
 	dir := n.cfg.Dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making folder: %w", err)
-	}
-	free, err := take(dir)
-	if err != nil {
+	var err error
+	if n.sockets, err = makeSockets(dir); err != nil {
 		return err
 	}
-	n.closers = append(n.closers, free)
-	if n.sockets, err = os.MkdirTemp("", "localnet-"); err != nil {
-		return err
-	}
-	n.closers = append(n.closers, func() error { return os.RemoveAll(n.sockets) })
+	n.closers = append(n.closers, func() error { return clearSockets(dir) })
 	n.roles = newRoles(&n.cfg, n.sockets)
 	if err = freePorts(ctx, n.roles); err != nil {
 		return err

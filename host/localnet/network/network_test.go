@@ -27,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func valid(t *testing.T) Config {
 	t.Helper()
 	guest := filepath.Join(t.TempDir(), "init")
-	if err := os.WriteFile(guest, nil, 0o600); err != nil {
+	if err := os.WriteFile(guest, nil, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	return Config{Dir: t.TempDir(), Guest: guest, Listen: "127.0.0.1:0", Seed: [32]byte{1}, Now: time.Now, Log: slog.New(slog.DiscardHandler)}
@@ -36,6 +36,10 @@ func valid(t *testing.T) Config {
 // TestConfigurationsThatCannotWorkAreRefused by the name of what is wrong.
 func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 	good := valid(t)
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := good.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -46,6 +50,9 @@ func TestConfigurationsThatCannotWorkAreRefused(t *testing.T) {
 		"no folder":             {func(c *Config) { c.Dir = "" }, "dir:"},
 		"no guest binary":       {func(c *Config) { c.Guest = "none" }, "guest:"},
 		"the guest is a folder": {func(c *Config) { c.Guest = c.Dir }, "guest:"},
+		"a guest to read only":  {func(c *Config) { c.Guest = plain }, "may not be executed"},
+		"no guest":              {func(c *Config) { c.Guest = "" }, "guest: none is given"},
+		"seventeen workers":     {func(c *Config) { c.Workers = maxRoles + 1 }, "workers: 17 is not in 1..16"},
 		"a public address":      {func(c *Config) { c.Listen = "0.0.0.0:1" }, "listen:"},
 		"no address":            {func(c *Config) { c.Listen = "here" }, "listen:"},
 		"everybody's seed":      {func(c *Config) { c.Seed = [32]byte{} }, "seed:"},

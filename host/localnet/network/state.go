@@ -39,8 +39,15 @@ type State struct {
 	About   Description `json:"network"`
 }
 
-// take locks a folder for a network. The lock ends with the process, however that ends.
-func take(dir string) (func() error, error) {
+// Lock is a folder's, for one network. It ends with the process, however that ends.
+type Lock struct{ file *os.File }
+
+// Take makes a folder where there is none and locks it for a network, before anything is written there. What a network that
+// was killed has left is cleared: its description, which would lead to a process that is another's by now, and its sockets.
+func Take(dir string) (*Lock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making folder: %w", err)
+	}
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening lock: %w", err)
@@ -51,8 +58,19 @@ func take(dir string) (func() error, error) {
 		}
 		return nil, errors.Join(err, f.Close())
 	}
-	return f.Close, nil
+	l := &Lock{f}
+	err = os.Remove(filepath.Join(dir, StateName))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err = errors.Join(err, clearSockets(dir)); err != nil {
+		return nil, errors.Join(fmt.Errorf("clearing what is left of an earlier network: %w", err), l.Close())
+	}
+	return l, nil
 }
+
+// Close unlocks the folder.
+func (l *Lock) Close() error { return l.file.Close() }
 
 // Running says whether a network has locked the folder, ready or not, without coming in the way of one that starts.
 func Running(dir string) (bool, error) {

@@ -28,12 +28,16 @@ func TestANetworkIsFoundByItsLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	find(ErrNotRunning)
-	free, err := take(dir)
+	lock, err := Take(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := take(dir); !errors.Is(err, ErrRunning) {
+	if _, err := Take(dir); !errors.Is(err, ErrRunning) {
 		t.Errorf("taken twice: %v", err)
+	}
+	find(ErrNotRunning) // what was left is not the description of this one
+	if err := n.publish(); err != nil {
+		t.Fatal(err)
 	}
 	s, err := Find(dir)
 	if err != nil || s.PID != os.Getpid() || s.About.Dir != dir {
@@ -43,10 +47,67 @@ func TestANetworkIsFoundByItsLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	find(ErrNotRunning) // it is starting
-	if err := free(); err != nil {
+	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
 	find(ErrNotRunning)
+}
+
+// TestSocketsOfAKilledNetworkAreCleared by the next one of the folder; nothing else is.
+func TestSocketsOfAKilledNetworkAreCleared(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	dir := t.TempDir()
+	left, err := makeSockets(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(left, "proxy.td"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := Take(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is there still: %v", left, err)
+	}
+	if _, err := makeSockets(dir); err != nil {
+		t.Error(err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
+	others := t.TempDir()
+	link := filepath.Join(dir, socketsName)
+	if err := errors.Join(os.Remove(link), os.Symlink(others, link)); err != nil {
+		t.Fatal(err)
+	}
+	if lock, err = Take(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close() //nolint:errcheck // the test is over
+	if _, err := os.Stat(others); err != nil {
+		t.Errorf("a folder that is no network's is gone: %v", err)
+	}
+}
+
+// TestSocketsWhosePathsAreTooLongAreRefused by the name of the folder, and nothing is left of them.
+func TestSocketsWhosePathsAreTooLongAreRefused(t *testing.T) {
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", maxSocketPath))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", long)
+	if _, err := makeSockets(t.TempDir()); err == nil || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("%v", err)
+	}
+	if left, err := os.ReadDir(long); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
+	}
+	t.Setenv("TMPDIR", filepath.Join(long, "none"))
+	if _, err := makeSockets(t.TempDir()); err == nil || !strings.Contains(err.Error(), "folder for sockets") {
+		t.Errorf("%v", err)
+	}
 }
 
 // TestDescriptionsOfNoNetworkAreRefused: nobody is sent a signal because of one.
@@ -61,11 +122,11 @@ func TestDescriptionsOfNoNetworkAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			free, err := take(dir)
+			lock, err := Take(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer free() //nolint:errcheck // the test is over
+			defer lock.Close() //nolint:errcheck // the test is over
 			if err := os.WriteFile(filepath.Join(dir, StateName), []byte(tc.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +140,7 @@ func TestDescriptionsOfNoNetworkAreRefused(t *testing.T) {
 // TestEndWaitsForTheLock: the process is told, and the call returns when it is gone, or when the caller's time is.
 func TestEndWaitsForTheLock(t *testing.T) {
 	dir := t.TempDir()
-	free, err := take(dir)
+	lock, err := Take(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +159,7 @@ func TestEndWaitsForTheLock(t *testing.T) {
 	if err := child.Wait(); err == nil || !strings.Contains(err.Error(), "terminated") {
 		t.Errorf("the process ended with %v", err)
 	}
-	if err := free(); err != nil {
+	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := End(t.Context(), dir); !errors.Is(err, ErrNotRunning) {
