@@ -58,14 +58,30 @@ func readAuthority(body []byte, above *root) (certificate, CA, error) {
 	return authority(raw, above)
 }
 
+// dated are the certificates' validities.
+func (c *pckChain) dated() [3]window {
+	return [...]window{c.window, c.authority.dates(), c.root.dates()}
+}
+
 // checkDates checks that every certificate holds at a time.
 func (c *pckChain) checkDates(now time.Time) error {
-	for _, w := range []window{c.window, c.authority.dates(), c.root.dates()} {
+	for _, w := range c.dated() {
 		if err := w.checkAt(now); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// end is the last instant at which every certificate holds.
+func (c *pckChain) end() time.Time {
+	end := c.to
+	for _, w := range c.dated() {
+		if w.to.Before(end) {
+			end = w.to
+		}
+	}
+	return end
 }
 
 // checkMatch checks that collateral is for the quote's root, platform and CA. FMSPCs are compared as bytes.

@@ -75,6 +75,9 @@ func TestRememberedCertificatesHaveOneText(t *testing.T) {
 		if _, err := remembering.VerifySignatures(quote, b.now); dcap.ClassOf(err) != dcap.ClassChain {
 			t.Errorf("%s: without: %v", name, err)
 		}
+		if _, err := dcap.PlatformOf(quote); dcap.ClassOf(err) != dcap.ClassChain {
+			t.Errorf("%s: its platform: %v", name, err)
+		}
 	}
 }
 

@@ -33,6 +33,8 @@ type Result struct {
 	Generation        [32]byte
 	EvaluationNumber  int
 	CollateralExpires time.Time
+	// ChainExpires is when the first of the quote's own certificates ends. Who keeps a result keeps it no longer.
+	ChainExpires time.Time
 }
 
 // Platform is the key of the collateral that the quote needed.

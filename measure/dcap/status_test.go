@@ -1,6 +1,7 @@
 package dcap_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"testing"
@@ -42,6 +43,7 @@ func TestEveryKindOfQuoteVerifies(t *testing.T) {
 				FMSPC: dcap.FMSPC(s.ext.fmspc), PCEID: [2]byte{0, 1}, CA: dcap.PlatformCA,
 				PPID: [16]byte(s.ext.ppid), PIID: [16]byte(s.ext.piid), HasPIID: true,
 				EvaluationNumber: 17, CollateralExpires: at(t, "2025-07-10T00:00:00Z"),
+				ChainExpires: s.pck.NotAfter,
 			}
 			if tc.tee == tdx.SGX {
 				want.ModuleStatus = dcap.NoStatus
@@ -56,6 +58,29 @@ func TestEveryKindOfQuoteVerifies(t *testing.T) {
 				t.Errorf("platform %v before, %v after verification (%v)", p, r.Platform(), err)
 			}
 		})
+	}
+}
+
+// A result ends with the first of the quote's certificates to end, whichever that is.
+func TestResultsEndWithTheirCertificates(t *testing.T) {
+	for name, certificate := range map[string]func(*scene) *x509.Certificate{
+		"PCK":  func(s *scene) *x509.Certificate { return &s.pck },
+		"CA":   func(s *scene) *x509.Certificate { return &s.ca },
+		"root": func(s *scene) *x509.Certificate { return &s.root },
+	} {
+		s := newScene(t, tdx.TDX)
+		end := s.now.AddDate(0, 0, 3)
+		certificate(s).NotAfter = end
+		b := s.build(t)
+		r, err := b.verify()
+		if err != nil || !r.ChainExpires.Equal(end) {
+			t.Fatalf("%s: ends at %v, want %s (%v)", name, r, end, err)
+		}
+		for after, want := range map[time.Duration]dcap.Class{0: "", time.Second: dcap.ClassChain} {
+			if _, err := dcap.NewVerifier(b.roots, 0).VerifySignatures(b.quote, end.Add(after)); dcap.ClassOf(err) != want {
+				t.Errorf("%s: %s after the end: %v", name, after, err)
+			}
+		}
 	}
 }
 

@@ -111,6 +111,7 @@ func judge(p *tdx.Parts, s *signer, c *Collateral) (*Result, error) {
 		Quote: own,
 		FMSPC: e.fmspc, PCEID: e.pceID, CA: s.chain.ca, PPID: e.ppid, PIID: e.piid, HasPIID: e.hasPIID,
 		Root: s.chain.root.id, Generation: c.generation, EvaluationNumber: c.EvaluationNumber(), CollateralExpires: c.expires,
+		ChainExpires: s.chain.end(),
 	}
 	var module judgement
 	if own.TD != nil {

@@ -165,6 +165,28 @@ func TestNewCollateralAndTimeEndAVerification(t *testing.T) {
 	}
 }
 
+// What verified does not outlive the platform's certificate, however young it is.
+func TestAVerificationEndsWithThePlatformsCertificate(t *testing.T) {
+	const left = 10 * time.Minute
+	w := newWorld(t, func(o *measuretest.Options) {
+		o.EditCertificate = func(r measuretest.Role, c *x509.Certificate) {
+			if r == measuretest.PCK {
+				c.NotAfter = noon.Add(left)
+			}
+		}
+	})
+	leaf, terms := w.leaf(), w.terms()
+	for _, step := range []struct {
+		after time.Duration
+		want  policy.Code
+	}{{0, policy.OK}, {left, policy.OK}, {time.Second, policy.Chain}} {
+		w.clock.advance(step.after)
+		if got := w.ask(leaf, terms); got != step.want {
+			t.Errorf("%s later: %s, want %s", step.after, got, step.want)
+		}
+	}
+}
+
 // waiting is a CollateralSource that holds everybody up until it is opened.
 type waiting struct {
 	library *library

@@ -199,8 +199,10 @@ func (v *verifications) run(ctx context.Context, key verified, quote []byte, c *
 	switch {
 	case err == nil:
 		until := now.Add(v.cfg.Limits.TTL)
-		if res.CollateralExpires.Before(until) {
-			until = res.CollateralExpires
+		for _, end := range []time.Time{res.CollateralExpires, res.ChainExpires} {
+			if end.Before(until) {
+				until = end
+			}
 		}
 		v.good.put(key, res, resultSize, until)
 	case dcap.ClassOf(err) != "":
