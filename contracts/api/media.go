@@ -21,21 +21,21 @@ const (
 	maxPrompts = 2048
 )
 
-func messages(_ *Request, v jsonscan.Value, _ Limits) error {
+func messages(r *Request, v jsonscan.Value, _ Limits) error {
 	if v.Kind() != jsonscan.Array || v.Empty() {
 		return errors.New("must be an array with at least one message")
 	}
-	return media(v)
+	return r.media(v)
 }
 
-func input(_ *Request, v jsonscan.Value, _ Limits) error {
+func input(r *Request, v jsonscan.Value, _ Limits) error {
 	if s, ok := v.Text(); ok && s != "" {
 		return nil
 	}
 	if v.Kind() != jsonscan.Array || v.Empty() {
 		return errors.New("must be a string or an array, and not empty")
 	}
-	return media(v)
+	return r.media(v)
 }
 
 // prompt is a string, strings, token ids, or arrays of token ids.
@@ -91,10 +91,18 @@ func promptElement(v jsonscan.Value) error {
 	}
 }
 
-// media refuses everything that an engine would fetch: a member whose name ends in _url must be a data: URL.
-func media(v jsonscan.Value) error {
-	images := 0
-	for m := range v.Inside(fetched) {
+// media refuses everything that an engine would fetch: a member whose name ends in _url must be a data: URL. It counts the
+// bytes of what is attached to the text.
+func (r *Request) media(v jsonscan.Value) error {
+	images, until := 0, 0
+	for m := range v.Inside(attached) {
+		if m.At() >= until { // what lies within the last one is counted with it
+			until = m.At() + len(m.Raw())
+			r.attached += len(m.Raw())
+		}
+		if !fetched(m.Key) {
+			continue
+		}
 		url, ok := m.Text()
 		if !ok {
 			url, ok = lookup(m.Value, "url").Text()
@@ -113,8 +121,21 @@ func media(v jsonscan.Value) error {
 	return nil
 }
 
+func attached(key []byte) bool { return fetched(key) || string(key) == "input_audio" }
+
 func fetched(key []byte) bool {
 	return bytes.HasSuffix(key, []byte("_url")) || string(key) == "file_data"
+}
+
+// PromptTokens estimates what a prompt costs that nobody counted, by the length of its text (inference.md section 7). Pictures
+// and sound are no text.
+func (r *Request) PromptTokens() int64 {
+	const bytesPerToken = 4
+	n := -r.attached
+	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
+		n += len(lookup(r.body, key).Raw())
+	}
+	return int64(max(n, 0)+bytesPerToken-1) / bytesPerToken
 }
 
 // dataURL accepts data: URLs in base64 whose picture is of the declared type and size.

@@ -100,6 +100,31 @@ func codeOf(err error) Code {
 	return ""
 }
 
+// TestAPromptIsEstimatedByItsText: a quarter of its bytes, and pictures and sound are no text, however they are nested.
+func TestAPromptIsEstimatedByItsText(t *testing.T) {
+	url := `{"url":"` + picture() + `"}`
+	for name, tc := range map[string]struct {
+		ep          Endpoint
+		field, body string
+		text        int
+	}{
+		"text":    {Chat, "messages", `[{"role":"user","content":"0123456789"}]`, 40},
+		"picture": {Chat, "messages", `[{"content":[{"type":"image_url","image_url":` + url + `}]}]`, 51},
+		"sound":   {Chat, "messages", `[{"content":[{"input_audio":{"data":"` + strings.Repeat("A", 4000) + `","format":"wav"}}]}]`, 32},
+		"nested":  {Chat, "messages", `[{"content":[{"image_url":{"url":"` + picture() + `","file_data":"` + picture() + `"}},"abcd"]}]`, 39},
+		"prompt":  {Completions, "prompt", `"input_audio, image_url"`, 24},
+		"input":   {Responses, "input", `[{"type":"input_image","image_url":"` + picture() + `"}]`, 37},
+	} {
+		r, err := NewPolicy(Limits{}).Read(tc.ep, []byte(`{"model":"m","`+tc.field+`":`+tc.body+`}`))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := r.PromptTokens(); got != int64(tc.text+3)/4 {
+			t.Errorf("%s: %d tokens, want those of %d bytes", name, got, tc.text)
+		}
+	}
+}
+
 // TestEveryPromptHasAnswersOfItsOwn: what bounds and bills the answers counts them for each prompt, encrypted or not.
 func TestEveryPromptHasAnswersOfItsOwn(t *testing.T) {
 	sealed := `,"is_encrypted":"v1","sender_public_key":"a","receiver_public_key":"b","encryption_nonce":"c"`

@@ -97,6 +97,8 @@ type Request struct {
 
 	body    jsonscan.Value
 	consume []string
+	// attached are the bytes of the prompt that are no text.
+	attached int
 }
 
 // Policy is the field policy with one set of limits. It is immutable.

@@ -26,8 +26,6 @@ const (
 	// saltField is the member with a cache salt, saltSize its size before base64.
 	saltField = "cache_salt"
 	saltSize  = 32
-	// bytesPerToken estimates a prompt when the engine does not count (inference.md section 7).
-	bytesPerToken = 4
 )
 
 // wireError ends a request with an error message instead of an HTTP answer.
@@ -126,7 +124,7 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 	p.body = edited(cfg, q, each, salt, name)
 	p.meter = meter.Options{
 		IncludeUsage: q.IncludeUsage, Choices: q.N, Responses: ep == api.Responses, SingleChoiceUsage: !cfg.Usage.SumsChoices,
-		PromptTokens: promptTokens(q), RequestID: "req_" + name[:32],
+		PromptTokens: q.PromptTokens(), RequestID: "req_" + name[:32],
 	}
 	return p, nil
 }
@@ -288,14 +286,4 @@ func setUsage(e *jsonscan.Edit, how string) {
 		e.Set("timings_per_token", []byte("true"))
 	}
 	e.Set("stream_options", []byte(options))
-}
-
-// promptTokens estimates a prompt by the length of its text.
-func promptTokens(q *api.Request) (n int64) {
-	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
-		if v, ok := q.Body().Get(key); ok {
-			n += int64(len(v.Raw()))
-		}
-	}
-	return (n + bytesPerToken - 1) / bytesPerToken
 }
