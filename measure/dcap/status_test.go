@@ -219,6 +219,10 @@ func TestDatesOfLevels(t *testing.T) {
 			replaceQE("2024-03-13", "2025-01-01")(s)
 		}, day("2023-02-02"), day("2024-03-13")},
 		"unrecognized": {func(s *scene) { s.ext.pceSVN = 0 }, day("2024-03-13"), day("2024-03-13")},
+		"old platform, module without levels": {func(s *scene) {
+			s.ext.pceSVN = 5
+			s.td.TEETCBSVN[0], s.td.TEETCBSVN[1] = 5, 0
+		}, day("2023-08-09"), day("2024-03-13")},
 	} {
 		s := newScene(t, tdx.TDX)
 		tc.edit(s)

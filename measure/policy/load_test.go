@@ -311,6 +311,10 @@ func TestLoadErrors(t *testing.T) {
 			"never acceptable",
 		},
 		"unrecognized accepted": {tdxWith(`"tcb":{"accepted":["Unrecognized"]}`), "never acceptable"},
+		"text too long": {
+			tdxWith(`"tcb":{"advisories":["INTEL-SA-` + strings.Repeat("0", 248) + `"]}`),
+			"tcb.advisories[0]: 257 characters, at most 256",
+		},
 		"no advisory": {
 			tdxWith(`"tcb":{"advisories":["SA-00289"]}`),
 			"not an id like INTEL-SA-00289",
