@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // Records (RFC 8446 section 5).
@@ -53,7 +54,11 @@ type Conn struct {
 	useless int
 	err     error // what every further Read returns
 
-	mu     sync.Mutex // guards what follows: reading answers key updates
+	// owed says that the peer has asked for another key of ours, which comes before the next data and not sooner: many
+	// requests to who is silent have one answer (RFC 8446 section 4.6.3), and reading does not wait for who writes.
+	owed atomic.Bool
+
+	mu     sync.Mutex // guards what follows
 	out    half
 	closed bool
 	outErr error

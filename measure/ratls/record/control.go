@@ -105,7 +105,8 @@ func (c *Conn) handshake(data []byte) error {
 	return nil
 }
 
-// keyUpdate changes the key that is read with, and the other one if the peer asks for it (RFC 8446 section 4.6.3).
+// keyUpdate changes the key that is read with, and has Write change the other one if the peer asks for it (RFC 8446
+// section 4.6.3).
 func (c *Conn) keyUpdate(body []byte) error {
 	switch {
 	case len(body) != 1 || body[0] > updateRequested:
@@ -116,14 +117,8 @@ func (c *Conn) keyUpdate(body []byte) error {
 	if err := c.in.next(); err != nil {
 		return c.refuse(alertInternal, fmt.Errorf("updating key: %w", err))
 	}
-	if body[0] != updateRequested {
-		return nil
+	if body[0] == updateRequested {
+		c.owed.Store(true)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed || c.outErr != nil {
-		return nil // nothing is written any more
-	}
-	c.outErr = c.updateOut() // the next Write tells
 	return nil
 }

@@ -11,6 +11,7 @@ const (
 	TypeApplication = typeApplication
 	MaxPlaintext    = maxPlaintext
 	MaxUseless      = maxUseless
+	DefaultRekey    = rekeyAfter
 )
 
 // Of makes a Conn from traffic secrets, without a handshake.
@@ -41,6 +42,12 @@ func (c *Conn) RequestUpdate() error {
 	}
 	return c.out.next()
 }
+
+// NextKey goes over to the next key without telling the peer, who was told by a record of Seal's.
+func (c *Conn) NextKey() error { return c.out.next() }
+
+// Receive has c read records before anything else.
+func (c *Conn) Receive(records []byte) { c.rest = records }
 
 // HoldsBuffer tells whether a buffer is held.
 func (c *Conn) HoldsBuffer() bool { return c.buf != nil }

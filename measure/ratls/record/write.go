@@ -19,7 +19,7 @@ func (c *Conn) Write(p []byte) (written int, err error) {
 	defer buffers.Put(buf)
 	for len(p) > 0 && c.outErr == nil {
 		out, size := (*buf)[:0], 0
-		if c.out.seq >= c.rekey {
+		if c.owed.Swap(false) || c.out.seq >= c.rekey {
 			if c.outErr = c.updateOut(); c.outErr != nil {
 				break
 			}
