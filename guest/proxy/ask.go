@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -88,8 +89,9 @@ func (a *ask) within(limit time.Duration) time.Duration {
 type job struct {
 	path, contentType string
 	body              []byte
-	// in is nil for a form.
-	in *api.Request
+	// in is nil for a form, whose prompt may be estimated at sound tokens; at none where only the worker can read it.
+	in    *api.Request
+	sound int64
 	// maxTokens bounds each choice; choices is their number.
 	maxTokens, choices int64
 	stream             bool
@@ -146,16 +148,22 @@ func (p *Proxy) read(ctx context.Context, a *ask) (*job, error) {
 // checkForm is the policy for a form, which goes on as it is. What is encrypted only the worker can read.
 func (j *job) checkForm(a *ask) error {
 	if a.key != nil {
+		if len(j.body) > api.MaxAudio {
+			return refusedError{&api.Error{Code: api.RequestTooLarge, Message: fmt.Sprintf("the form has %d bytes, at most %d are accepted; send a shorter recording", len(j.body), api.MaxAudio)}}
+		}
 		return nil
 	}
 	form, err := api.ReadForm(j.contentType, j.body)
 	if e, ok := errors.AsType[*api.Error](err); ok {
 		return refusedError{e}
 	}
-	if err == nil && base(form.Model) != base(a.model) {
-		err = violation("model name mismatch")
+	if err != nil {
+		return violation("request refused")
 	}
-	return err
+	if j.sound = form.PromptTokens; base(form.Model) != base(a.model) {
+		return violation("model name mismatch")
+	}
+	return nil
 }
 
 // key finds the private half of the key that the prompt is encrypted to.
@@ -247,14 +255,13 @@ const maxInt31 = 1<<31 - 1
 // promptTokens estimates a prompt that nobody counted by the length of its text, as workers do (inference.md section 7).
 func (j *job) promptTokens() int64 {
 	const bytesPerToken = 4
-	n := 0
 	if j.in == nil {
-		n = len(j.body) // a form
-	} else {
-		for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
-			if v, ok := j.in.Body().Get(key); ok {
-				n += len(v.Raw())
-			}
+		return j.sound
+	}
+	n := 0
+	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
+		if v, ok := j.in.Body().Get(key); ok {
+			n += len(v.Raw())
 		}
 	}
 	return int64(n+bytesPerToken-1) / bytesPerToken

@@ -28,14 +28,13 @@ const (
 
 // client is the session of one client connection.
 type client struct {
-	p      *Proxy
-	peer   Peer
-	sess   *session.Session
-	ctx    context.Context //nolint:containedctx // the life of the session, which its requests share
-	opened chan struct{}
-	ended  chan error
-	work   session.Crew
-	told   told
+	p    *Proxy
+	peer Peer
+	sess *session.Session
+	ctx  context.Context //nolint:containedctx // the life of the session, which its requests share
+	progress
+	work session.Crew
+	told told
 
 	mu       sync.Mutex
 	stage    stage
@@ -50,31 +49,24 @@ type client struct {
 	nonce    int64
 	waiting  bool // an authorisation is under way
 	running  map[[32]byte]*request
+	queries  int // bytes of their queries
 }
 
 // ServeClient converses with a client until one of both leaves. It returns when nothing of the session runs any more.
 func (p *Proxy) ServeClient(ctx context.Context, conn net.Conn, peer Peer) error {
-	c := &client{p: p, peer: peer, opened: make(chan struct{}), ended: make(chan error, 1), running: make(map[[32]byte]*request)}
+	c := &client{p: p, peer: peer, progress: newProgress(), running: make(map[[32]byte]*request)}
 	c.ctx = ctx
 	c.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead}, c)
 	p.mu.Lock()
 	p.clients[c] = struct{}{}
 	p.mu.Unlock()
-	err := p.serve(ctx, c.sess, c.opened, c.ended)
+	err := p.serve(ctx, c.sess, c.progress)
 	p.mu.Lock()
 	delete(p.clients, c)
 	p.mu.Unlock()
 	c.cancelAll(errClientGone)
 	c.work.Wait()
 	return err
-}
-
-// end has the session end for a reason.
-func (c *client) end(err error) {
-	select {
-	case c.ended <- err:
-	default:
-	}
 }
 
 func (c *client) at() (stage, int32) {
@@ -178,6 +170,7 @@ func (c *client) offer(ctx context.Context, root Root, owner Address, account Ac
 	c.stage, c.version, c.owner, c.account, c.nonce, c.short = authorising, version, owner, account, nonce, account.Known
 	c.params, c.party, c.contract = root.ParamsVersion, ledger.Party{Role: ledger.Client, Address: owner.String()}, account.Contract.String()
 	c.mu.Unlock()
+	c.step()
 	var auth tl.AnyClientProxyConnectionAuth = &tl.ClientProxyConnectionAuthLong{Nonce: nonce}
 	if account.Known {
 		auth = &tl.ClientProxyConnectionAuthShort{SecretHash: account.SecretHash, Nonce: nonce}
@@ -239,6 +232,7 @@ func (c *client) authorise(ctx context.Context, fn tl.Function) (tl.Object, erro
 		}
 		return c.authorised(ctx)
 	}
+	c.step()
 	wait, cancel := context.WithTimeout(ctx, c.p.cfg.Times.Handshake)
 	defer cancel()
 	if err := c.p.deps.Chain.Registered(wait, c.owner, nonce); err != nil {
@@ -330,31 +324,34 @@ func (c *client) ask(a ask, at stage, version int32) error {
 	}
 	c.mu.Lock()
 	_, twice := c.running[a.id]
-	full := len(c.running) >= maxClientRequests
+	full := len(c.running) >= maxClientRequests || len(c.running) > 0 && c.queries+len(a.query) > c.p.cfg.ClientBytes
+	running, queries := len(c.running), c.queries
 	var r *request
 	if !twice && !full {
 		r = newRequest(c, a, version)
 		c.running[a.id] = r
+		c.queries += len(a.query)
 	}
 	c.mu.Unlock()
 	switch {
 	case twice:
 		c.refuse(a, version, refusal("duplicate request id"))
 	case full:
-		c.refuse(a, version, notReady("no ready workers for model: %d requests of this connection are under way", maxClientRequests))
+		c.refuse(a, version, notReady("no ready workers for model: %d requests of this connection, of %d bytes, are under way", running, queries))
 	default:
 		c.work.Go(func() {
-			defer c.forget(a.id)
+			defer c.forget(r)
 			r.run(c.ctx)
 		})
 	}
 	return nil
 }
 
-func (c *client) forget(id [32]byte) {
+func (c *client) forget(r *request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.running, id)
+	delete(c.running, r.ask.id)
+	c.queries -= len(r.ask.query)
 	if c.retired && len(c.running) == 0 {
 		c.end(errParameters)
 	}

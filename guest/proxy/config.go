@@ -35,11 +35,13 @@ const (
 	maxProxyCount    = 1 << 10
 	// maxClientRequests bounds the requests of one connection under way.
 	maxClientRequests = 1024
+	// clientBytes bounds their queries, which are in memory to their end, where the configuration does not.
+	clientBytes = 256 << 20
 )
 
 // Times are the proxy's waits; zero means the default.
 type Times struct {
-	// Handshake is how long a peer may take from one step to the next (protocol.md section 4.4), Ping the silence before a
+	// Handshake is how long a peer may take from one step of it to the next (protocol.md section 4.4), Ping the silence before a
 	// sign of life to the caller, Gap the silence of a worker that ends a request.
 	Handshake, Ping, Gap time.Duration
 	// LastWord is how long a cancelled worker may take for its numbers, Slow how long a caller may not read.
@@ -85,6 +87,8 @@ type Config struct {
 	CheckWorkers bool
 	// MaxTokens bounds the answer of one request; 0 means 2^31-1.
 	MaxTokens int32
+	// ClientBytes bounds the queries of one client connection that are under way; 0 means 256 MiB. One alone always passes.
+	ClientBytes int
 	// MinVersion and MaxVersion narrow the versions that are accepted; both zero means 0 to 5.
 	MinVersion, MaxVersion int32
 	// PriceWeight is the scheduler's.
@@ -106,6 +110,9 @@ func (c *Config) fill() {
 	if c.MaxTokens == 0 {
 		c.MaxTokens = 1<<31 - 1
 	}
+	if c.ClientBytes == 0 {
+		c.ClientBytes = clientBytes
+	}
 	if c.Software == "" {
 		c.Software = "cocoon-proxy/1"
 	}
@@ -123,6 +130,7 @@ func (c *Config) Validate() error {
 		{"contract", c.Contract != Address{}, "is missing"},
 		{"check_worker_hashes", c.CheckWorkers || c.Test, "can be false in a test network only"},
 		{"max_tokens", c.MaxTokens > 0, "must be above 0"},
+		{"client_bytes", c.ClientBytes > 0, "must be above 0"},
 		{"versions", c.MinVersion >= 0 && c.MinVersion <= c.MaxVersion && c.MaxVersion <= MaxVersion, "must be a range within 0..5"},
 	} {
 		if !r.ok {

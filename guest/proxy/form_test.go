@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"testing"
 
 	"cocoon/contracts/api"
@@ -27,6 +28,9 @@ func TestFormsAreChecked(t *testing.T) {
 	if err != nil || string(bytes.Join(j.forward(versionOurs, "0:aa"), nil)) != good || j.contentType != kind || j.stream {
 		t.Fatalf("%+v, %v", j, err)
 	}
+	if n := j.promptTokens(); n != 1+3 { // by the rule for sound and for text, not by the size of the form
+		t.Errorf("a prompt of %d tokens", n)
+	}
 	for name, tc := range map[string]struct {
 		kind, body string
 		code       api.Code
@@ -44,7 +48,16 @@ func TestFormsAreChecked(t *testing.T) {
 	if _, err := ask(kind, field("file", "x")+field("model", "dear/model")+"--b--\r\n", nil); codeOf(err) != session.CodeProtocol {
 		t.Errorf("another model than the one that is paid for: %v", err)
 	}
+	long := strings.Repeat("x", api.MaxAudio+1) // no frame would hold what goes on to a worker
+	if _, err := ask(kind, long, &[32]byte{1}); !tooLarge(err) {
+		t.Errorf("an encrypted form of %d bytes: %v", len(long), err)
+	}
 	if _, err := ask(kind, "ENC_", &[32]byte{1}); codeOf(err) != session.CodeError {
 		t.Errorf("an unknown key: %v", err)
 	}
+}
+
+func tooLarge(err error) bool {
+	e, ok := errors.AsType[refusedError](err)
+	return ok && e.why.Code == api.RequestTooLarge
 }

@@ -52,6 +52,8 @@ type chainStub struct {
 	account  func(*Account)
 	funds    ledger.Funds
 	register error
+	// registered is how long a registration takes to be seen.
+	registered time.Duration
 }
 
 func (c *chainStub) set(change func()) {
@@ -82,8 +84,13 @@ func (c *chainStub) Client(ctx context.Context, owner Address) (Account, error) 
 
 func (c *chainStub) Registered(ctx context.Context, _ Address, _ int64) error {
 	c.mu.Lock()
-	err := c.register
+	err, after := c.register, time.After(c.registered)
 	c.mu.Unlock()
+	select {
+	case <-after:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		<-ctx.Done()
 		return ctx.Err()

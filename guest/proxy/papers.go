@@ -21,9 +21,11 @@ const (
 	maxSessions = 4096
 	// overlap is how long before a keyset's end the next one is used (inference.md section 10.2).
 	overlap = time.Hour
-	// quoteEvery is the pace of fresh quotes, cachedFor the age of the one without a nonce.
+	// quoteEvery is the pace of fresh quotes, cachedFor the age of the one without a nonce, attestWait how long somebody waits
+	// for a report (inference.md section 9).
 	quoteEvery = time.Second
 	cachedFor  = time.Minute
+	attestWait = 30 * time.Second
 )
 
 // papers are the documents that a proxy signs or hands out: keysets, sessions, attestation.
@@ -165,6 +167,8 @@ func (d *papers) attest(ctx context.Context, nonce *[32]byte) (tl.Object, error)
 	if err != nil {
 		return nil, notReady("no keyset")
 	}
+	ctx, cancel := context.WithTimeout(ctx, attestWait)
+	defer cancel()
 	select {
 	case <-d.quoting:
 	case <-ctx.Done():

@@ -295,8 +295,35 @@ var errHandshake = errors.New("the handshake was refused")
 // errSlowHandshake ends the session of a peer that does not get on.
 var errSlowHandshake = errors.New("the handshake took too long")
 
-// serve runs a session whose handshake must be through in time: opened is closed by then. The peer is heard in between.
-func (p *Proxy) serve(ctx context.Context, s *session.Session, opened <-chan struct{}, ended <-chan error) error {
+// progress is how a session gets on: what it says of its handshake, and why it is to end.
+type progress struct {
+	// steps has an element when the peer has taken a step, opened is closed after the last.
+	steps, opened chan struct{}
+	ended         chan error
+}
+
+func newProgress() progress {
+	return progress{steps: make(chan struct{}, 1), opened: make(chan struct{}), ended: make(chan error, 1)}
+}
+
+// step gives the peer its time again. Each step is taken once.
+func (g *progress) step() {
+	select {
+	case g.steps <- struct{}{}:
+	default:
+	}
+}
+
+// end has the session end for a reason; the first one counts.
+func (g *progress) end(err error) {
+	select {
+	case g.ended <- err:
+	default:
+	}
+}
+
+// serve runs a session whose handshake must get on in time. The peer is heard in between.
+func (p *Proxy) serve(ctx context.Context, s *session.Session, of progress) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := s.Run(ctx); err != nil {
@@ -311,10 +338,12 @@ func (p *Proxy) serve(ctx context.Context, s *session.Session, opened <-chan str
 			select {
 			case <-ctx.Done():
 				return nil
-			case err := <-ended:
+			case err := <-of.ended:
 				return lastWords(ctx, err)
-			case <-opened:
-				opened = nil
+			case <-of.steps:
+				timer.Reset(p.cfg.Times.Handshake)
+			case <-of.opened:
+				of.opened, of.steps = nil, nil
 				timer.Stop()
 			case <-timer.C:
 				return errSlowHandshake

@@ -117,8 +117,10 @@ func TestClientAuthorisation(t *testing.T) {
 func TestTheHandshakeStaysOpenForMinutes(t *testing.T) {
 	inProxy(t, func(b *bench) {
 		p, leave := b.join(b.p.ServeClient, Peer{})
+		<-time.After(200 * time.Second) // each step has its own time
 		mustAsk[*tl.ClientConnectedToProxy](p, &tl.ClientConnectToProxy{Params: clientParams(address(4), 1, 1)})
 		<-time.After(290 * time.Second)
+		b.chain.set(func() { b.chain.registered = 290 * time.Second })
 		mustAsk[*tl.ClientAuthorizationWithProxySuccess](p, &tl.ClientAuthorizeWithProxyLong{})
 		<-time.After(time.Hour)
 		mustAsk[*tl.ClientPaymentStatus](p, &tl.ClientUpdatePaymentStatus{})
@@ -353,6 +355,99 @@ func TestWorkerQueriesOutOfOrder(t *testing.T) {
 			})
 		})
 	}
+}
+
+// gated is a ledger that signs nothing before its gate is open.
+type gated struct {
+	ledger.Ledger
+	gate chan struct{}
+}
+
+func (g *gated) Pay(ctx context.Context, p ledger.Party) (ledger.Payment, error) {
+	<-g.gate
+	return g.Ledger.Pay(ctx, p)
+}
+
+// TestAStepIsTakenOnce: queries are answered side by side, and a handshake has one after the other.
+func TestAStepIsTakenOnce(t *testing.T) {
+	g := new(gated)
+	inProxy(t, func(b *bench) {
+		p, leave := b.join(b.p.ServeWorker, Peer{})
+		defer leave()
+		mustAsk[*tl.WorkerConnectedToProxy](p, &tl.WorkerConnectToProxy{Params: workerParams(address(5), 1, 5)})
+		answers := make(chan error, 2)
+		for range cap(answers) {
+			go func() {
+				_, err := p.ask(&tl.WorkerCompareBalanceWithProxy{})
+				answers <- err
+			}()
+		}
+		synctest.Wait()
+		close(g.gate)
+		if one, two := <-answers, <-answers; (one == nil) == (two == nil) {
+			t.Errorf("answered with %v and %v", one, two)
+		}
+		if err := <-b.ends; !errors.Is(err, errHandshake) {
+			t.Errorf("ended with %v", err)
+		}
+	}, func(_ *Config, d *Deps) {
+		g.gate = make(chan struct{}) // one of the bubble's
+		g.Ledger, d.Ledger = d.Ledger, g
+	})
+}
+
+// stuck is an Attester whose machine does not answer.
+type stuck struct{}
+
+func (stuck) Attest(ctx context.Context, _ [64]byte) (Evidence, error) {
+	<-ctx.Done()
+	return Evidence{}, ctx.Err()
+}
+
+// TestNobodyWaitsForAQuoteForEver: nor in line behind who does (inference.md section 9).
+func TestNobodyWaitsForAQuoteForEver(t *testing.T) {
+	inProxy(t, func(b *bench) {
+		c := b.client(5)
+		began, answers := time.Now(), make(chan error, 3)
+		for i := range cap(answers) {
+			go func() {
+				_, err := c.ask(&tl.ClientGetAttestation{Nonce: &[32]byte{byte(i)}})
+				answers <- err
+			}()
+		}
+		for range cap(answers) {
+			e, ok := errors.AsType[*session.QueryError](<-answers)
+			if took := time.Since(began); !ok || e.Code != session.CodeNotReady || took > attestWait {
+				t.Errorf("%v after %s", e, took)
+			}
+		}
+	}, func(_ *Config, d *Deps) { d.Attester = stuck{} })
+}
+
+// TestAClientsQueriesAreBoundedByTheirBytes: they are in memory to their end, and one alone always passes.
+func TestAClientsQueriesAreBoundedByTheirBytes(t *testing.T) {
+	inProxy(t, func(b *bench) {
+		w := b.worker(5, silent)
+		c := b.client(5)
+		for id := range byte(3) {
+			c.send(run(id, chat))
+		}
+		if r := c.collect(2); r.code != 651 || !strings.HasPrefix(r.text, "no ready workers for model") {
+			t.Errorf("the third: %d %q", r.code, r.text)
+		}
+		synctest.Wait()
+		for _, o := range w.seen() {
+			serveWhole(w, o)
+		}
+		b.settled()
+		w.play = serveWhole
+		long := strings.Replace(chat, canary, strings.Repeat("x", 2<<10), 1)
+		c.send(run(4, long))
+		if r := c.collect(4); r.body != answer {
+			t.Errorf("one alone: %+v", r)
+		}
+		b.settled()
+	}, func(c *Config, _ *Deps) { c.ClientBytes = 2*len(query("/v1/chat/completions", chat)) + 1 })
 }
 
 // quotes is an Attester that repeats what it is asked to prove.

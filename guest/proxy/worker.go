@@ -22,11 +22,10 @@ const maxDescription = 16 << 10
 
 // worker is the session of one worker connection. Its fields up to the mutex are set before others see it.
 type worker struct {
-	p      *Proxy
-	peer   Peer
-	sess   *session.Session
-	opened chan struct{}
-	ended  chan error
+	p    *Proxy
+	peer Peer
+	sess *session.Session
+	progress
 
 	version  int32
 	owner    Address
@@ -78,9 +77,9 @@ func describe(text *string) (d description) {
 
 // ServeWorker converses with a worker until one of both leaves.
 func (p *Proxy) ServeWorker(ctx context.Context, conn net.Conn, peer Peer) error {
-	w := &worker{p: p, peer: peer, opened: make(chan struct{}), ended: make(chan error, 1), attempts: make(map[[32]byte]*attempt)}
+	w := &worker{p: p, peer: peer, progress: newProgress(), attempts: make(map[[32]byte]*attempt)}
 	w.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead}, w)
-	err := p.serve(ctx, w.sess, w.opened, w.ended)
+	err := p.serve(ctx, w.sess, w.progress)
 	w.close()
 	return err
 }
@@ -103,13 +102,6 @@ func (w *worker) close() {
 	}
 	for _, a := range lost {
 		a.fail(errWorkerLost)
-	}
-}
-
-func (w *worker) end(err error) {
-	select {
-	case w.ended <- err:
-	default:
 	}
 }
 
@@ -224,6 +216,7 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 		Success: 1, New: true,
 	})
 	w.p.meet(w, w.held)
+	w.step()
 	return &tl.WorkerConnectedToProxy{Params: w.p.params(root, version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil
 }
 
@@ -362,7 +355,11 @@ func (w *worker) compare(ctx context.Context, q *tl.WorkerCompareBalanceWithProx
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.stage != comparing { // queries are answered side by side
+		return nil, violation("%s is out of order", q.TLName())
+	}
 	w.stage = finishing
+	w.step()
 	return out, nil
 }
 

@@ -82,7 +82,7 @@ type Entry struct {
 }
 
 // Paid is what both counters grew by, in adjusted tokens.
-func (e Entry) Paid() int64 { return e.Billed.Total() - e.Cut }
+func (e Entry) Paid() int64 { return min(total(e.Billed), e.Reserved) }
 
 // State is a party's counter in adjusted tokens: Max is in memory, DB durable, Chain committed on chain, in falling
 // order. The rest is about clients.

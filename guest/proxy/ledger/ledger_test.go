@@ -181,6 +181,35 @@ func TestOnlyOurOwnSignatureRaisesAWorkersCounter(t *testing.T) {
 	}
 }
 
+// TestToBeAskedAboutTakesNoMemory: whoever connects names an owner, and has proved nothing yet.
+func TestToBeAskedAboutTakesNoMemory(t *testing.T) {
+	m := newMemory(t, Funds{Balance: 100, Stake: 100, Used: 30, Price: 1})
+	for i := range 100 {
+		for _, role := range []Role{Client, Worker} {
+			pay, err := m.Pay(t.Context(), Party{role, fmt.Sprint(i)})
+			if want := int64(30 * (1 - int(role))); err != nil || pay.Max != want || pay.DB != want {
+				t.Fatalf("%+v, %v", pay, err)
+			}
+		}
+	}
+	if len(m.counters) != 0 {
+		t.Errorf("%d counters", len(m.counters))
+	}
+}
+
+// TestASumThatWouldWrapIsCutAllTheSame: the entry says what the counters grew by.
+func TestASumThatWouldWrapIsCutAllTheSame(t *testing.T) {
+	m := newMemory(t, Funds{Balance: 1000, Stake: 1000, Price: 1})
+	if err := m.Reserve(t.Context(), Reservation{"c", [32]byte{1}, 100}); err != nil {
+		t.Fatal(err)
+	}
+	huge := pricing.Multipliers{Prompt: 1 << 62, Completion: 1 << 62}
+	e, err := m.Settle(t.Context(), Charge{Client: "c", Request: [32]byte{1}, Coefficient: 999_999_999, Multipliers: huge, Tokens: pricing.Tokens{Prompt: 1 << 30, Completion: 1 << 30}})
+	if err != nil || e.Paid() != 100 || e.Total != 100 {
+		t.Errorf("paid %d, %+v, %v", e.Paid(), e, err)
+	}
+}
+
 // TestMoneyIsConserved: whatever happens in whatever order, nothing is negative, what clients pay is what workers earn,
 // and nobody pays more than was reserved, nor than there is.
 func TestMoneyIsConserved(t *testing.T) {

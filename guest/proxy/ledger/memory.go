@@ -167,11 +167,9 @@ func (m *Memory) State(p Party) State {
 	defer m.mu.Unlock()
 	c := m.counters[p]
 	if c == nil {
-		c = new(counter)
+		c = new(counter) // to be asked about takes no memory: whoever connects names an owner
 	}
-	if p.Role == Client {
-		c = m.client(p.Address, f)
-	}
+	c.raise(f.Used)
 	s := State{Max: c.max, DB: c.db, Chain: c.chain, Reserved: c.reserved, Running: c.running}
 	if p.Role == Client {
 		s.Available = c.available(f)
