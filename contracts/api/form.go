@@ -54,7 +54,7 @@ func ReadForm(contentType string, body []byte) (*Form, error) {
 	seen := make(map[string]bool)
 	err = f.parts(func(name string, _ *multipart.Part, content []byte) error {
 		if seen[name] {
-			return badForm("", "a field of the form stands twice")
+			return badForm(printable(name), "this field of the form stands twice")
 		}
 		seen[name] = true
 		return f.field(name, content)
@@ -116,7 +116,7 @@ func (f *Form) field(name string, content []byte) error {
 		}
 	case "language", "prompt":
 	default:
-		return &Error{Code: UnsupportedParameter, Message: "a field of the form is not known here; known are file, model, language, prompt, response_format and temperature"}
+		return &Error{Code: UnsupportedParameter, Param: printable(name), Message: "this field of the form is not known here; known are file, model, language, prompt, response_format and temperature"}
 	}
 	return nil
 }

@@ -54,13 +54,14 @@ func TestFormsAreChecked(t *testing.T) {
 		"no model":       {[]string{"@file", "x"}, InvalidValue, "model"},
 		"odd model":      {[]string{"@file", "x", "model", "a b"}, InvalidValue, "model"},
 		"long model":     {[]string{"@file", "x", "model", strings.Repeat("m", maxModelName+1)}, InvalidValue, "model"},
-		"twice":          {[]string{"@file", "x", "model", "m", "model", "n"}, InvalidValue, ""},
-		"unknown":        {[]string{"@file", "x", "model", "m", "chunking_strategy", "auto"}, UnsupportedParameter, ""},
+		"twice":          {[]string{"@file", "x", "model", "m", "model", "n"}, InvalidValue, "model"},
+		"unknown":        {[]string{"@file", "x", "model", "m", "chunking_strategy", "auto"}, UnsupportedParameter, "chunking_strategy"},
+		"unreadable":     {[]string{"@file", "x", "model", "m", "a b", "auto"}, UnsupportedParameter, "(unprintable)"},
 		"other format":   {[]string{"@file", "x", "model", "m", "response_format", "srt"}, UnsupportedValue, "response_format"},
 		"hot":            {[]string{"@file", "x", "model", "m", "temperature", "2"}, InvalidValue, "temperature"},
 		"no temperature": {[]string{"@file", "x", "model", "m", "temperature", "NaN"}, InvalidValue, "temperature"},
 		"long prompt":    {[]string{"@file", "x", "model", "m", "prompt", strings.Repeat("p", maxField+1)}, InvalidValue, "prompt"},
-		"many fields":    {many, InvalidValue, ""},
+		"many fields":    {many, InvalidValue, "prompt"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, err := ReadForm(formOf(t, tc.fields...))

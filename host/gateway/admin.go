@@ -3,7 +3,6 @@ package gateway
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +14,7 @@ import (
 
 	"cocoon/contracts/api"
 	"cocoon/contracts/api/stats"
+	"cocoon/measure/strictjson"
 )
 
 // maxOrder bounds the parameters of an operator's action.
@@ -126,8 +126,8 @@ func readOrders(w http.ResponseWriter, r *http.Request) (orders, error) {
 	switch kind {
 	case "application/json":
 		o := orders{}
-		if err := json.Unmarshal(body, &o); err != nil {
-			return nil, &api.Error{Code: api.InvalidJSON, Message: "the body must be an object of strings"}
+		if err := strictjson.Decode(body, &o); err != nil {
+			return nil, &api.Error{Code: api.InvalidJSON, Message: "the body must be an object of strings, none of them twice"}
 		}
 		return o, nil
 	case "application/x-www-form-urlencoded":
@@ -136,8 +136,11 @@ func readOrders(w http.ResponseWriter, r *http.Request) (orders, error) {
 			return nil, &api.Error{Code: api.InvalidValue, Message: "the form is malformed"}
 		}
 		o := orders{}
-		for k := range values {
-			o[k] = values.Get(k)
+		for k, v := range values {
+			if len(v) != 1 {
+				return nil, &api.Error{Code: api.InvalidValue, Message: "a field of the form stands twice"}
+			}
+			o[k] = v[0]
 		}
 		return o, nil
 	default:

@@ -42,6 +42,8 @@ func TestActionsArePostsWithTheirParametersInTheBody(t *testing.T) {
 		"an entry, form":        {"POST", "/request/debuglogentry", asForm, "request_id=" + id, 200, `"completion_tokens":11`},
 		"an entry from the URL": {"POST", "/admin/debuglogentry?request_id=" + id, "", "", 404, "x-request-id"},
 		"broken JSON":           {"POST", "/admin/debuglogentry", asJSON, `{`, 400, "object of strings"},
+		"one twice, JSON":       {"POST", "/admin/debuglogentry", asJSON, `{"request_id":"x","request_id":"` + id + `"}`, 400, "twice"},
+		"one twice, form":       {"POST", "/admin/debuglogentry", asForm, "request_id=x&request_id=" + id, 400, "twice"},
 		"broken form":           {"POST", "/admin/debuglogentry", asForm, `%zz`, 400, "malformed"},
 		"another kind":          {"POST", "/admin/debuglogentry", "text/plain", `x`, 415, "Content-Type"},
 		"far too many":          {"POST", "/admin/debuglogentry", asJSON, strings.Repeat(" ", maxOrder+1), 413, "exceeds"},

@@ -69,12 +69,13 @@ func (n *Network) dialRouter(ctx context.Context, address string) (net.Conn, ups
 		_ = conn.Close() // the error at hand says more
 		return nil, upstream.Peer{}, fmt.Errorf("going through the router %s: %w", n.cfg.Router.Address, err)
 	}
+	routed := n.routed.add(conn, p) // before it is judged: a list that changes now is not missed
 	peer := n.introduced(p)
 	if !peer.Verified && !n.cfg.Unverified {
-		_ = conn.Close()
+		_ = routed.Close()
 		return nil, peer, fmt.Errorf("%w: %s", upstream.ErrRefused, peer.Reason)
 	}
-	return n.routed.add(conn, p), peer, nil
+	return routed, peer, nil
 }
 
 // within works on a connection until a time is up or ctx ends.

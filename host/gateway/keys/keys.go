@@ -6,13 +6,9 @@
 package keys
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"sync"
@@ -20,6 +16,7 @@ import (
 	"time"
 
 	"cocoon/contracts/api"
+	"cocoon/measure/strictjson"
 )
 
 const (
@@ -61,7 +58,8 @@ type account struct {
 	nano   uint64
 }
 
-// Parse reads the file: {"keys":[{...}]}. Unknown members are errors, because a misspelt limit is none.
+// Parse reads the file: {"keys":[{...}]}. Unknown members are errors, because a misspelt limit is none, and so are members
+// that stand twice, because one of them would be none.
 func Parse(data []byte) (*Book, error) {
 	var file struct {
 		Keys []Key `json:"keys"`
@@ -69,13 +67,8 @@ func Parse(data []byte) (*Book, error) {
 	if len(data) > MaxFile {
 		return nil, fmt.Errorf("reading keys: %d bytes, at most %d", len(data), MaxFile)
 	}
-	dec := json.NewDecoder(bytes.NewReader(data))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
+	if err := strictjson.Decode(data, &file); err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("reading keys: something follows the object")
 	}
 	if len(file.Keys) == 0 || len(file.Keys) > maxKeys {
 		return nil, fmt.Errorf("reading keys: %d keys, allowed are 1 to %d", len(file.Keys), maxKeys)
