@@ -218,6 +218,10 @@ func TestDatesOfLevels(t *testing.T) {
 			s.qe.ISVSVN, s.ext.pceSVN = 2, 5
 			replaceQE("2024-03-13", "2025-01-01")(s)
 		}, day("2023-02-02"), day("2024-03-13")},
+		"old platform, QE that is old for longer": {func(s *scene) {
+			s.qe.ISVSVN, s.ext.pceSVN = 2, 5
+			replaceQE("2024-03-13", "2024-01-01")(s)
+		}, day("2023-02-02"), day("2024-01-01")},
 		"unrecognized": {func(s *scene) { s.ext.pceSVN = 0 }, day("2024-03-13"), day("2024-03-13")},
 		"old platform, module without levels": {func(s *scene) {
 			s.ext.pceSVN = 5
