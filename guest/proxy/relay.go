@@ -201,7 +201,6 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 	for {
 		e, err := a.next(ctx, 0, nil)
 		if err != nil {
-			res.mute = ours && r.c.ctx.Err() == nil
 			return res
 		}
 		if worker, _ := r.out.passed(); ours && e.kind == evPart && worker {
@@ -215,7 +214,6 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 			return r.attest(a, res)
 		}
 		if ctx.Err() != nil { // it had its time, and goes on and on
-			res.mute = ours
 			return res
 		}
 	}

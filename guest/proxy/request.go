@@ -53,8 +53,6 @@ type result struct {
 	// statement is the worker's, when it was right; unchecked says that its signature was not looked at.
 	statement *tl.ProxyQueryStatement
 	unchecked bool
-	// mute says that the worker was told to stop and did not answer.
-	mute bool
 }
 
 func newRequest(c *client, a ask, version int32) *request {
@@ -263,10 +261,7 @@ func (r *request) secret() string {
 
 // recordOf is what the worker's record says about the attempt.
 func (r *request) recordOf(res result) sched.Outcome {
-	switch {
-	case res.mute: // whoever gave up before
-		return sched.Failed
-	case res.err != nil:
+	if res.err != nil {
 		return endingOf(res.err).record
 	}
 	if s := res.statement; s != nil && s.Status != statusComplete && s.Status != statusRefused {

@@ -67,7 +67,6 @@ func TestAWorkerThatIsGivenUpIsJudgedAtOnce(t *testing.T) {
 			w.begin(o, headOf(200, "text/event-stream", ""), nil)
 			w.part(o, first, nil)
 		}, 602},
-		"silence from the start": {5, silent, 652},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inProxy(t, func(b *bench) {
