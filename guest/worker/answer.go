@@ -67,8 +67,8 @@ func (q *query) emit(ctx context.Context, data []byte) error {
 }
 
 // finish sends the last message of a query, exactly one, and the statement behind it. ctx is the session's: the query's
-// own may be over.
-func (q *query) finish(ctx context.Context, out outcome) {
+// own may be over. It returns how the query ended: what cannot be said any more changes that.
+func (q *query) finish(ctx context.Context, out outcome) outcome {
 	var last tl.Object
 	switch {
 	case out.whole != nil:
@@ -77,7 +77,8 @@ func (q *query) finish(ctx context.Context, out outcome) {
 		last = q.headMessage(out.whole, q.final(out))
 	case out.code == 0:
 		if err := q.emitTail(ctx, out); err != nil {
-			out.status, out.code, out.text = receipt.Cancelled, session.CodeCancelled, "cancelled"
+			q.blame(err)
+			out = q.broken(out.used, false)
 			last = q.errorMessage(out)
 			break
 		}
@@ -88,13 +89,14 @@ func (q *query) finish(ctx context.Context, out outcome) {
 	q.release()
 	if err := q.send(ctx, last); err != nil {
 		q.c.w.log.Debug("Answer not delivered", slog.String("req", q.name), slog.Any("err", err))
-		return
+		return out
 	}
 	if q.version >= versionOurs && q.request != "" {
 		if err := q.send(ctx, q.statement(out)); err != nil {
 			q.c.w.log.Debug("Statement not delivered", slog.String("req", q.name), slog.Any("err", err))
 		}
 	}
+	return out
 }
 
 // emitTail sends the end of a body. What ends an answer that was not over in time has a moment of its own for that.

@@ -155,9 +155,7 @@ func refused(err error) outcome {
 func (q *query) run() {
 	defer q.cancel(nil)
 	defer q.deadline.Stop()
-	out := q.guarded()
-	q.finish(q.c.ctx, out)
-	q.count(out)
+	q.count(q.finish(q.c.ctx, q.guarded()))
 }
 
 // release gives the slot back. That comes before the last message, which the proxy answers with the next query.

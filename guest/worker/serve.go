@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"math"
+	"math/bits"
 	"net/http"
 	"strconv"
 	"time"
@@ -68,8 +70,17 @@ func (q *query) serve() outcome {
 // cost is what the reference's cost fields say, in nanoTON.
 func cost(u meter.Usage, coefficient int64, p Prices) meter.Cost {
 	b := pricing.Bill(pricing.Tokens(u), coefficient, p.Multipliers)
-	price := int64(min(p.PerToken, 1<<40))
-	return meter.Cost{Prompt: (b.Prompt + b.Cached) * price, Completion: (b.Completion + b.Reasoning) * price}
+	return meter.Cost{Prompt: nano(b.Prompt, b.Cached, p.PerToken), Completion: nano(b.Completion, b.Reasoning, p.PerToken)}
+}
+
+// nano is what two counts of tokens cost, at most what can be added to as much again: nothing wraps around.
+func nano(a, b int64, price uint64) int64 {
+	const most = math.MaxInt64 / 2
+	high, low := bits.Mul64(uint64(min(a, most))+uint64(min(b, most)), price) //nolint:gosec // counts are not negative
+	if high > 0 || low > most {
+		return most
+	}
+	return int64(low)
 }
 
 // broken is the outcome of an answer that ended before its head was sent, for the reason that the context knows or the

@@ -209,11 +209,12 @@ func (r *relay) flush() error {
 
 // exceeded says that the engine goes on, by n bytes, although it has generated more than the request may cost.
 func (r *relay) exceeded(n int) bool {
-	finished, tokens := r.m.Progress()
-	if int64(finished) >= max(r.p.meter.Choices, 1) {
-		return false // it is through; what it claims beyond the bound is cut
-	}
-	if tokens <= r.p.maxTokens {
+	through, tokens := r.m.Progress()
+	switch {
+	case through: // what it claims beyond the bound is cut; but what it says still is an event or two
+		r.late += n
+		return r.late > sse.MaxEvent
+	case tokens <= r.p.maxTokens:
 		return false
 	}
 	r.late += n

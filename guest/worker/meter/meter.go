@@ -43,7 +43,7 @@ type Result struct {
 	Complete bool
 	// Events counts what was sent on, Content those with a part of the answer.
 	Events, Content int
-	// FinishReasons are in the order of their arrival.
+	// FinishReasons are in the order of their arrival, one for each choice.
 	FinishReasons []string
 	// Usage is what is billed, and Source where it is from. Estimated is true when it is not the engine's own number.
 	Usage     Usage
@@ -274,8 +274,9 @@ func (m *Meter) finish(index int64, reason string) {
 		m.res.Code = api.EngineAbort
 		return
 	}
-	m.res.FinishReasons = append(m.res.FinishReasons, reason)
-	m.finished.add(index)
+	if m.finished.add(index) {
+		m.res.FinishReasons = append(m.res.FinishReasons, reason)
+	}
 }
 
 func textOf(v jsonscan.Value, key string) (string, bool) {
@@ -317,8 +318,9 @@ func (m *Meter) readResponse(doc jsonscan.Value) bool {
 				m.note(u)
 			}
 		}
-		m.res.FinishReasons = append(m.res.FinishReasons, kind)
-		m.finished.add(0)
+		if m.finished.add(0) {
+			m.res.FinishReasons = append(m.res.FinishReasons, kind)
+		}
 	case "response.failed", "error":
 		m.res.Code = api.EngineError
 		return false

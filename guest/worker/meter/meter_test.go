@@ -258,12 +258,18 @@ func TestWholeAnswers(t *testing.T) {
 		"integer code":   {`{"error":{"code":400,"message":"x"}}`, api.EngineError, Usage{Prompt: 9}},
 		"aborted":        {`{"choices":[{"finish_reason":"abort"}],"usage":null}`, api.EngineAbort, Usage{Prompt: 9, Completion: 1}},
 		"no end":         {`{"choices":[{"finish_reason":"stop"},{"finish_reason":null}],"usage":null}`, api.EngineTruncated, Usage{Prompt: 9, Completion: 2}},
+		"a choice short": {`{"choices":[{"finish_reason":"stop"}],"usage":null}`, api.EngineTruncated, Usage{Prompt: 9, Completion: 1}},
+		"a choice more":  {`{"choices":[{"finish_reason":"stop"},{"finish_reason":"stop"},{"finish_reason":"stop"}],"usage":null}`, api.EngineTruncated, Usage{Prompt: 9, Completion: 3}},
 		"no choice":      {`{"choices":[],"usage":{"prompt_tokens":3,"total_tokens":3}}`, api.EngineTruncated, Usage{Prompt: 3}},
 		"not JSON":       {`<html>`, api.MalformedEvent, Usage{Prompt: 9}},
 		"duplicate keys": {`{"usage":1,"usage":2}`, api.MalformedEvent, Usage{Prompt: 9}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, res := Whole([]byte(tc.in), Options{PromptTokens: 9})
+			opt := Options{PromptTokens: 9}
+			if strings.HasPrefix(name, "a choice") {
+				opt.Choices = 2
+			}
+			out, res := Whole([]byte(tc.in), opt)
 			if res.Code != tc.want || res.Usage != tc.use || (out == nil) == (tc.want == "") {
 				t.Errorf("%s %+v", out, res)
 			}

@@ -8,16 +8,18 @@ type set struct {
 	high map[int64]struct{}
 }
 
-// add takes a number that is not negative.
-func (s *set) add(i int64) {
-	if i < 64 {
+// add takes a number that is not negative, and says whether it is new.
+func (s *set) add(i int64) bool {
+	before := s.size()
+	switch {
+	case i < 64:
 		s.low |= 1 << i
-		return
+	case s.high == nil:
+		s.high = map[int64]struct{}{i: {}}
+	default:
+		s.high[i] = struct{}{}
 	}
-	if s.high == nil {
-		s.high = make(map[int64]struct{})
-	}
-	s.high[i] = struct{}{}
+	return s.size() > before
 }
 
 func (s *set) size() int64 { return int64(bits.OnesCount64(s.low) + len(s.high)) }
