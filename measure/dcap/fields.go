@@ -65,7 +65,7 @@ func (f *fields) need(name string, want kind) *value {
 	case v == nil:
 		f.fail(name, errors.New("missing"))
 	case v.kind != want:
-		f.fail(name, fmt.Errorf("%.40s has another type", v.raw))
+		f.fail(name, fmt.Errorf("%.40q has another type", v.raw))
 	default:
 		return v
 	}

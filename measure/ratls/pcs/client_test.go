@@ -1,10 +1,13 @@
 package pcs
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -158,6 +161,46 @@ func TestTroubleOfASource(t *testing.T) {
 					t.Errorf("%d requests, want %d", n, tc.tries)
 				}
 			})
+		})
+	}
+}
+
+// What a service says ends up on terminals and in logs, and stays as long as the platform is remembered.
+func TestAServicesWordsAreHarmless(t *testing.T) {
+	evil := "\x1b[2J" + strings.Repeat("a", 40<<10)
+	for name, answer := range map[string]string{
+		"reason":           "HTTP/1.1 400 " + evil + "\r\nContent-Length: 0\r\n\r\n",
+		"body":             "HTTP/1.1 400 Bad\r\nContent-Length: 40000\r\n\r\n" + evil[:40000],
+		"header":           "HTTP/1.1 200 OK\r\n" + evil + "\r\n\r\n",
+		"no answer at all": evil + "\r\n\r\n",
+		"length":           "HTTP/1.1 200 OK\r\nContent-Length: " + evil + "\r\n\r\n",
+		"encoding":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + evil + "\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var served sync.WaitGroup
+			served.Go(func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					_, _ = http.ReadRequest(bufio.NewReader(c))
+					_, _ = io.WriteString(c, answer)
+					_ = c.Close()
+				}
+			})
+			defer served.Wait()
+			defer l.Close() //nolint:errcheck // ends the server
+			c := client(t, ClientConfig{URL: "http://" + l.Addr().String()})
+			defer c.http.CloseIdleConnections()
+			_, err = c.Bundle(t.Context(), newWorld(t).name())
+			if err == nil || len(err.Error()) > 2*maxWords+2*maxReason || strings.ContainsAny(err.Error(), "\x1b\r\n") {
+				t.Errorf("%d bytes: %.300q", len(fmt.Sprint(err)), fmt.Sprint(err))
+			}
 		})
 	}
 }

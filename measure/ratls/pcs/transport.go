@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cenkalti/backoff/v5"
 
@@ -35,6 +37,8 @@ const (
 	maxRetryAfter = 5 * time.Second
 	// maxWords bounds what is repeated of a server's words in an error.
 	maxWords = 200
+	// maxReason bounds what net/http says about an answer that it cannot read.
+	maxReason = 300
 
 	userAgent = "cocoon-collateral/1"
 )
@@ -91,7 +95,7 @@ func (c *Client) attempt(parent context.Context, url string) (*answer, error) {
 	req.Header.Set("User-Agent", userAgent)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, unwrapURL(err)
+		return nil, harmless(unwrapURL(err))
 	}
 	defer resp.Body.Close() //nolint:errcheck // read side
 	if resp.StatusCode != http.StatusOK {
@@ -115,9 +119,24 @@ func unwrapURL(err error) error {
 	return err
 }
 
+// harmless bounds an error of net/http and takes out what a terminal would obey: it may repeat a header of the server's.
+func harmless(err error) error {
+	text := err.Error()
+	strange := func(r rune) bool { return !unicode.IsPrint(r) }
+	if len(text) <= maxReason && !strings.ContainsFunc(text, strange) {
+		return err
+	}
+	return errors.New(strings.Map(func(r rune) rune {
+		if strange(r) {
+			return '?'
+		}
+		return r
+	}, text[:min(len(text), maxReason)]))
+}
+
 // statusError says which answers are worth another try of the same source.
 func statusError(resp *http.Response) error {
-	err := fmt.Errorf("answered %s%s", resp.Status, words(resp.Body))
+	err := fmt.Errorf("answered %d%s", resp.StatusCode, words(resp.Body))
 	switch code := resp.StatusCode; {
 	case code == http.StatusNotFound || code == statusNoCacheData:
 		return backoff.Permanent(fmt.Errorf("%w: %w", ErrNotFound, err))
