@@ -96,8 +96,11 @@ func TestTruncatedQuotesAreRefused(t *testing.T) {
 	for n := range signed {
 		_, err := v.Verify(quote[:n], c, now)
 		_, platformErr := dcap.PlatformOf(quote[:n])
-		if dcap.ClassOf(err) != dcap.ClassQuoteParse || platformErr == nil {
-			t.Fatalf("%d bytes: %v, %v", n, err, platformErr)
+		_, signatureErr := v.VerifySignatures(quote[:n], now)
+		for _, err := range []error{err, platformErr, signatureErr} {
+			if dcap.ClassOf(err) != dcap.ClassQuoteParse {
+				t.Fatalf("%d bytes: %q: %v", n, dcap.ClassOf(err), err)
+			}
 		}
 	}
 	for _, pad := range []int{0, 1, 1000, tdx.MaxQuote - signed} {
