@@ -366,16 +366,32 @@ func (x *exchange) write(data []byte) error {
 	return nil
 }
 
+// statusOf is how a request ended that an error ended.
+func statusOf(e *api.Error) string {
+	switch {
+	case e.Code == api.Timeout:
+		return statusDeadline
+	case e.Code == api.Cancelled:
+		return statusCancelled
+	case mistaken(e.Status()):
+		return statusRefused
+	default:
+		return statusFailed
+	}
+}
+
+// mistaken says that a status is about the caller's mistake, which is no failure of those who serve.
+func mistaken(status int) bool {
+	return status < http.StatusInternalServerError && status != http.StatusTooManyRequests
+}
+
 // fail tells the app what went wrong: as an HTTP error, as an event of a stream that has begun, or, where neither can be,
 // by breaking the connection, so that nothing broken looks whole.
 func (x *exchange) fail(e *api.Error) {
 	if x.call != nil || e.RequestID == "" {
 		e.RequestID = requestID(x.id)
 	}
-	x.outcome.status, x.outcome.code = statusFailed, e.Code
-	if e.Code == api.Timeout {
-		x.outcome.status = statusDeadline
-	}
+	x.outcome.status, x.outcome.code = statusOf(e), e.Code
 	if !x.committed {
 		x.outcome.http = e.Status()
 		e.Write(x.w)

@@ -3,8 +3,10 @@ package gateway
 import (
 	"crypto/rand"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -48,6 +50,7 @@ func (s *Server) routes() map[string]route {
 func (s *Server) Handler() http.Handler {
 	routes := s.routes()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.confess()
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		s.allowOrigin(h, r)
@@ -74,6 +77,19 @@ func (s *Server) Handler() http.Handler {
 		}
 		found.serve(w, r, rest)
 	})
+}
+
+// confess says in the log what broke a request by panicking: the server itself would end the connection and say it where
+// nobody looks. What a panic says is about the program, never about a request.
+func (s *Server) confess() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if v != http.ErrAbortHandler { //nolint:errorlint // the server compares it, too
+		s.cfg.Log.Error("A request broke the gateway, which is a fault of the program", slog.Any("err", v), slog.String("stack", string(debug.Stack())))
+	}
+	panic(http.ErrAbortHandler) //nolint:forbidigo // the only way to end an HTTP/1.1 answer as broken (pitfall 13)
 }
 
 // match finds the route of a URL. Model names contain slashes, so the rest of a path is one argument, decoded once.

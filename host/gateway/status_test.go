@@ -450,4 +450,24 @@ func TestWhoseMistakeAnErrorIs(t *testing.T) {
 			t.Errorf("%s: %s, %s", name, ended, code)
 		}
 	}
+	for code, want := range map[api.Code]string{
+		api.ModelNotFound: statusRefused, api.PriceLimit: statusRefused, api.InsufficientQuota: statusRefused, api.SessionNotAccepted: statusRefused,
+		api.UnsupportedParameter: statusRefused, api.RateLimitExceeded: statusFailed, api.NoWorkers: statusFailed, api.WorkerLost: statusFailed,
+		api.ReceiptInvalid: statusFailed, api.Timeout: statusDeadline, api.Cancelled: statusCancelled,
+	} {
+		if got := statusOf(&api.Error{Code: code}); got != want {
+			t.Errorf("%s: %s, want %s", code, got, want)
+		}
+	}
+}
+
+// TestAnUnknownModelIsNoFailure: what an app misspells is not shown as somebody's failure.
+func TestAnUnknownModelIsNoFailure(t *testing.T) {
+	w := start(t, setup{}, newScripted("p1", 5, func(_ *scripted, q *query) { q.fail(621, "unknown model x") }))
+	if r := w.chat(""); r.status != 404 || r.code(t) != "model_not_found" {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	for _, want := range []string{`requests_total{status="refused"} 1`, `requests_total{status="failed"} 0`} {
+		w.until(func() bool { return strings.Contains(w.do("GET", "/metrics", "").body, want) })
+	}
 }

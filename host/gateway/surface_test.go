@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"errors"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -314,5 +316,25 @@ func TestPagesOfTheListMayCall(t *testing.T) {
 		if r := w.do("POST", "/v1/chat/completions", chatBody(""), "Origin", origin); r.header.Get("Access-Control-Allow-Origin") != "" || r.header.Get("Vary") != "Origin" {
 			t.Errorf("%s: %v", origin, r.header)
 		}
+	}
+}
+
+// TestAFaultOfTheProgramIsLogged: a request that panics ends its connection alone, and the log says where, without the prompt.
+func TestAFaultOfTheProgramIsLogged(t *testing.T) {
+	w := start(t, setup{}, newScripted("p1", 5, good))
+	broken := &Server{surface: w.server.surface, cfg: Config{Log: w.server.cfg.Log}} // it has no clock
+	h := broken.Handler()
+	fault := func() (v any) {
+		defer func() { v = recover() }()
+		r := httptest.NewRequest(http.MethodPost, "/v1/chat/completions", strings.NewReader(chatBody("")))
+		r.Header.Set("Content-Type", "application/json")
+		h.ServeHTTP(httptest.NewRecorder(), r)
+		return nil
+	}
+	if err, _ := fault().(error); !errors.Is(err, http.ErrAbortHandler) {
+		t.Errorf("the server is told %v", err)
+	}
+	if text := w.log.String(); !strings.Contains(text, "fault of the program") || !strings.Contains(text, "infer.go") || strings.Contains(text, canary) {
+		t.Errorf("the log says %s", text)
 	}
 }

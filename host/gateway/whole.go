@@ -130,7 +130,7 @@ func blameOf(status int, body []byte) (string, api.Code) {
 			code = api.Code(text)
 		}
 	}
-	if status >= http.StatusInternalServerError || status == http.StatusTooManyRequests {
+	if !mistaken(status) {
 		return statusFailed, code
 	}
 	if code == api.EngineError {
