@@ -2,6 +2,7 @@ package worker
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"math"
@@ -12,6 +13,7 @@ import (
 
 	"cocoon/contracts/api/sse"
 	"cocoon/contracts/pricing"
+	"cocoon/contracts/promptcrypt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/worker/meter"
@@ -127,5 +129,30 @@ func TestCostsDoNotWrapAround(t *testing.T) {
 	}
 	if c := cost(meter.Usage{Prompt: 34, Cached: 11, Completion: 100, Reasoning: 10}, 1500, Prices{20, pricing.Multipliers{Prompt: one, Cached: 1000, Completion: 2 * one, Reasoning: 3 * one}}); c != (meter.Cost{Prompt: 700, Completion: 6300}) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// TestNothingOfAnEncryptedAnswerIsReadable: not an event that speaks of no error, nor what stands beside the data.
+func TestNothingOfAnEncryptedAnswerIsReadable(t *testing.T) {
+	client, worker := [32]byte{1}, [32]byte{2}
+	_, talk, err := promptcrypt.SealRequest([]byte(`{"model":"m"}`), client, promptcrypt.Public(worker), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cipher{talk: talk}
+	for in, readable := range map[string]bool{
+		`data: {"error":null,"delta":"secret"}` + "\n\n":            false,
+		`data: {"error":"secret"}` + "\n\n":                         false,
+		"event: a\ndata: {\ndata: \"delta\":\"secret\"}\n\n":        false,
+		`data: {"error":{"code":"timeout","message":"x"}}` + "\n\n": true,
+		": ping\n\n": true, "data: [DONE]\n\n": true, "data:  [DONE] \n\n": true,
+	} {
+		out, err := c.append(nil, []byte(in))
+		if err != nil || (string(out) == in) != readable || bytes.Contains(out, []byte("secret")) {
+			t.Errorf("%q became %q, %v", in, out, err)
+		}
+	}
+	if out, err := c.append(nil, []byte("data: secret\n\n")); err == nil || len(out) > 0 {
+		t.Errorf("what is no document became %q, %v", out, err)
 	}
 }

@@ -281,7 +281,8 @@ type cipher struct {
 	in   sse.Splitter
 }
 
-// append takes events and appends them encrypted. Errors and the end of a stream stay readable for the hops between.
+// append takes events and appends them encrypted. What the meter makes of errors, and the end of a stream, stay readable for
+// the hops between; of an engine's own words nothing does.
 func (c *cipher) append(dst, events []byte) ([]byte, error) {
 	c.in.Write(events)
 	for {
@@ -289,8 +290,15 @@ func (c *cipher) append(dst, events []byte) ([]byte, error) {
 		if err != nil || !ok {
 			return dst, err
 		}
+		if e.Data == nil || bytes.Equal(bytes.TrimSpace(e.Data), []byte("[DONE]")) {
+			dst = append(dst, e.Raw...)
+			continue
+		}
 		doc, err := jsonscan.Check(e.Data)
-		if _, failed := doc.Get("error"); err != nil || failed || bytes.Equal(e.Data, []byte("[DONE]")) {
+		if err != nil {
+			return dst, err
+		}
+		if why, _ := doc.Get("error"); why.Kind() == jsonscan.Object { // an engine's ends the stream and is not passed on
 			dst = append(dst, e.Raw...)
 			continue
 		}
