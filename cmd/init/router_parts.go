@@ -181,6 +181,7 @@ func (p *routerProcess) credentials(ctx context.Context, judge *ratls.Judge, met
 		if err != nil {
 			return nil, err
 		}
+		metrics.WatchCertificate(files.Expires, p.now)
 		p.background = append(p.background, func(ctx context.Context) error {
 			return files.Run(ctx, ratls.DefaultPoll, func(err error) { p.log.Error("Certificate files not read", slog.Any("err", err)) })
 		})

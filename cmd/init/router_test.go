@@ -245,7 +245,8 @@ func TestRouterProcesses(t *testing.T) {
 	}
 	page := get(t, "http://"+metricsAddr+"/metrics")
 	for _, want := range []string{
-		"router_simulated 1", `router_sessions{listener="11001",image="` + image + `"} 1`, "router_certificate_expiry_seconds 8", "router_collateral_expiry_seconds{",
+		"router_simulated 1", `router_sessions{listener="11001",image="` + image + `"} 1`, "router_certificate_expiry_seconds 8", "router_certificate_alarm 0",
+		`kind="tcb_info"} `, `kind="qe_identity"} `, `kind="pck_crl"} `, `kind="root_crl"} `, "router_collateral_expiry_seconds{", "router_collateral_age_seconds{",
 		`router_handshakes_total{listener="11001",code="ok"} 1`, `router_verifications_total{result="miss"}`, `router_stage_seconds_count{listener="process",stage="certificate"} 1`,
 	} {
 		if !strings.Contains(page, want) {
@@ -319,7 +320,15 @@ func TestCertificateFiles(t *testing.T) {
 	if got := client.ConnectionState().PeerCertificates[0]; !bytes.Equal(got.Raw, c.Certificate[0]) {
 		t.Error("the router shows another certificate")
 	}
-	if _, err := (&routerProcess{cfg: &router.Config{CertBase: base + "x"}, now: time.Now}).credentials(t.Context(), nil, nil); !errors.Is(err, os.ErrNotExist) {
+	var page bytes.Buffer
+	metrics := router.NewMetrics()
+	if _, err := (&routerProcess{cfg: &router.Config{CertBase: base}, now: time.Now}).credentials(t.Context(), nil, metrics); err != nil {
+		t.Fatal(err)
+	}
+	if metrics.Write(&page); !strings.Contains(page.String(), "router_certificate_expiry_seconds 8") || !strings.Contains(page.String(), "router_certificate_alarm 0") {
+		t.Errorf("the end of the files' certificate is not watched:\n%s", page.String())
+	}
+	if _, err := (&routerProcess{cfg: &router.Config{CertBase: base + "x"}, now: time.Now}).credentials(t.Context(), nil, router.NewMetrics()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("files that are not there: %v", err)
 	}
 }

@@ -237,7 +237,7 @@ func TestHalfClose(t *testing.T) {
 	if got := <-heard; got != "thanks" {
 		t.Errorf("the service heard %q", got)
 	}
-	eventually(t, "sessions end", func() bool { return len(r.Sessions()) == 0 })
+	eventually(t, "sessions end", func() bool { return len(r.Sessions()) == 0 && r.listeners[0].gate.sessions() == 0 })
 }
 
 // TestAbortIsNoEnd: a service that breaks off is not mistaken for one that has said everything.
@@ -308,7 +308,9 @@ func TestLimitsOfAListener(t *testing.T) {
 			got := 0
 			if c, err := new(net.Dialer).DialContext(t.Context(), "tcp", r.addr[11001]); err == nil {
 				_ = c.SetDeadline(time.Now().Add(within))
-				got, _ = io.ReadFull(c, make([]byte, pow.ChallengeSize))
+				if got, err = io.ReadFull(c, make([]byte, pow.ChallengeSize)); errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("a connection without a place is not closed")
+				}
 				_ = c.Close()
 			}
 			if refused := got == 0; refused != (tc.want != "") {

@@ -92,6 +92,19 @@ func TestPlatformSeries(t *testing.T) {
 	}
 }
 
+// TestCertificateAlarm: less than six hours left mean that renewal has failed for long.
+func TestCertificateAlarm(t *testing.T) {
+	for left, want := range map[time.Duration]string{
+		24 * time.Hour: "0", ratls.AlarmLeft: "0", ratls.AlarmLeft - time.Second: "1", -time.Hour: "1",
+	} {
+		m, now := NewMetrics(), time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+		m.WatchCertificate(func() time.Time { return now.Add(left) }, func() time.Time { return now })
+		if text := pageOf(m); !strings.Contains(text, "router_certificate_alarm "+want+"\n") {
+			t.Errorf("%s left: want alarm %s in\n%s", left, want, text)
+		}
+	}
+}
+
 // TestPageIsPrometheusText: after traffic every line is a series with a number, and none is there twice.
 func TestPageIsPrometheusText(t *testing.T) {
 	w := newWorld(t)

@@ -44,9 +44,17 @@ func (m *Metrics) WatchJudge(j *ratls.Judge) {
 	})
 }
 
-// WatchCertificate adds the seconds that the process's own certificate has left.
+// WatchCertificate adds the seconds that the process's own certificate has left, and an alarm when those are few: it should
+// have been replaced long before (attestation.md section 13).
 func (m *Metrics) WatchCertificate(expires, now func() time.Time) {
-	m.Gauge(`router_certificate_expiry_seconds`, func() float64 { return expires().Sub(now()).Seconds() })
+	left := func() time.Duration { return expires().Sub(now()) }
+	m.Gauge(`router_certificate_expiry_seconds`, func() float64 { return left().Seconds() })
+	m.Gauge(`router_certificate_alarm`, func() float64 {
+		if left() < ratls.AlarmLeft {
+			return 1
+		}
+		return 0
+	})
 }
 
 // Certified counts the certificates that an identity makes: how long quote and check took, and what failed.
@@ -59,14 +67,18 @@ func (m *Metrics) Certified() func(took time.Duration, err error) {
 	}
 }
 
-// WatchCollateral adds age and expiry of the collateral held, per platform.
+// WatchCollateral adds age and expiry of the collateral held, per platform and kind.
 func (m *Metrics) WatchCollateral(c *pcs.Cache, now func() time.Time) {
 	m.page(func(w io.Writer) {
+		at := now()
 		for _, s := range c.Status() {
-			if s.Held != nil {
-				at := now()
-				_, _ = fmt.Fprintf(w, "router_collateral_age_seconds{platform=%q} %.0f\nrouter_collateral_expiry_seconds{platform=%q} %.0f\n", // into memory
-					s.Platform.String(), at.Sub(s.Held.IssuedAt()).Seconds(), s.Platform.String(), s.Held.Expires().Sub(at).Seconds())
+			if s.Held == nil {
+				continue
+			}
+			for _, part := range s.Held.Parts() {
+				labels := fmt.Sprintf(`platform=%q,kind=%q`, s.Platform.String(), part.Kind.String())
+				_, _ = fmt.Fprintf(w, "router_collateral_age_seconds{%s} %.0f\nrouter_collateral_expiry_seconds{%s} %.0f\n", // into memory
+					labels, at.Sub(part.From).Seconds(), labels, part.To.Sub(at).Seconds())
 			}
 		}
 	})

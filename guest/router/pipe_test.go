@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -201,6 +202,31 @@ func TestSessionsOfCryptoTLS(t *testing.T) {
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+	by.dismiss()
+}
+
+// defective is a stream whose code panics.
+type defective struct{ stream }
+
+func (defective) Read([]byte) (int, error) { panic("defect") } //nolint:forbidigo // what the test is about
+
+// TestAPanicEndsTheSession: and no other; the program behind it sees a reset, not an end.
+func TestAPanicEndsTheSession(t *testing.T) {
+	local, inner := sockets(t)
+	s, theirs := sockets(t)
+	m := NewMetrics().listener("test")
+	ended := make(chan error, 1)
+	moving := &session{local: plain(local), peer: secured(defective{s}, s), in: m.in, out: m.out, ended: func(err error) { ended <- err }}
+	var by crew
+	by.greet(func() { moving.start(&by, nil) })
+	if err := <-ended; !errors.Is(err, errAborted) || !strings.Contains(err.Error(), "panic: defect") {
+		t.Errorf("the session ended with %v", err)
+	}
+	for name, c := range map[string]net.Conn{"program": inner, "peer": theirs} {
+		if n, err := c.Read(make([]byte, 1)); n > 0 || !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the %s reads %d, %v", name, n, err)
+		}
 	}
 	by.dismiss()
 }

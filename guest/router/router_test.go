@@ -190,6 +190,38 @@ func TestFirstBytesTravelWithThePreamble(t *testing.T) {
 	}
 }
 
+// TestThePreambleIsWrittenOnce: also when much more than a burst is there before the service is.
+func TestThePreambleIsWrittenOnce(t *testing.T) {
+	w := newWorld(t)
+	const size = 1 << 20
+	got := make(chan []byte, 1)
+	service := serveInner(t, func(c *net.TCPConn) {
+		all, _ := io.ReadAll(c)
+		got <- all
+	})
+	sent := make(chan error, 1)
+	far := start(t, w, w.identity(t, nil), "-s -d 0 -R 11001:"+service.dest()+"@any", "", func(d *Deps) {
+		d.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			timer := time.NewTimer(50 * time.Millisecond) // in which the sockets fill
+			defer timer.Stop()
+			<-timer.C
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
+	})
+	peer := dialPeer(t, w.client(t, w.identity(t, nil), policy.Builtin(policy.Any)), far.addr[11001])
+	go func() {
+		_, err := peer.Write(bytes.Repeat([]byte{7}, size))
+		sent <- errors.Join(err, peer.CloseWrite())
+	}()
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	all := <-got
+	if rest := len(all) - size; rest != 4+572 || !bytes.Equal(all[rest:], bytes.Repeat([]byte{7}, size)) {
+		t.Errorf("the service reads %d bytes besides the peer's", rest)
+	}
+}
+
 // TestRefusedPeers: who is not admitted by a policy never reaches the service, and the metrics say why.
 func TestRefusedPeers(t *testing.T) {
 	w := newWorld(t)

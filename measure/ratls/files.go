@@ -251,6 +251,14 @@ func (f *Files) Certificate(p Profile) (*tls.Certificate, error) {
 	return c, nil
 }
 
+// Expires is the end of the last good certificate; zero without any.
+func (f *Files) Expires() time.Time {
+	if c := f.current.Load(); c != nil {
+		return c.Leaf.NotAfter
+	}
+	return time.Time{}
+}
+
 // Reload reads the files; if they cannot be used the pair from before stays.
 func (f *Files) Reload() error {
 	c, err := ReadFiles(f.base)
