@@ -3,8 +3,10 @@ package often
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha512"
 	"encoding/hex"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -92,6 +94,42 @@ func TestOddPoints(t *testing.T) {
 	}
 	if passed == 0 {
 		t.Error("no combination passes: nothing was compared but refusals")
+	}
+}
+
+// TestMixedOrder: keys and nonces with a part of small order. The equation without a cofactor takes an eighth of what one
+// with a cofactor would take.
+func TestMixedOrder(t *testing.T) {
+	small, err := new(edwards25519.Point).SetBytes(unhex(t, oddPoints[4]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scalar := func(wide []byte) *edwards25519.Scalar {
+		sum := sha512.Sum512(wide)
+		s, err := new(edwards25519.Scalar).SetUniformBytes(sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	secret := scalar([]byte("secret"))
+	a := new(edwards25519.Point).ScalarBaseMult(secret)
+	public := a.Add(a, small).Bytes()
+	passed, tries := 0, 256
+	for n := range tries {
+		nonce, message := scalar([]byte{byte(n)}), []byte{byte(n), 1}
+		point := new(edwards25519.Point).ScalarBaseMult(nonce)
+		if n%2 == 1 { // with the least part of small order, or none
+			point.Add(point, small)
+		}
+		r := point.Bytes()
+		s := new(edwards25519.Scalar).MultiplyAdd(scalar(slices.Concat(r, public, message)), secret, nonce)
+		if agrees(t, public, message, append(r, s.Bytes()...)) {
+			passed++
+		}
+	}
+	if passed < tries/16 || passed > tries/4 {
+		t.Errorf("%d of %d pass", passed, tries)
 	}
 }
 
