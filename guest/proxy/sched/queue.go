@@ -37,14 +37,6 @@ func (q *queue) join(r Request, slots int) (*waiter, bool) {
 	return w, true
 }
 
-// first is whose turn it is, or nil.
-func (q *queue) first() *waiter {
-	if len(q.turn) == 0 {
-		return nil
-	}
-	return q.clients[q.turn[0]][0]
-}
-
 // leave takes somebody out of the line. The client's next request waits for the next round.
 func (q *queue) leave(w *waiter) {
 	client := w.request.Client

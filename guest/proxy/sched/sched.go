@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -242,21 +243,42 @@ func (s *Scheduler) wake(model string) {
 		if q == nil {
 			continue
 		}
-		for {
-			w := q.first()
-			if w == nil {
-				delete(s.queues, name)
-				break
-			}
-			lease, err := s.try(w.request)
-			if lease == nil && waitable(err) {
-				break
-			}
+		for s.serveLine(q, name) {
+		}
+		if q.n == 0 {
+			delete(s.queues, name)
+		}
+	}
+}
+
+// serveLine gives one of those in line what there is for it: a slot, or a reason to wait no longer. Whoever waits for a certain
+// worker does not hold up those behind, for whom another will do.
+func (s *Scheduler) serveLine(q *queue, model string) bool {
+	for i, client := range q.turn {
+		w := q.clients[client][0]
+		lease, err := s.try(w.request)
+		if lease != nil || !waitable(err) {
 			q.leave(w)
 			s.stats.Queued--
 			w.granted <- grant{lease, err}
+			return true
+		}
+		if i == 0 && !s.idle(model) { // so it is for all, and there may be many
+			return false
 		}
 	}
+	return false
+}
+
+// idle says whether a worker of the model could take a request of somebody's. The caller holds the lock.
+func (s *Scheduler) idle(model string) bool {
+	now := s.cfg.Now()
+	for _, w := range s.workers {
+		if serves(w.spec.Model, model) && w.excluded(Request{MaxCoefficient: math.MaxInt64}, now) == suitable {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Scheduler) queueOf(model string) *queue {

@@ -252,6 +252,51 @@ func TestNobodyWaitsForever(t *testing.T) {
 	})
 }
 
+// TestWhoWaitsForACertainWorkerHoldsUpNobody: a worker that is too dear for the first in line is given to the next.
+func TestWhoWaitsForACertainWorkerHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Now: time.Now})
+		cheap := s.worker(nil)
+		held := acquire(t, s, ask())
+		dear := s.worker(func(w *Spec) { w.Coefficient = 3000 })
+		busy := acquire(t, s, ask())
+		type got struct {
+			client string
+			lease  *Lease
+		}
+		answers := make(chan got, 3)
+		wait := func(client string, most int64) {
+			r := ask()
+			r.Client, r.MaxCoefficient = client, most
+			go func() {
+				l, err := s.Acquire(t.Context(), r)
+				if err != nil {
+					t.Errorf("%s: %v", client, err)
+				}
+				answers <- got{client, l}
+			}()
+			synctest.Wait()
+		}
+		wait("thrifty", 1000)
+		wait("patient", 4000)
+		wait("other", 4000)
+		began := time.Now()
+		busy.End(Served, 1)
+		next := <-answers
+		if next.client != "patient" || next.lease.Worker != dear || time.Since(began) > 0 {
+			t.Errorf("%s got %d after %s", next.client, next.lease.Worker, time.Since(began))
+		}
+		held.End(Served, 1)
+		if a := <-answers; a.client != "thrifty" || a.lease.Worker != cheap {
+			t.Errorf("%s got %d", a.client, a.lease.Worker)
+		}
+		next.lease.End(Served, 1)
+		if a := <-answers; a.client != "other" {
+			t.Errorf("%s was last", a.client)
+		}
+	})
+}
+
 // TestBreaker: three failures in a row open it, one probe closes it or opens it for twice as long; callers who gave up
 // do not count.
 func TestBreaker(t *testing.T) {
