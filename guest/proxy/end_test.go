@@ -97,6 +97,59 @@ func TestTheFinalAnswerWinsOverACancellationThatCrossesIt(t *testing.T) {
 	})
 }
 
+// TestAnAnswerThatCrossesACancellationIsWhatTheReceiptIsAbout: the worker has signed what it sent, before it heard that nobody
+// waits. A receipt about less would not hold.
+func TestAnAnswerThatCrossesACancellationIsWhatTheReceiptIsAbout(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ask, body string
+		play      func(w *scriptWorker, o order)
+		status    receipt.Status
+	}{
+		"whole": {chat, answer, func(w *scriptWorker, o order) {
+			info := w.usage()
+			w.begin(o, headOf(200, "application/json", answer), info)
+			w.sign(o, answer, statusComplete, info)
+		}, receipt.Complete},
+		"its beginning": {stream, first, func(w *scriptWorker, o order) {
+			w.begin(o, headOf(200, "text/event-stream", ""), nil)
+			w.part(o, first, nil)
+			info := usedOf(20, 0, 1, 0)
+			w.send(&tl.ProxyQueryAnswerErrorEx{RequestID: o.id, ErrorCode: 653, Error: "cancelled", FinalInfo: info})
+			w.sign(o, first, statusCancelled, info)
+		}, receipt.Cancelled},
+		"nothing": {stream, "", func(w *scriptWorker, o order) {
+			info := usedOf(20, 0, 0, 0)
+			w.send(&tl.ProxyQueryAnswerErrorEx{RequestID: o.id, ErrorCode: 653, Error: "cancelled", FinalInfo: info})
+			w.sign(o, "", statusCancelled, info)
+		}, receipt.Cancelled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inProxy(t, func(b *bench) {
+				w := b.worker(5, func(w *scriptWorker, o order) {
+					for !w.cancelled(o) {
+						<-time.After(10 * time.Millisecond)
+					}
+					tc.play(w, o)
+				})
+				c := b.client(5)
+				c.send(run(1, tc.ask))
+				for len(w.seen()) == 0 {
+					<-time.After(10 * time.Millisecond)
+				}
+				c.send(&tl.ClientCancelQuery{RequestID: [32]byte{1}})
+				if r := c.collect(1); r.body != tc.body {
+					t.Errorf("the client has %q, code %d", r.body, r.code)
+				}
+				doc, err := b.verify(hear[*tl.ClientQueryReceipt](c.party).Receipt, tc.ask, tc.body)
+				if err != nil || doc.Outcome.Status != tc.status {
+					t.Errorf("%v, %+v", err, doc)
+				}
+				b.settled()
+			})
+		})
+	}
+}
+
 // TestADeadlineIsBilled is row 3 of protocol.md section 12: half of a stream is not free because the timeout was chosen
 // that way.
 func TestADeadlineIsBilled(t *testing.T) {

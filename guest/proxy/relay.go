@@ -203,7 +203,13 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 		if err != nil {
 			return res
 		}
-		if worker, _ := r.out.passed(); ours && e.kind == evPart && worker {
+		worker, _ := r.out.passed()
+		if ours && e.kind == evHead && !worker && ended(res.err) {
+			if late, whole := r.lateHead(ctx, a, e); whole {
+				return late
+			}
+		}
+		if ours && e.kind == evPart && worker {
 			if e.info != nil && ended(res.err) {
 				return r.attest(a, result{body: e.data, info: e.info})
 			}
@@ -217,6 +223,24 @@ func (r *request) lastWord(ctx context.Context, a *attempt, res result) result {
 			return res
 		}
 	}
+}
+
+// lateHead takes a head that crossed the cancellation: what follows it is passed on, because the worker's statement is about
+// it; what came whole is the answer.
+func (r *request) lateHead(ctx context.Context, a *attempt, e event) (res result, whole bool) {
+	h, body, err := parseHead(e.data)
+	if err != nil {
+		return res, false
+	}
+	if e.info != nil {
+		return r.attest(a, result{head: h, body: body, info: e.info}), true
+	}
+	stamp(h, r.began, time.Time{})
+	r.announce(h, nil)
+	if r.out.head(ctx, h) == nil { // without a head there are no parts
+		_ = r.out.body(ctx, body, nil) // hashed, and sent as far as that needs no waiting
+	}
+	return res, false
 }
 
 // ended says that the request ended by its client or its deadline and not by what the worker did.
