@@ -1,9 +1,12 @@
 package router
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestReloadRefused: a configuration that cannot take effect changes nothing.
@@ -11,13 +14,14 @@ func TestReloadRefused(t *testing.T) {
 	w := newWorld(t)
 	r := start(t, w, w.identity(t, nil), "-d 0 -R 11001:localhost:11101@any", "")
 	for name, args := range map[string]string{
-		"another port":   "-R 11002:localhost:11101@any",
-		"another policy": "-R 11001:localhost:11101@tdx --image-source=defer",
-		"one port more":  "-R 11001:localhost:11101@any -S 8116@any",
-		"the chain":      "-R 11001:localhost:11101@any -P mine:tdx --image-source=chain",
+		"another port":    "-R 11002:localhost:11101@any",
+		"another policy":  "-R 11001:localhost:11101@tdx --image-source=defer",
+		"one port more":   "-R 11001:localhost:11101@any -S 8116@any",
+		"the chain":       "-R 11001:localhost:11101@any -P mine:tdx --image-source=chain",
+		"a local network": "-c router.json -R 11001:localhost:11101@any", // whose policies may admit what proves nothing
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := Parse(strings.Fields(args), nil)
+			cfg, err := Parse(strings.Fields(args), files(`{"network": "local"}`))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,5 +69,40 @@ func TestReloadTellsWhatWaits(t *testing.T) {
 				t.Errorf("want keys %q, log:\n%s", tc.want, log)
 			}
 		})
+	}
+}
+
+// TestSessionsOfAPolicyThatIsGoneEnd: a name that no policy has any more admits nobody, also not who is there.
+func TestSessionsOfAPolicyThatIsGoneEnd(t *testing.T) {
+	w := newWorld(t)
+	id := w.identity(t, nil)
+	far := start(t, w, id, "-d 0 -R 11001:"+serveInner(t, echo).dest()+"@any", "")
+	near := start(t, w, id, "-m 8 -S 8116@any -P mine:any -P other:any", "")
+	conn, err := near.Dial(t.Context(), "mine", far.addr[11001])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // the router has closed it
+	stays, err := near.Dial(t.Context(), "other", far.addr[11001])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stays.Close() //nolint:errcheck // the test is over
+	_ = conn.SetDeadline(time.Now().Add(within))
+	cfg, err := Parse(strings.Fields("-S 8116@any -P other:any"), nil)
+	if err == nil {
+		err = near.Reload(cfg)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); n > 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a session of the policy that is gone reads %d, %v", n, err)
+	}
+	if _, err := near.Dial(t.Context(), "mine", far.addr[11001]); err == nil {
+		t.Error("a policy that is gone admits a peer")
+	}
+	if n := len(near.Sessions()); n != 1 {
+		t.Errorf("%d sessions are live, want the one of the other policy", n)
 	}
 }
