@@ -184,6 +184,9 @@ func (e *Error) Write(w http.ResponseWriter) {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(e.RetryAfter.Seconds()))))
 		h.Set("Retry-After-Ms", strconv.FormatInt(e.RetryAfter.Milliseconds(), 10))
 	}
+	if e.Status() == http.StatusUnauthorized {
+		h.Set("Www-Authenticate", "Bearer") // RFC 9110 section 15.5.2
+	}
 	if classOf(e.Code).final {
 		h.Set("X-Should-Retry", "false")
 	}

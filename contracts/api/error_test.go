@@ -30,7 +30,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 			t.Errorf("%s: status %d, x-should-retry %q", code, w.Code, h.Get("X-Should-Retry"))
 		}
 		if h.Get("Retry-After") != "2" || h.Get("Retry-After-Ms") != "1500" || h.Get("X-Request-Id") != "req_0" ||
-			h.Get("Content-Type") != "application/json" {
+			h.Get("Content-Type") != "application/json" || (h.Get("WWW-Authenticate") == "Bearer") != (tc.status == 401) {
 			t.Errorf("%s: headers %v", code, h)
 		}
 	}
