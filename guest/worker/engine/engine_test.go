@@ -358,6 +358,18 @@ func TestFailure(t *testing.T) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
+	for kind, tc := range map[string]struct{ body, says string }{
+		engine.LlamaCPP: {`{"error":{"code":400,"type":"exceed_context_size_error","n_prompt_tokens":5000,"n_ctx":512}}`, "of 512 tokens; the prompt alone has 5000;"},
+		engine.VLLM:     {`{"object":"error","message":"This model's maximum context length is 10 tokens","code":400}`, "of 32768 tokens; send"},
+	} {
+		c, err := engine.Builtin(kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Failure(400, []byte(tc.body)); !strings.Contains(got.Message, tc.says) {
+			t.Errorf("%s: %s", kind, got.Message)
+		}
+	}
 }
 
 // TestHeaders: what belongs to the connection is dropped, and everything where engine.toml says so.

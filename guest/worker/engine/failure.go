@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ func (c *Config) Failure(status int, body []byte) *api.Error {
 	text := strings.ToLower(errorText(body))
 	for _, phrase := range c.Errors.Context {
 		if strings.Contains(text, strings.ToLower(phrase)) {
-			return &api.Error{Code: api.ContextLength, Message: "the prompt and the answer that was asked for do not fit into the model's context; send less or ask for less"}
+			return c.tooLong(body)
 		}
 	}
 	switch {
@@ -30,6 +31,32 @@ func (c *Config) Failure(status int, body []byte) *api.Error {
 		return &api.Error{Code: api.InvalidValue, Message: "the engine refuses this request; check the fields against the model's abilities"}
 	}
 	return &api.Error{Code: api.EngineError, Message: "the engine could not answer this request"}
+}
+
+// tooLong says how much would fit, and how much came where the engine says that in a number of its own: its words are not
+// repeated.
+func (c *Config) tooLong(body []byte) *api.Error {
+	context, prompt := c.Limits.Context, int64(0)
+	if doc, err := jsonscan.Check(body); err == nil {
+		inner, _ := doc.Get("error")
+		number := func(key string) int64 {
+			v, _ := inner.Get(key)
+			n, _ := v.Int()
+			return n
+		}
+		if n := number("n_ctx"); n > 0 {
+			context = n
+		}
+		prompt = number("n_prompt_tokens")
+	}
+	text := "the prompt and the answer that was asked for do not fit into the model's context"
+	if context > 0 {
+		text += fmt.Sprintf(" of %d tokens", context)
+	}
+	if prompt > 0 {
+		text += fmt.Sprintf("; the prompt alone has %d", prompt)
+	}
+	return &api.Error{Code: api.ContextLength, Message: text + "; send less or ask for less"}
 }
 
 // errorText is what an error object says: type, code and message, in whichever of the known shapes.
