@@ -111,7 +111,7 @@ func (n *networkFlags) state(a *app) (string, error) {
 	}
 	sum := sha256.Sum256(data)
 	dir = filepath.Join(dir, "chain", hex.EncodeToString(sum[:8]))
-	if err := os.MkdirAll(dir, 0o700); err != nil { //nolint:gosec // the operator names the folder
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", fmt.Errorf("making state folder: %w", err)
 	}
 	return dir, nil

@@ -112,10 +112,10 @@ func (g *gatewayFlags) rules() []flagRule {
 
 // serving are the rules of the flags that only serving takes.
 func (g *gatewayFlags) serving() []flagRule {
-	out := []flagRule{
-		{slices.Contains([]gateway.Mode{gateway.Record, gateway.Require}, gateway.Mode(g.mode)), fmt.Sprintf("receipt-mode: %q is none of %s, %s", g.mode, gateway.Record, gateway.Require)},
-		{g.mode != string(gateway.Require) || g.price > 0 || g.rooted(), "receipt-mode: receipts that nobody can check cannot be required: say what a token costs with --price-per-token, or name the network with --global-config FILE and --root-contract ADDRESS"},
-	}
+	out := append(make([]flagRule, 0, 2+len(g.origins)),
+		flagRule{slices.Contains([]gateway.Mode{gateway.Record, gateway.Require}, gateway.Mode(g.mode)), fmt.Sprintf("receipt-mode: %q is none of %s, %s", g.mode, gateway.Record, gateway.Require)},
+		flagRule{g.mode != string(gateway.Require) || g.price > 0 || g.rooted(), "receipt-mode: receipts that nobody can check cannot be required: say what a token costs with --price-per-token, or name the network with --global-config FILE and --root-contract ADDRESS"},
+	)
 	for _, o := range g.origins {
 		out = append(out, flagRule{o != "*" && strings.Contains(o, "://"), fmt.Sprintf("allow-origin: %q is not scheme://host[:port]: name each page's origin as browsers send it", o)})
 	}

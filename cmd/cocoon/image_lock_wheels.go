@@ -59,7 +59,7 @@ func newLockWheelsCmd(a *app) *cobra.Command {
 			}
 			list, path, changes, err := pipeline.ReadWheelsReport(cmd.Context(), o.Root, report, wheel.HeadSize(http.DefaultClient))
 			if err != nil {
-				return err
+				return fmt.Errorf("%s: %w", names[0], err)
 			}
 			out := wheelsResult{Schema: "cocoon.image.lock-wheels/1", Path: path, Wheels: len(list.Wheels), Changes: []lockChange{}}
 			for _, w := range list.Wheels {

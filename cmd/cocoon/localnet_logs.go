@@ -41,8 +41,8 @@ func newLocalnetLogsCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "logs [PART...]",
 		Short: "Show the logs of a network's parts, running or not",
-		Long: "Show the last lines of the logs of a network's parts: gateway, proxy, worker, worker-engine, ... They are\n" +
-			"left after the network has ended. No log holds a prompt or a key.",
+		Long: "Show the last lines of the logs of a network's parts: gateway, proxy, worker, worker-engine, ...\n" +
+			"They are left after the network has ended. No log holds a prompt or a key.",
 		Example: "  cocoon localnet logs\n  cocoon localnet logs worker --follow",
 		RunE:    func(cmd *cobra.Command, parts []string) error { return a.localnetLogs(cmd.Context(), &l, parts) },
 	}

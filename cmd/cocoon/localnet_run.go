@@ -20,8 +20,9 @@ func newLocalnetRunCmd(a *app) *cobra.Command {
 		Use:   "run [flags] -- COMMAND [ARG...]",
 		Short: "Run a command against a network that lives as long as the command does",
 		Long: "Run a command against a network that lives as long as the command does. Its environment has\n" +
-			"OPENAI_BASE_URL and OPENAI_API_KEY, so programs that use an OpenAI SDK need no change, and COCOON_MODEL,\n" +
-			"the model to ask for. Its output is passed on; the network says nothing on stdout.",
+			"OPENAI_BASE_URL and OPENAI_API_KEY, so programs that use an OpenAI SDK need no change, and\n" +
+			"COCOON_MODEL, the model to ask for. Its output is passed on; the network says nothing on stdout.\n" +
+			"When the command fails the exit code is 1.",
 		Example: "  cocoon localnet run -- python3 app.py\n" +
 			"  cocoon localnet run --model tiny.gguf -- sh -c 'curl -s $OPENAI_BASE_URL/models'",
 		Args: cobra.ArbitraryArgs,

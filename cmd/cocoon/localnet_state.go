@@ -139,8 +139,8 @@ func newLocalnetStatusCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what runs of a network on this machine, and how it does",
-		Long: "Show what runs of a network on this machine, and how it does: each part is asked whether it can serve.\n" +
-			"The exit code is 3 when one cannot.",
+		Long: "Show what runs of a network on this machine, and how it does: each part is asked whether it can\n" +
+			"serve. The exit code is 3 when one cannot.",
 		Example: "  cocoon localnet status\n  cocoon localnet status -o json | jq '.parts[] | select(.ready | not)'",
 		Args:    args(0, 0, ""),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.localnetStatus(cmd.Context(), dir) },

@@ -85,12 +85,12 @@ type upFlags struct {
 
 func (u *upFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&u.dir, "dir", "", "folder for configurations, logs and receipts (default: in the user's state folder)")
-	f.StringVar(&u.listen, "listen", defaultGateway, "address of this machine to answer on; port 0 takes a free one")
+	f.StringVar(&u.dir, "dir", "", "folder for files, logs and receipts (default: in the state folder)")
+	f.StringVar(&u.listen, "listen", defaultGateway, "where to answer; port 0 is a free one")
 	f.StringVar(&u.guest, "guest", "", "guest binary (default: built from the checkout)")
-	f.StringVar(&u.engine, "engine", engineScripted, "who answers: "+engineScripted+", or "+engineLlama+", the pinned CPU engine of the images")
-	f.StringVar(&u.model, "model", "", "GGUF file for "+engineLlama+" to run (default: a tiny one made on the spot, whose answers are known)")
-	f.StringVar(&u.template, "chat-template", "", "chat template (Jinja) in place of the model's own, for example to enable tools")
+	f.StringVar(&u.engine, "engine", engineScripted, "who answers: "+engineScripted+" or "+engineLlama)
+	f.StringVar(&u.model, "model", "", "GGUF file for "+engineLlama+" (default: a tiny one with known answers)")
+	f.StringVar(&u.template, "chat-template", "", "chat template (Jinja) in place of the model's own")
 	f.BoolVar(&u.chain, "chain", true, "follow a root contract on a chain of the network's own")
 	f.IntVar(&u.proxies, "proxies", 1, "how many proxies to run")
 	f.IntVar(&u.workers, "workers", 1, "how many workers to run, each with an engine")
@@ -101,15 +101,16 @@ func newLocalnetUpCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run a whole network on this machine: proxies, workers, engines and gateway",
-		Long: "Run a whole network on this machine with simulated TDX: proxies and workers as processes of the guest\n" +
-			"binary, attested to each other; an engine for each worker; and the gateway, which OpenAI SDKs talk to.\n" +
-			"It serves until it is interrupted, or \"cocoon localnet down\", and then ends everything in order.\n\n" +
-			"Answers are scripted, and said to be, unless --engine llama-server has the pinned engine of the images\n" +
-			"run a model on this machine's CPU; the engine is fetched by hash if the cache lacks it.\n\n" +
-			"A chain of its own holds the root contract that lists the images, the model and the proxies, and says\n" +
-			"what a token costs; \"cocoon root publish --sign-with DIR/owner.key\" changes it, and everybody follows.\n" +
-			"Balances are counted in memory. The guest binary is built from the checkout unless --guest names one.\n" +
-			"Nothing of it is reached from other machines.",
+		Long: "Run a whole network on this machine with simulated TDX: proxies and workers as processes of the\n" +
+			"guest binary, attested to each other; an engine for each worker; and the gateway, which OpenAI\n" +
+			"SDKs talk to. It serves until it is interrupted, or \"cocoon localnet down\", and then ends\n" +
+			"everything in order.\n\n" +
+			"Answers are scripted, and said to be, unless --engine llama-server has the pinned engine of the\n" +
+			"images run a model on this machine's CPU; the engine is fetched by hash if the cache lacks it.\n\n" +
+			"A chain of its own holds the root contract that lists the images, the model and the proxies, and\n" +
+			"says what a token costs; \"cocoon root publish --sign-with DIR/owner.key\" changes it, and everybody\n" +
+			"follows. Balances are counted in memory. The guest binary is built from the checkout unless\n" +
+			"--guest names one. Nothing of it is reached from other machines.",
 		Example: "  cocoon localnet up\n" +
 			"  cocoon localnet up --detach --proxies 2 --workers 3\n" +
 			"  cocoon localnet up --engine llama-server\n" +
@@ -118,7 +119,7 @@ func newLocalnetUpCmd(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.localnetUp(cmd.Context(), &u) },
 	}
 	u.register(cmd)
-	cmd.Flags().BoolVarP(&u.detach, "detach", "d", false, "return when the network serves; it goes on until \"cocoon localnet down\"")
+	cmd.Flags().BoolVarP(&u.detach, "detach", "d", false, "return when it serves; \"cocoon localnet down\" ends it")
 	return cmd
 }
 
