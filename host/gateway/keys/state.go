@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -64,16 +65,14 @@ func (b *Book) Save(path string) error {
 // Recall goes on where Save was; known says whether there was a file. Keys that are no more are forgotten, and what lies in
 // the future of now, after a clock was set back, begins anew.
 func (b *Book) Recall(path string, now time.Time) (known bool, err error) {
-	st, err := os.Stat(path)
+	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err == nil && st.Size() > maxState {
-		err = fmt.Errorf("%d bytes, at most %d", st.Size(), maxState)
-	}
 	var data []byte
 	if err == nil {
-		data, err = os.ReadFile(path)
+		defer f.Close()                                       //nolint:errcheck // read side
+		data, err = io.ReadAll(io.LimitReader(f, maxState+1)) // whatever its size is said to be
 	}
 	var file stateFile
 	if err == nil {
@@ -98,7 +97,7 @@ func (b *Book) Recall(path string, now time.Time) (known bool, err error) {
 func parseState(data []byte) (stateFile, error) {
 	var file stateFile
 	if len(data) > maxState {
-		return file, fmt.Errorf("%d bytes, at most %d", len(data), maxState)
+		return file, fmt.Errorf("over %d bytes", maxState)
 	}
 	if err := strictjson.Decode(data, &file); err != nil {
 		return file, err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -115,7 +116,7 @@ type scoreFile struct {
 func parseScores(data []byte) (map[string]score, error) {
 	var file scoreFile
 	if len(data) > maxScoreFile {
-		return nil, fmt.Errorf("%d bytes, at most %d", len(data), maxScoreFile)
+		return nil, fmt.Errorf("over %d bytes", maxScoreFile)
 	}
 	if err := strictjson.Decode(data, &file); err != nil {
 		return nil, err
@@ -136,9 +137,14 @@ func (p *Pool) recall() error {
 	if p.cfg.ScoreFile == "" {
 		return nil
 	}
-	data, err := os.ReadFile(p.cfg.ScoreFile)
+	f, err := os.Open(p.cfg.ScoreFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	var data []byte
+	if err == nil {
+		defer f.Close() //nolint:errcheck // read side
+		data, err = io.ReadAll(io.LimitReader(f, maxScoreFile+1))
 	}
 	if err != nil {
 		return fmt.Errorf("reading records of proxies: %w", err)
