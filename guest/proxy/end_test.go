@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -211,6 +212,43 @@ func TestAnErrorOfTheWorkersIsBilledLikeAnAnswer(t *testing.T) {
 			t.Errorf("billed %d", got)
 		}
 	})
+}
+
+// TestAReferenceWorkersErrorIsNotFree: its implementation has no numbers with an error, whatever it has sent by then (row 3 of
+// protocol.md section 12).
+func TestAReferenceWorkersErrorIsNotFree(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sent []string
+		info *tl.ProxyQueryFinalInfo
+		want int64
+	}{
+		"no numbers":        {[]string{first, second}, nil, int64(len(messages)+3)/4 + 2},
+		"zeros":             {[]string{first, second}, usedOf(0, 0, 0, 0), int64(len(messages)+3)/4 + 2},
+		"its numbers count": {[]string{first, second}, usedOf(10, 0, 1, 0), 11},
+		"nothing was sent":  {nil, nil, 0},
+	} {
+		for _, version := range []int32{1, 4} {
+			t.Run(fmt.Sprint(name, " ", version), func(t *testing.T) {
+				inProxy(t, func(b *bench) {
+					b.worker(version, func(w *scriptWorker, o order) {
+						w.begin(o, headOf(200, "text/event-stream", ""), nil)
+						for _, p := range tc.sent {
+							w.part(o, p, nil)
+						}
+						w.send(&tl.ProxyQueryAnswerErrorEx{RequestID: o.id, ErrorCode: 652, Error: "timeout", FinalInfo: tc.info})
+					})
+					c := b.client(4)
+					c.send(run(1, chat))
+					if r := c.collect(1); r.code != 652 || r.tokens.TotalTokensUsed != tc.want {
+						t.Errorf("%+v", r)
+					}
+					if got := b.settled(); got != tc.want {
+						t.Errorf("billed %d, want %d", got, tc.want)
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestAWorkersNumbersAreBounded is row 11: what a worker claims beyond the reservation nobody pays, and nonsense counts

@@ -347,13 +347,19 @@ func (r *request) usage(res result) (t pricing.Tokens, lied bool) {
 	switch {
 	case r.a == nil:
 		return pricing.Tokens{}, false
-	case res.info != nil:
+	case res.info != nil && !r.uncounted(res):
 		return counted(r.a.w.version, res.info.TokensUsed, r.a.lease.Coefficient, r.root.Multipliers)
 	}
 	if worker, events := r.out.passed(); worker && events > 0 {
 		return pricing.Tokens{Prompt: r.job.promptTokens(), Completion: events}, false
 	}
 	return pricing.Tokens{}, false
+}
+
+// uncounted says that a reference worker ended with an error and no numbers, whatever it had sent: its implementation never has
+// any then, and half of an answer is not free (protocol.md section 6.2).
+func (r *request) uncounted(res result) bool {
+	return res.err != nil && r.a.w.version < versionOurs && res.info.TokensUsed == tl.TokensUsed{}
 }
 
 // Where counts may be from (inference.md section 7).
@@ -369,7 +375,7 @@ func (r *request) source(res result, t pricing.Tokens) string {
 	switch {
 	case t == pricing.Tokens{}:
 		return sourceNone
-	case res.info == nil:
+	case res.info == nil || r.uncounted(res):
 		return sourceCounted
 	}
 	if s, ok := debugOf(res.info); ok {
