@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -112,7 +113,7 @@ func TestALongFrameMayTakeItsTime(t *testing.T) {
 			}
 		}
 		_ = peer.Close()
-		<-ends
+		_ = <-ends
 	})
 }
 
@@ -172,7 +173,7 @@ func TestUnknownKindsAreLoggedUpToABound(t *testing.T) {
 		}
 		go io.Copy(io.Discard, peer) //nolint:errcheck // it hears what comes
 		_ = peer.Close()
-		<-ends
+		_ = <-ends
 		if n := strings.Count(log.String(), "Unknown packet ignored"); n != maxUnknown || len(s.unknown) != maxUnknown {
 			t.Errorf("%d lines, %d remembered", n, len(s.unknown))
 		}
@@ -182,7 +183,10 @@ func TestUnknownKindsAreLoggedUpToABound(t *testing.T) {
 // breaks is a handler with a defect.
 type breaks struct{ echo }
 
-func (*breaks) Packet(context.Context, tl.Object) error { panic("a defect") }
+func (*breaks) Packet(_ context.Context, p tl.Object) error {
+	var none *tl.TCPPong
+	return fmt.Errorf("%d of %s", none.ID, p.TLName())
+}
 
 // TestADefectOfTheHandlerEndsItsSessionOnly: this process has others.
 func TestADefectOfTheHandlerEndsItsSessionOnly(t *testing.T) {

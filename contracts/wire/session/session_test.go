@@ -229,7 +229,7 @@ func TestAFullOutboxHoldsTheProducerAlone(t *testing.T) {
 	if err := o.put(ctx, packetOf(84), 0); err != nil {
 		t.Fatal(err)
 	}
-	o.control(packetOf(44).content)
+	_ = o.control(packetOf(44).content)
 	held := make(chan error, 1)
 	go func() { held <- o.put(ctx, packetOf(12), 0) }()
 	cancel()
