@@ -113,7 +113,9 @@ func TestALongFrameMayTakeItsTime(t *testing.T) {
 			}
 		}
 		_ = peer.Close()
-		_ = <-ends
+		if err := <-ends; err == nil {
+			t.Error("an end without a reason")
+		}
 	})
 }
 
@@ -173,7 +175,9 @@ func TestUnknownKindsAreLoggedUpToABound(t *testing.T) {
 		}
 		go io.Copy(io.Discard, peer) //nolint:errcheck // it hears what comes
 		_ = peer.Close()
-		_ = <-ends
+		if err := <-ends; err == nil {
+			t.Error("an end without a reason")
+		}
 		if n := strings.Count(log.String(), "Unknown packet ignored"); n != maxUnknown || len(s.unknown) != maxUnknown {
 			t.Errorf("%d lines, %d remembered", n, len(s.unknown))
 		}
