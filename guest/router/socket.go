@@ -152,11 +152,18 @@ func (s *socket) CloseWrite() error {
 	return fmt.Errorf("closing one direction of %T: %w", s.Conn, errors.ErrUnsupported)
 }
 
+// SetLinger says what Close does with bytes that were not sent (net.TCPConn.SetLinger): the registry of sessions, which closes
+// those that are not admitted any more, asks for a reset by it.
+func (s *socket) SetLinger(seconds int) error {
+	if c, ok := s.Conn.(*net.TCPConn); ok {
+		return c.SetLinger(seconds)
+	}
+	return fmt.Errorf("setting linger of %T: %w", s.Conn, errors.ErrUnsupported)
+}
+
 // abort ends the connection so that the other side sees a reset, not an end of stream.
 func (s *socket) abort() {
-	if c, ok := s.Conn.(*net.TCPConn); ok {
-		_ = c.SetLinger(0) // on a closed socket there is nothing left to reset
-	}
+	_ = s.SetLinger(0) // on a closed socket there is nothing left to reset
 	_ = s.Close()
 }
 

@@ -86,7 +86,11 @@ func (c *Conn) Close() error {
 	return c.Conn.Close()
 }
 
-// abort ends the connection without a word, so that a peer who does not read cannot delay it.
+// abort ends the connection without a word, so that a peer who does not read cannot delay it, and by a reset where it can be
+// had: the peer must not take what it has read so far for all that there was to say.
 func (c *Conn) abort() {
+	if l, ok := c.raw.(interface{ SetLinger(seconds int) error }); ok {
+		_ = l.SetLinger(0) // on a closed socket there is nothing left to reset
+	}
 	_ = c.raw.Close() // whatever is pending fails, which is the purpose
 }

@@ -107,5 +107,8 @@ func TestDetachedSessionsAreJudgedAnew(t *testing.T) {
 		if n, ok := errors.AsType[net.Error](err); err == nil || ok && n.Timeout() {
 			t.Errorf("the peer's connection is still open (%v)", err)
 		}
+		if errors.Is(err, io.EOF) {
+			t.Error("the peer takes the eviction for the stream's end")
+		}
 	}
 }

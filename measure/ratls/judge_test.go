@@ -223,6 +223,36 @@ func TestManyWhoAskAtOnceShareOneVerification(t *testing.T) {
 	}
 }
 
+// TestWhoGivesUpDoesNotStopTheOthers: a verification belongs to all who wait for it, not to the one who came first.
+func TestWhoGivesUpDoesNotStopTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.judge = w.newJudge(Limits{Slots: 1})
+		w.judge.quotes.gate.slots <- struct{}{}
+		leaf := w.leaf()
+		ctx, giveUp := context.WithCancel(t.Context())
+		first, second := make(chan error, 1), make(chan policy.Code, 1)
+		go func() {
+			_, err := w.judge.Judge(ctx, leaf, cert.Server, w.terms())
+			first <- err
+		}()
+		synctest.Wait()
+		go func() { second <- w.ask(leaf, w.terms()) }()
+		synctest.Wait()
+		giveUp()
+		if err := <-first; !errors.Is(err, context.Canceled) {
+			t.Errorf("who gives up hears %v", err)
+		}
+		w.judge.quotes.gate.leave()
+		if got := <-second; got != policy.OK {
+			t.Errorf("who still waits hears %s", got)
+		}
+		if s := w.judge.Stats(); s.Misses != 1 {
+			t.Errorf("%+v, want one verification", s)
+		}
+	})
+}
+
 func TestTooManyVerificationsAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
