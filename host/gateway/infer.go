@@ -44,7 +44,8 @@ type exchange struct {
 	began, deadline   time.Time
 
 	call *upstream.Call
-	sent []byte // the body as the proxy got it
+	sent []byte    // the body as the proxy got it
+	hold keys.Hold // of the attempt
 	id   [32]byte
 	// emulate says that the answer to a streaming request is made from a whole one (inference.md section 6.5).
 	emulate bool
@@ -236,9 +237,13 @@ func (x *exchange) attempt(link *upstream.Link) error {
 	if err != nil {
 		return err
 	}
+	if err := x.holding(ask); err != nil {
+		return err
+	}
 	began := x.s.cfg.Now()
 	x.call, err = link.Start(x.ctx, ask)
 	if err != nil {
+		x.hold.Release()
 		link.Report(true, 0)
 		return err
 	}

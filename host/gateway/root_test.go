@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"cocoon/contracts/bind"
 	"cocoon/contracts/chain"
 	"cocoon/contracts/code"
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/registry"
 	"cocoon/contracts/registry/follow"
 	"cocoon/contracts/wire/tl"
@@ -185,5 +187,25 @@ func TestAProxyThatAsksForMoreThanItsReceiptsSayIsRed(t *testing.T) {
 	ask() // it was corrected
 	if reasons := w.server.audited.reasons(); len(reasons) != 0 {
 		t.Errorf("it was corrected: %v", reasons)
+	}
+}
+
+// TestABudgetOfCoinsKnowsThePrice: what a request sets aside is the most that any worker within its limits could bill.
+func TestABudgetOfCoinsKnowsThePrice(t *testing.T) {
+	v := &viewed{}
+	limit := pricing.Ask{QueryBytes: 100, MaxTokens: 10, N: 2, MaxCoefficient: 2000}
+	s := &Server{cfg: Config{Chain: v}}
+	if got := (&Server{}).price(limit) + s.price(limit); got != 0 {
+		t.Errorf("a price that nobody knows is %d", got)
+	}
+	root := someRoot()
+	v.set(seen(time.Minute, nil, nil), root)
+	if got, least := s.price(limit), uint64(20*(10*2*2*8)); got < least || got > 20*least {
+		t.Errorf("got %d, and its answers alone can cost %d", got, least)
+	}
+	root.Params.PricePerToken = math.MaxInt64
+	limit.MaxTokens = math.MaxInt32
+	if got := s.price(limit); got != math.MaxUint64 {
+		t.Errorf("a price beyond all coins is %d", got)
 	}
 }

@@ -6,10 +6,14 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"math"
+	"math/bits"
 	"time"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
+	"cocoon/host/gateway/keys"
 	"cocoon/host/gateway/receipts"
 	"cocoon/host/gateway/upstream"
 )
@@ -35,13 +39,47 @@ type hearing struct {
 	sent             []byte
 	key, model, path string
 	id               string
-	dear             int64 // the dearest worker's coefficient that the app accepted
+	dear             int64     // the dearest worker's coefficient that the app accepted
+	hold             keys.Hold // what the key's budgets keep for it
 }
 
 func (x *exchange) hearing(call *upstream.Call) hearing {
 	return hearing{
 		call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:]), dear: x.req.MaxCoefficient,
+		hold: x.hold,
 	}
+}
+
+// holding sets aside what the request can cost at most, as far as the price is known here.
+func (x *exchange) holding(a upstream.Ask) (err error) {
+	if x.key == "" { // nobody has a budget
+		return nil
+	}
+	limit := pricing.Ask{QueryBytes: int64(len(a.Body)), MaxTokens: int64(a.MaxTokens), N: x.req.N, MaxCoefficient: x.req.MaxCoefficient}
+	const bytesPerToken = 4
+	tokens := limit.QueryBytes/bytesPerToken + limit.N*limit.MaxTokens
+	x.hold, err = x.s.cfg.Keys.Hold(x.key, x.s.cfg.Now(), tokens, x.s.price(limit))
+	return err
+}
+
+// price is the most that a request can cost in nanoTON, or 0 where no root contract says what a token does.
+func (s *Server) price(limit pricing.Ask) uint64 {
+	if s.cfg.Chain == nil {
+		return 0
+	}
+	root := s.cfg.Chain.Newest()
+	if root == nil {
+		return 0
+	}
+	p := root.Params
+	billed := pricing.Reserve(limit, pricing.Multipliers{
+		Prompt: int64(p.PromptMultiplier), Cached: int64(p.CachedMultiplier), Completion: int64(p.CompletionMultiplier), Reasoning: int64(p.ReasoningMultiplier),
+	})
+	high, low := bits.Mul64(uint64(max(billed, 0)), uint64(p.PricePerToken))
+	if high > 0 {
+		return math.MaxUint64
+	}
+	return low
 }
 
 // settled is closed when the receipt of a call is there, or is not to be expected any more.
@@ -186,5 +224,6 @@ func (s *Server) tally(h hearing, v *verdict) {
 	}
 	now := s.cfg.Now()
 	s.cfg.Keys.Spend(h.key, now, use.prompt+use.completion, use.cost)
+	h.hold.Release()
 	s.record.used(now, h.id, use)
 }

@@ -163,6 +163,34 @@ func TestKeysAndBudgets(t *testing.T) {
 	}
 }
 
+// TestABudgetIsNotOutrun: requests that come at once share what is left of a key's day.
+func TestABudgetIsNotOutrun(t *testing.T) {
+	answer := make(chan struct{})
+	p := newScripted("p1", 5, func(p *scripted, q *query) {
+		<-answer
+		good(p, q)
+	})
+	w := start(t, setup{keys: book(t, `{"keys":[{"name":"a","sha256":"HASH0","tokens_per_day":1000}]}`, "ka")}, p)
+	post := func(extra string) reply {
+		return w.do("POST", "/v1/chat/completions", chatBody(extra), "Authorization", "Bearer ka")
+	}
+	under := make(chan reply)
+	go func() { under <- post(`,"max_tokens":900`) }()
+	w.until(func() bool { return len(p.requests()) == 1 })
+	if r := post(`,"max_tokens":100`); r.status != 429 || r.header.Get("Retry-After") != "1" || !strings.Contains(r.body, "set aside") {
+		t.Errorf("beyond what is left: %d %s", r.status, r.body)
+	}
+	go func() { under <- post(`,"max_tokens":10`) }()
+	w.until(func() bool { return len(p.requests()) == 2 })
+	close(answer)
+	for range 2 {
+		if r := <-under; r.status != 200 {
+			t.Errorf("%d %s", r.status, r.body)
+		}
+	}
+	w.until(func() bool { return post(`,"max_tokens":900`).status == 200 }) // once the receipts are in
+}
+
 func TestAttestationSessionsAndAliases(t *testing.T) {
 	p := newScripted("p1", 5, good)
 	w := start(t, setup{}, p)

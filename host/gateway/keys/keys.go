@@ -1,6 +1,7 @@
 // Package keys is who may use a gateway, and how much (inference.md section 2).
 //
-// It owns the file of API keys, which holds hashes alone, and the budgets: requests a minute, tokens and coins a day. It
+// It owns the file of API keys, which holds hashes alone, and the budgets: requests a minute, tokens and coins a day, of which
+// requests under way hold what they may still use. It
 // trusts the file's owner and nobody else; a key is compared by its hash, so how long that takes says nothing about it.
 // A Book is safe for concurrent use and takes the time from its caller. It never stores, logs or returns a key.
 package keys
@@ -56,6 +57,9 @@ type account struct {
 	began  time.Time
 	tokens int64
 	nano   uint64
+	// holds are the requests under way, and what they may still use.
+	holds, heldTokens int64
+	heldNano          uint64
 }
 
 // Parse reads the file: {"keys":[{...}]}. Unknown members are errors, because a misspelt limit is none, and so are members
@@ -141,12 +145,8 @@ func (b *Book) Admit(name string, now time.Time) (Limits, error) {
 	defer a.mu.Unlock()
 	b.unsaved.Store(true)
 	a.age(now)
-	left := a.began.Add(day).Sub(now)
-	if a.TokensPerDay > 0 && a.tokens >= a.TokensPerDay {
-		return a.limits(now), spent(fmt.Sprintf("the key's %d tokens of this day are used", a.TokensPerDay), left)
-	}
-	if a.NanoPerDay > 0 && a.nano >= a.NanoPerDay {
-		return a.limits(now), spent(fmt.Sprintf("the key's %d nanoTON of this day are spent", a.NanoPerDay), left)
+	if err := a.exhausted(now); err != nil {
+		return a.limits(now), err
 	}
 	if a.RequestsPerMinute > 0 {
 		if a.allow < 1 {
@@ -159,6 +159,19 @@ func (b *Book) Admit(name string, now time.Time) (Limits, error) {
 		a.allow--
 	}
 	return a.limits(now), nil
+}
+
+// exhausted says which budget of the day is used up, if one is. The caller holds the lock.
+func (a *account) exhausted(now time.Time) error {
+	left := a.began.Add(day).Sub(now)
+	switch {
+	case a.TokensPerDay > 0 && a.tokens >= a.TokensPerDay:
+		return spent(fmt.Sprintf("the key's %d tokens of this day are used", a.TokensPerDay), left)
+	case a.NanoPerDay > 0 && a.nano >= a.NanoPerDay:
+		return spent(fmt.Sprintf("the key's %d nanoTON of this day are spent", a.NanoPerDay), left)
+	default:
+		return nil
+	}
 }
 
 func spent(what string, left time.Duration) error {
