@@ -114,6 +114,10 @@ func TestTrailingBytesDoNotMakeAnotherQuote(t *testing.T) {
 	if s := w.judge.Stats(); s.Misses != 1 {
 		t.Errorf("%+v, want one verification", s)
 	}
+	// Whoever has seen a good quote can put it into certificates of ever new keys.
+	if n, _ := w.judge.known.usage(); n != 0 {
+		t.Errorf("%d certificates with somebody else's quote have a place in the cache", n)
+	}
 }
 
 func TestRefusalsAreRememberedForAMinute(t *testing.T) {
