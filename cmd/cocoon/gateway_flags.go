@@ -14,6 +14,7 @@ import (
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/contracts/api/jsonscan"
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/registry"
 	"cocoon/host/gateway"
 )
@@ -34,6 +35,7 @@ type gatewayFlags struct {
 	scores, budgets          string
 	origins                  []string
 	price                    uint64
+	multipliers              string
 	test, unverified, strict bool
 }
 
@@ -63,13 +65,39 @@ func (g *gatewayFlags) addRun(f *pflag.FlagSet) {
 	f.StringVar(&g.keys, "keys", "", "file (JSON) of API keys and their budgets")
 	f.StringVar(&g.dir, "receipts", "", "folder that keeps receipts (default: in the state folder)")
 	f.StringVar(&g.mode, "receipt-mode", string(gateway.Record), "bad receipts: record marks, require refuses")
-	f.Uint64Var(&g.price, "price-per-token", 0, "price of receipts in nanoTON, without a root contract")
+	g.addPrice(f)
 	f.StringVar(&g.scores, "scores", "", "file of proxies' records (default: in the state folder)")
 	f.StringVar(&g.budgets, "budgets", "", "file of what keys have used (default: in the state folder)")
 	f.StringVar(&g.admin, "admin-listen", "127.0.0.1:10009", "where operators ask, with a token")
 	f.StringVar(&g.token, "admin-token-file", "", "file with the operators' token (default: no operators)")
 	f.StringSliceVar(&g.origins, "allow-origin", nil, "web page that may call, scheme://host[:port]")
 	f.BoolVar(&g.strict, "strict", false, "refuse unknown fields of requests")
+}
+
+// addPrice declares what receipts are compared with where no root contract says it.
+func (g *gatewayFlags) addPrice(f *pflag.FlagSet) {
+	f.Uint64Var(&g.price, "price-per-token", 0, "price in receipts in nanoTON, without a root contract")
+	f.StringVar(&g.multipliers, "multipliers", "", "of prompt,cached,completion,reasoning (default: all 10000)")
+}
+
+// multiplied are the multipliers that were given.
+func (g *gatewayFlags) multiplied() (m pricing.Multipliers, err error) {
+	if g.multipliers == "" {
+		return m, nil
+	}
+	words := strings.Split(g.multipliers, ",")
+	into := []*int64{&m.Prompt, &m.Cached, &m.Completion, &m.Reasoning}
+	if len(words) != len(into) {
+		return m, cli.Usagef("multipliers: %q are not four numbers with commas", g.multipliers)
+	}
+	for i, word := range words {
+		n, err := strconv.ParseUint(word, 10, 31)
+		if err != nil {
+			return m, cli.Usagef("multipliers: %q is not from 0 to 2147483647; 10000 is 1.0", word)
+		}
+		*into[i] = int64(n) //nolint:gosec // of 31 bits
+	}
+	return m, nil
 }
 
 // rooted says that a root contract is followed.

@@ -157,6 +157,9 @@ func (n *gatewayNet) trusted(ctx context.Context, a *app) (attest.Config, error)
 	if err != nil {
 		return out, err
 	}
+	if out.Multipliers, err = g.multiplied(); err != nil {
+		return out, err
+	}
 	if out.Proxies, err = g.policyOf(g.trust.policy, g.trust.images); err != nil {
 		return out, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"cocoon/cmd/internal/cli"
+	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/registry"
 	"cocoon/host/gateway/attest"
@@ -33,6 +34,9 @@ type receiptVerifyResult struct {
 	Status string `json:"status,omitempty"`
 	Tokens int64  `json:"tokens,omitempty"`
 	Cost   string `json:"cost_nano,omitempty"`
+	// Coefficient is the worker's, in thousandths. Unseen is how many bytes of a cancelled answer came after those given.
+	Coefficient int64 `json:"coefficient,omitempty"`
+	Unseen      int64 `json:"unseen_bytes,omitempty"`
 }
 
 // Text implements cli.Document.
@@ -40,9 +44,19 @@ func (r receiptVerifyResult) Text(w io.Writer) error {
 	if !r.OK {
 		return cli.Table(w, [][]string{{"verdict", r.Class}, {"why", r.Why}})
 	}
-	return cli.Table(w, [][]string{
-		{"verdict", "good"}, {"receipt", r.ID}, {"model", r.Model}, {"status", r.Status}, {"tokens", fmt.Sprint(r.Tokens)}, {"cost, nanoTON", r.Cost},
-	})
+	rows := [][]string{
+		{"verdict", "good"},
+		{"receipt", r.ID},
+		{"model", r.Model},
+		{"status", r.Status},
+		{"tokens", fmt.Sprint(r.Tokens)},
+		{"cost, nanoTON", r.Cost},
+		{"coefficient", fmt.Sprint(r.Coefficient)},
+	}
+	if r.Unseen > 0 {
+		rows = append(rows, []string{"not compared", fmt.Sprintf("the answer's bytes: it was cancelled, and %d more were sent than are given", r.Unseen)})
+	}
+	return cli.Table(w, rows)
 }
 
 // receiptFlags name everything that the verdict rests on.
@@ -61,8 +75,8 @@ func newReceiptVerifyCmd(a *app) *cobra.Command {
 			"about these bytes, that its sums and its price are right, and that an attested worker counted.\n" +
 			"The documents come from /v1/aci/attestation and /v1/aci/sessions/ID.\n\n" +
 			"With --global-config, --network and --root-contract, images are the root contract's, and the\n" +
-			"price is the one at the versions that the receipt names; otherwise --image and --price-per-token\n" +
-			"say them, and nobody is asked.",
+			"price is the one at the versions that the receipt names; otherwise --image, --price-per-token and\n" +
+			"--multipliers say them, and nobody is asked.",
 		Example: "  cocoon receipt verify receipt.json --attestation report.json --session session.json \\\n" +
 			"    --request request.json --response answer.json --price-per-token 20 \\\n" +
 			"    --client-contract 0:ab... --proxy-contract 0:cd... --image 650008eb... \\\n" +
@@ -76,7 +90,7 @@ func newReceiptVerifyCmd(a *app) *cobra.Command {
 	f.StringVar(&v.session, "session", "", "session that the receipt cites")
 	f.StringVar(&v.request, "request", "", "body of the request, as it was sent")
 	f.StringVar(&v.response, "response", "", "body of the answer, as it came")
-	f.Uint64Var(&v.price, "price-per-token", 0, "root contract's price in nanoTON at the receipt's version")
+	v.addPrice(f)
 	f.StringVar(&v.client, "client-contract", "", "client's contract of the channel")
 	f.StringVar(&v.proxy, "proxy-contract", "", "proxy's contract of the channel")
 	f.StringVar(&v.trust.policy, "policy", "", "policy (JSON) that the proxy must meet")
@@ -122,6 +136,10 @@ func (v *receiptFlags) read(file string) (filed, receipts.Claim, error) {
 			return from, claim, fmt.Errorf("reading evidence: %w", err)
 		}
 	}
+	if doc, err := jsonscan.Check(claim.Request); err == nil { // a form names no cap
+		v, _ := doc.Get("max_coefficient")
+		claim.MaxCoefficient, _ = v.Int()
+	}
 	return from, claim, nil
 }
 
@@ -151,6 +169,7 @@ func (a *app) verifyReceipt(ctx context.Context, v *receiptFlags, file string) e
 	if r != nil {
 		out.ID, out.Model, out.Status = r.ID, r.Model, string(r.Outcome.Status)
 		out.Tokens, out.Cost = r.Usage.Tokens.Prompt+r.Usage.Tokens.Completion, fmt.Sprint(r.Usage.Cost)
+		out.Coefficient, out.Unseen = r.Usage.Coefficient, max(r.Outcome.Bytes-int64(len(claim.Response)), 0)
 	}
 	if err := a.printer.Result(out); err != nil || out.OK {
 		return err

@@ -204,7 +204,7 @@ func TestTheGatewayOfTheCommandLine(t *testing.T) {
 	if code != 0 || doc["ready"] != true || doc["form"] != "external router at "+address || !strings.Contains(text, o.about.ProxyImage) {
 		t.Fatalf("behind a router: exit code %d: %s", code, text)
 	}
-	routed := o.serve("--router", address, "--proxy", o.about.Proxy, "--image", o.about.ProxyImage, "--price-per-token", "20")
+	routed := o.serve("--router", address, "--proxy", o.about.Proxy, "--image", o.about.ProxyImage, "--price-per-token", "20", "--multipliers", localMultipliers)
 	r := routed.do(http.MethodPost, chatPath, request)
 	if r.status != http.StatusOK {
 		t.Fatalf("behind a router: %d %s", r.status, r.body)
@@ -217,6 +217,9 @@ func TestTheGatewayOfTheCommandLine(t *testing.T) {
 		t.Errorf("behind a router, another image: exit code %d: %s", code, text)
 	}
 }
+
+// localMultipliers are those of a local network's root contract.
+const localMultipliers = "10000,1000,10000,10000"
 
 // verify saves a receipt with its evidence and has the command judge it.
 func (o *operator) verify(app *caller, whole reply, request string) {
@@ -251,7 +254,7 @@ func (o *operator) verify(app *caller, whole reply, request string) {
 	}
 	online := append([]string{}, o.trust...)
 	offline := []string{o.trust[0], o.trust[1], "--no-intel", "--store", o.trust[len(o.trust)-1]}
-	fixed := []string{"--image", o.about.ProxyImage, "--price-per-token", "20"}
+	fixed := []string{"--image", o.about.ProxyImage, "--price-per-token", "20", "--multipliers", localMultipliers}
 	for name, tc := range map[string]struct {
 		response string
 		flags    [][]string
@@ -259,7 +262,8 @@ func (o *operator) verify(app *caller, whole reply, request string) {
 	}{
 		"against the root contract": {whole.body, [][]string{online, o.network}, "ok"},
 		"offline":                   {whole.body, [][]string{offline, fixed}, "ok"},
-		"another price":             {whole.body, [][]string{offline, {"--image", o.about.ProxyImage, "--price-per-token", "21"}}, "price_mismatch"},
+		"another price":             {whole.body, [][]string{offline, {"--image", o.about.ProxyImage, "--price-per-token", "21", "--multipliers", localMultipliers}}, "price_mismatch"},
+		"other multipliers":         {whole.body, [][]string{offline, {"--image", o.about.ProxyImage, "--price-per-token", "20"}}, "price_mismatch"},
 		"another image":             {whole.body, [][]string{offline, {"--image", o.about.WorkerImage, "--price-per-token", "20"}}, "keyset_mismatch"},
 		"another answer":            {whole.body + " ", [][]string{offline, fixed}, "response_hash_mismatch"},
 	} {

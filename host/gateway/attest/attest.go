@@ -51,10 +51,11 @@ type Config struct {
 	Router *Router
 	// Unverified meets proxies that are refused all the same, and marks them. It is for tests.
 	Unverified bool
-	// Prices are the root contract's; without them every receipt must have PricePerToken, in nanoTON, and all multipliers
-	// must be 1.0, as they are at a proxy without a root contract.
+	// Prices are the root contract's; without them every receipt must have PricePerToken, in nanoTON, and Multipliers,
+	// which are 1.0 where none is given.
 	Prices        Prices
 	PricePerToken uint64
+	Multipliers   pricing.Multipliers
 	Now           func() time.Time
 	// Log hears of sessions that are closed because their proxy is not admitted any more; nil is silent.
 	Log *slog.Logger
@@ -80,6 +81,10 @@ type Network struct {
 func New(cfg Config) *Network {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Multipliers == (pricing.Multipliers{}) {
+		const one = 10_000
+		cfg.Multipliers = pricing.Multipliers{Prompt: one, Cached: one, Completion: one, Reasoning: one}
 	}
 	n := &Network{cfg: cfg, routed: routed{live: make(map[*routedConn]struct{})}}
 	if cfg.Judge == nil || cfg.Now == nil {
@@ -273,9 +278,7 @@ func (n *Network) Terms(config, params int64) (receipt.Terms, bool) {
 	if n.cfg.Prices != nil {
 		return n.cfg.Prices.Terms(config, params)
 	}
-	const one = 10_000 // 1.0
-	plain := pricing.Multipliers{Prompt: one, Cached: one, Completion: one, Reasoning: one}
-	return receipt.Terms{Price: n.cfg.PricePerToken, Multipliers: plain}, n.cfg.PricePerToken > 0
+	return receipt.Terms{Price: n.cfg.PricePerToken, Multipliers: n.cfg.Multipliers}, n.cfg.PricePerToken > 0
 }
 
 // Catch implements receipts.Late.

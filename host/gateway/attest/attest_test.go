@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
 	"cocoon/host/gateway/upstream"
 	"cocoon/measure/dcap"
@@ -92,7 +93,7 @@ func (w *world) network(rules *policy.Policy) *Network {
 	w.t.Helper()
 	return New(Config{
 		Proxies: rules, Judge: w.judge(), Verifier: dcap.NewVerifier(w.platform.Roots(), 16), Collateral: w, Identity: w.identity(ratls.IdentityConfig{}),
-		PricePerToken: 20, Now: time.Now,
+		PricePerToken: 20, Multipliers: pricing.Multipliers{Prompt: 1, Cached: 2, Completion: 3, Reasoning: 4}, Now: time.Now,
 	})
 }
 
@@ -387,7 +388,7 @@ func TestTheQuoteOfAWorkersSession(t *testing.T) {
 	if err := n.Worker(t.Context(), &good); err == nil {
 		t.Error("the rules for workers are not asked")
 	}
-	if terms, ok := n.Terms(1, 1); !ok || terms.Price != 20 || terms.Multipliers.Completion != 10_000 {
+	if terms, ok := n.Terms(1, 1); !ok || terms.Price != 20 || terms.Multipliers.Completion != 3 {
 		t.Errorf("terms %+v", terms)
 	}
 }
