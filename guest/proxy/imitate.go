@@ -37,7 +37,9 @@ func (r *request) imitate(a *attempt, h *tl.HTTPResponse) *imitation {
 		}
 	}
 	stamp(head, r.began, time.Time{})
-	return &imitation{r: r, head: head, stream: emulate.New(r.job.in.Endpoint, r.job.in.IncludeUsage, emulate.MaxHeld)}
+	return &imitation{r: r, head: head, stream: emulate.New(emulate.Answer{
+		Endpoint: r.job.in.Endpoint, Choices: r.job.in.N, Usage: r.job.in.IncludeUsage, Limit: emulate.MaxHeld,
+	})}
 }
 
 // take passes on what became whole of the answer. The last bytes come with their info, and end the attempt. What was whole

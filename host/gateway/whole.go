@@ -150,7 +150,7 @@ func (x *exchange) inBand(head *tl.HTTPResponse, _ []byte) error {
 
 // imitate sends a whole answer as a stream.
 func (x *exchange) imitate(body []byte) error {
-	events, err := emulate.Events(x.req.Endpoint, body, x.req.IncludeUsage)
+	events, err := emulate.Events(emulate.Answer{Endpoint: x.req.Endpoint, Choices: x.req.N, Usage: x.req.IncludeUsage}, body)
 	if err != nil {
 		return imitationError(err)
 	}

@@ -43,7 +43,7 @@ func TestImitation(t *testing.T) {
 		"empty answer": {api.Chat, ``, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, err := Events(tc.ep, []byte(tc.body), true)
+			out, err := Events(Answer{Endpoint: tc.ep, Usage: true}, []byte(tc.body))
 			if (err != nil) != tc.fail {
 				t.Fatalf("error %v", err)
 			}
@@ -79,7 +79,7 @@ func FuzzImitation(f *testing.F) {
 		if chat {
 			ep = api.Chat
 		}
-		out, err := Events(ep, body, true)
+		out, err := Events(Answer{Endpoint: ep, Usage: true}, body)
 		if err != nil {
 			return
 		}
@@ -258,7 +258,7 @@ func TestRowsBecomeEventsAsTheyCome(t *testing.T) {
 	for name, tc := range answers {
 		t.Run(name, func(t *testing.T) {
 			for _, size := range []int{1, 2, 3, 7, 50, len(tc.body)} {
-				s := New(tc.ep, true, MaxHeld)
+				s := New(Answer{Endpoint: tc.ep, Usage: true, Limit: MaxHeld})
 				var out []byte
 				for rest := []byte(tc.body); len(rest) > 0; rest = rest[min(size, len(rest)):] {
 					events, err := s.Write(rest[:min(size, len(rest))])
@@ -274,7 +274,7 @@ func TestRowsBecomeEventsAsTheyCome(t *testing.T) {
 			}
 		})
 	}
-	s := New(api.Chat, false, MaxHeld)
+	s := New(Answer{Endpoint: api.Chat, Limit: MaxHeld})
 	if out, err := s.Write([]byte("{\"choices\":[{\"delta\":{\"content\":\"now\"}}]}\n{\"cho")); err != nil || !strings.Contains(string(out), "now") {
 		t.Errorf("%q, %v: the first row waits", out, err)
 	}
@@ -282,20 +282,35 @@ func TestRowsBecomeEventsAsTheyCome(t *testing.T) {
 
 // TestBrokenAnswersAreNoStreams: each says what is wrong, and nothing of it ends like a stream that is whole.
 func TestBrokenAnswersAreNoStreams(t *testing.T) {
+	const row0, row1 = `{"choices":[{"index":0,"delta":{}}]}` + "\n", `{"choices":[{"index":1,"delta":{}}]}` + "\n"
+	const end0, end1 = `{"choices":[{"index":0,"finish_reason":"stop"}]}` + "\n", `{"choices":[{"index":1,"finish_reason":"length"}]}` + "\n"
+	whole := func(reason string) string {
+		return `{"choices":[{"index":0,"message":{"content":"x"},"finish_reason":"` + reason + `"}]}`
+	}
 	for name, tc := range map[string]struct {
-		body string
-		want error
+		body    string
+		choices int64
+		want    error
 	}{
-		"a row that is cut":    {"{\"choices\":[{\"delta\":{}}]}\n{\"cho", ErrMalformed},
-		"words between rows":   {"{\"choices\":[{\"delta\":{}}]}\nhello\n", ErrMalformed},
-		"no finish":            {"{\"choices\":[{\"delta\":{}}]}\n", ErrTruncated},
-		"an error in a row":    {"{\"choices\":[{\"delta\":{}}]}\n{\"error\":{}}\n", ErrTruncated},
-		"events already":       {"data: {\"choices\":[{\"delta\":{}}]}\n\n", ErrMalformed},
-		"a document of errors": {`{"error":{"message":"x"}}`, ErrTruncated},
-		"too much":             {`{"choices":[{"message":{"content":"` + strings.Repeat("x", 2000) + `"},"finish_reason":"stop"}]}`, ErrTooLarge},
+		"a row that is cut":              {row0 + "{\"cho", 1, ErrMalformed},
+		"words between rows":             {row0 + "hello\n", 1, ErrMalformed},
+		"no finish":                      {row0, 1, ErrTruncated},
+		"an error in a row":              {row0 + "{\"error\":{}}\n", 1, ErrTruncated},
+		"no error in a row":              {row0 + `{"error":null,"choices":[]}` + "\n" + end0, 1, nil},
+		"events already":                 {"data: " + row0 + "\n", 1, ErrMalformed},
+		"a document of errors":           {`{"error":{"message":"x"}}`, 1, ErrTruncated},
+		"two of two":                     {row0 + row1 + end1 + end0, 2, nil},
+		"one of two ended":               {row0 + row1 + end0, 2, ErrTruncated},
+		"one of two came":                {row0 + end0, 2, ErrTruncated},
+		"one more came, and never ended": {row0 + row1 + end0, 1, ErrTruncated},
+		"stopped in a row":               {row0 + `{"choices":[{"index":0,"finish_reason":"abort"}]}` + "\n", 1, ErrTruncated},
+		"whole":                          {whole("stop"), 0, nil},
+		"stopped":                        {whole("abort"), 1, ErrTruncated},
+		"whole, one of two":              {whole("stop"), 2, ErrTruncated},
+		"too much":                       {`{"choices":[{"message":{"content":"` + strings.Repeat("x", 2000) + `"},"finish_reason":"stop"}]}`, 1, ErrTooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := New(api.Chat, true, 1000)
+			s := New(Answer{Endpoint: api.Chat, Usage: true, Limit: 1000, Choices: tc.choices})
 			_, err := s.Write([]byte(tc.body))
 			if err == nil {
 				_, err = s.End()
@@ -312,7 +327,7 @@ func BenchmarkDocument(b *testing.B) {
 	body := []byte("{\"choices\":[{\"finish_reason\":\"stop\",\"message\":{\"content\":[" + strings.Repeat("\"x\",\n", 100_000) + "1]}}]}")
 	b.SetBytes(int64(len(body)))
 	for b.Loop() {
-		if _, err := Events(api.Chat, body, true); err != nil {
+		if _, err := Events(Answer{Endpoint: api.Chat, Usage: true}, body); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"cocoon/contracts/api"
 	"cocoon/contracts/api/jsonscan"
@@ -23,17 +24,26 @@ var (
 	ErrTooLarge = errors.New("the answer is too large to be made a stream")
 )
 
+// Answer is what an answer has to be.
+type Answer struct {
+	Endpoint api.Endpoint
+	// Choices is how many were asked for; 0 is one. Every one of them has to end.
+	Choices int64
+	// Usage says that the app wants the counts, Limit is how many bytes may be held.
+	Usage bool
+	Limit int
+}
+
 // Stream makes events of an answer as it comes: of NDJSON row by row, of a whole document at its end.
 type Stream struct {
-	ep    api.Endpoint
-	usage bool
-	limit int
+	want Answer
 
 	held []byte
 	form form
-	// finished says that a row had a finish reason, counts holds the newest usage of the rows.
-	finished bool
-	counts   []byte
+	// choices says which have begun, and whether they have ended.
+	choices map[int64]bool
+	// counts holds the newest usage of the rows.
+	counts []byte
 	// seen is how much of held was looked through for the end of a row.
 	seen int
 }
@@ -47,9 +57,33 @@ const (
 	rows
 )
 
-// New begins an answer of an endpoint; usage says that the app wants the counts, limit is how many bytes may be held.
-func New(ep api.Endpoint, usage bool, limit int) *Stream {
-	return &Stream{ep: ep, usage: usage, limit: limit}
+// New begins an answer.
+func New(want Answer) *Stream {
+	return &Stream{want: want, choices: make(map[int64]bool)}
+}
+
+// end notes how far a choice has come. How it ended has to be one of the ends of a whole answer: an engine that was stopped
+// says so in the same place (inference.md section 6.2).
+func (s *Stream) end(choice jsonscan.Value) error {
+	v, _ := choice.Get("index")
+	index, _ := v.Int()
+	v, _ = choice.Get("finish_reason")
+	reason, ended := v.Text()
+	if ended && !slices.Contains([]string{"stop", "length", "tool_calls", "content_filter", "function_call"}, reason) {
+		return ErrTruncated
+	}
+	s.choices[index] = s.choices[index] || ended
+	return nil
+}
+
+// complete says that every choice that was asked for, and every one that has begun, has ended.
+func (s *Stream) complete() bool {
+	for _, ended := range s.choices {
+		if !ended {
+			return false
+		}
+	}
+	return int64(len(s.choices)) >= max(s.want.Choices, 1)
 }
 
 // Write takes bytes of the answer and returns the events that became whole.
@@ -79,8 +113,8 @@ func (s *Stream) Write(data []byte) ([]byte, error) {
 	}
 	s.held = append(s.held[:0], s.held[start:]...)
 	s.seen -= min(start, s.seen)
-	if len(s.held) > s.limit {
-		return out, fmt.Errorf("%w: above %d bytes", ErrTooLarge, s.limit)
+	if len(s.held) > s.want.Limit {
+		return out, fmt.Errorf("%w: above %d bytes", ErrTooLarge, s.want.Limit)
 	}
 	return out, nil
 }
@@ -95,7 +129,7 @@ func (s *Stream) decide(line []byte) form {
 	for c := range choices.Each() {
 		_, delta := c.Get("delta")
 		reason, _ := c.Get("finish_reason")
-		if delta || s.ep == api.Completions && reason.Kind() != jsonscan.String {
+		if delta || s.want.Endpoint == api.Completions && reason.Kind() != jsonscan.String {
 			return rows
 		}
 	}
@@ -111,14 +145,15 @@ func (s *Stream) row(row []byte) ([]byte, error) {
 	if err != nil {
 		return nil, ErrMalformed
 	}
-	if _, failed := doc.Get("error"); failed {
+	if e, ok := doc.Get("error"); ok && e.Kind() != jsonscan.Null {
 		return nil, ErrTruncated
 	}
 	choices, _ := doc.Get("choices")
 	n := 0
 	for c := range choices.Each() {
-		reason, _ := c.Get("finish_reason")
-		s.finished = s.finished || reason.Kind() == jsonscan.String
+		if err := s.end(c); err != nil {
+			return nil, err
+		}
 		n++
 	}
 	if v, ok := doc.Get("usage"); ok && v.Kind() == jsonscan.Object {
@@ -143,12 +178,12 @@ func (s *Stream) End() ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case !s.finished:
+	case !s.complete():
 		return nil, ErrTruncated
 	}
-	if s.usage && s.counts != nil {
+	if s.want.Usage && s.counts != nil {
 		object := "chat.completion.chunk"
-		if s.ep == api.Completions {
+		if s.want.Endpoint == api.Completions {
 			object = "text_completion"
 		}
 		out = sse.Append(out, []byte(`{"object":"`+object+`","choices":[],"usage":`+string(line(s.counts))+`}`))
@@ -165,22 +200,20 @@ func (s *Stream) whole(body []byte) ([]byte, error) {
 	choices, _ := doc.Get("choices")
 	c := chunks{object: "chat.completion.chunk", doc: doc}
 	write := c.message
-	if s.ep == api.Completions {
+	if s.want.Endpoint == api.Completions {
 		c.object, write = "text_completion", c.text
 	}
-	n := 0
 	for choice := range choices.Each() {
-		reason, _ := choice.Get("finish_reason")
-		if reason.Kind() != jsonscan.String {
-			return nil, ErrTruncated
+		if err := s.end(choice); err != nil {
+			return nil, err
 		}
+		reason, _ := choice.Get("finish_reason")
 		write(choice, reason)
-		n++
 	}
-	if n == 0 {
+	if !s.complete() {
 		return nil, ErrTruncated
 	}
-	if v, ok := doc.Get("usage"); ok && s.usage {
+	if v, ok := doc.Get("usage"); ok && s.want.Usage {
 		c.event(nil, v.Raw())
 	}
 	return append(c.out, sse.Done...), nil
@@ -201,9 +234,10 @@ func (s *Stream) split(body []byte) ([]byte, error) {
 	return append(out, tail...), err
 }
 
-// Events is a whole answer as the events of a stream.
-func Events(ep api.Endpoint, body []byte, usage bool) ([]byte, error) {
-	s := New(ep, usage, len(body))
+// Events is a whole answer as the events of a stream. What is held needs no limit.
+func Events(want Answer, body []byte) ([]byte, error) {
+	want.Limit = len(body)
+	s := New(want)
 	out, err := s.Write(body)
 	if err != nil {
 		return nil, err
