@@ -156,6 +156,8 @@ type Config struct {
 	Policies           []PolicySpec
 	Ports              []Port
 	Collateral         Collateral
+	// Limits are the file's, which its ports inherit and Router.Dial goes by. Zeros mean the defaults.
+	Limits Limits
 	// ImageSource says where TDX policies that list no image find them; empty means that there must be none of those.
 	ImageSource policy.ImageSource
 	// Root is the root contract that the process follows for policies whose source is the chain; nil where the process has
@@ -241,6 +243,9 @@ func (c *Config) global() []problem {
 	}
 	add(len(c.Ports) <= maxPorts, "ports", "%d ports, at most %d", len(c.Ports), maxPorts)
 	add(len(c.Policies) <= maxPolicies, "policies", "%d policies, at most %d", len(c.Policies), maxPolicies)
+	for _, l := range c.Limits.problems() {
+		add(false, "limits."+l.path, "%w", l.err)
+	}
 	add(c.Threads >= 0 && c.Threads <= maxThreads, "threads", "%d is not in 0..%d", c.Threads, maxThreads)
 	add(slices.Contains([]Profile{V1, V2, Auto}, c.Profile), "profile", "%q is none of v1, v2, auto", c.Profile)
 	if c.Simulated != nil {

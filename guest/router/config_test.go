@@ -259,6 +259,7 @@ func TestFile(t *testing.T) {
 			Name: "workers", Type: "tdx", Description: "ours", Rules: []byte(`{"allowed_image_hashes": "` + hashA + `"}`), Origin: "policies[0] of the file",
 		}},
 		Collateral: Collateral{PCCSURL: "http://10.0.2.2:8081", StoreDir: "/var/lib/collateral"},
+		Limits:     Limits{Pending: 9, SOCKS: 4 * time.Second},
 	}
 	if diff := cmp.Diff(want, got, prefixes); diff != "" {
 		t.Error(diff)
@@ -326,6 +327,7 @@ func TestFileRefused(t *testing.T) {
 		"odd duration":               {one(`, "limits": {"handshake": "3"}`), `"3" is not like "10s"`},
 		"no duration":                {one(`, "limits": {"handshake": "0s"}`), "not above zero"},
 		"duration beyond sense":      {one(`, "limits": {"handshake": "24h"}`), "limits.handshake: 24h0m0s is not in"},
+		"limits without ports":       {`{"limits": {"dial": "11m"}}`, "limits.dial: 11m0s is not in"},
 		"negative count":             {one(`, "limits": {"pending": -1}`), "limits.pending: -1"},
 		"odd network":                {one(`, "limits": {"exempt": ["10.0.0.0/99"]}`), "10.0.0.0/99"},
 		"two documents":              {`{} {}`, "after the document"},

@@ -245,7 +245,8 @@ func (d *document) apply(c *Config, g *globals) {
 	if d.Claims != nil {
 		c.Claims = &Claims{Role: policy.Role(d.Claims.Role), NetworkID: d.Claims.NetworkID}
 	}
-	g.limits = d.Limits.limits().over(g.limits)
+	c.Limits = d.Limits.limits()
+	g.limits = c.Limits.over(g.limits)
 	for i := range d.Policies {
 		p := &d.Policies[i]
 		c.Policies = append(c.Policies, PolicySpec{

@@ -137,6 +137,17 @@ func TestSlowServersAreLeft(t *testing.T) {
 	}
 }
 
+// TestDialsOfTheProcessGoByTheFilesLimits: also where the file has no ports.
+func TestDialsOfTheProcessGoByTheFilesLimits(t *testing.T) {
+	w := newWorld(t)
+	r := start(t, w, w.identity(t, nil), "", "{"+quick+"}")
+	began := time.Now()
+	_, err := r.Dial(t.Context(), "any", silent(t, func(net.Conn) {}))
+	if code := ratls.CodeOf(err); code != ratls.CodeTimeout || time.Since(began) > within/2 {
+		t.Errorf("a peer that says nothing is left after %s with %v", time.Since(began), err)
+	}
+}
+
 // TestDialsAreBounded: a destination that never answers is given up at the stage's deadline, in both directions.
 func TestDialsAreBounded(t *testing.T) {
 	w := newWorld(t)

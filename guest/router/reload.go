@@ -68,6 +68,7 @@ func waiting(a, b *Config) []string {
 		{"cert_base_name", a.CertBase, b.CertBase},
 		{"threads", a.Threads, b.Threads},
 		{"verbosity", a.Verbosity, b.Verbosity},
+		{"limits", a.Limits, b.Limits},
 		{"collateral", a.Collateral, b.Collateral},
 		{"preamble", a.Preamble, b.Preamble},
 		{"profile", a.Profile, b.Profile},

@@ -44,7 +44,7 @@ func TestReloadTellsWhatWaits(t *testing.T) {
 	for name, tc := range map[string]struct{ args, file, want string }{
 		"nothing else":    {"", file("", `, "policies": [{"name": "mine", "type": "any"}]`), ""},
 		"a limit":         {"", file(`, "limits": {"pending": 5}`, ""), "ports[0]"},
-		"all limits":      {"", file("", `, "limits": {"handshake": "3s"}`), "ports[0]"},
+		"all limits":      {"", file("", `, "limits": {"handshake": "3s"}`), "limits ports[0]"},
 		"a difficulty":    {"-d 3", file("", ""), "ports[0]"},
 		"an address":      {"", file(`, "host": "127.0.0.1"`, ""), "ports[0]"},
 		"the collateral":  {"--collateral bundle.json", file("", ""), "collateral"},
@@ -65,7 +65,7 @@ func TestReloadTellsWhatWaits(t *testing.T) {
 				t.Fatal(err)
 			}
 			log := r.log.String()
-			if waits := strings.Contains(log, "waits for a restart"); waits != (tc.want != "") || !strings.Contains(log, "keys=["+tc.want+"]") && waits {
+			if waits := strings.Contains(log, "waits for a restart"); waits != (tc.want != "") || !strings.Contains(log, "["+tc.want+"]") && waits {
 				t.Errorf("want keys %q, log:\n%s", tc.want, log)
 			}
 		})

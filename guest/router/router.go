@@ -16,6 +16,7 @@ import (
 
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
+	"cocoon/measure/ratls/pow"
 )
 
 // Handler serves an admitted peer within the router's process. It returns when it is through with the connection, which
@@ -201,8 +202,8 @@ func (r *Router) Dial(ctx context.Context, policyName, address string) (*ratls.C
 	if !r.known(policyName) {
 		return nil, fmt.Errorf("dialling peer: there is no policy %q", policyName)
 	}
-	g := defaultGlobals()
-	d := r.dialer(r.outgoing, policyName, &g.limits, g.maxDifficulty)
+	limits := r.cfg.Limits.over(DefaultLimits())
+	d := r.dialer(r.outgoing, policyName, &limits, pow.DefaultAccepted)
 	d.DialContext = r.deps.Dial
 	r.outgoing.accepted.Inc()
 	conn, err := d.Dial(ctx, address)
