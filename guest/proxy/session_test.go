@@ -450,6 +450,47 @@ func TestAClientsQueriesAreBoundedByTheirBytes(t *testing.T) {
 	}, func(c *Config, _ *Deps) { c.ClientBytes = 2*len(query("/v1/chat/completions", chat)) + 1 })
 }
 
+// TestAClientsRequestsAreBounded: each is a goroutine and a body in memory.
+func TestAClientsRequestsAreBounded(t *testing.T) {
+	inProxy(t, func(b *bench) {
+		w := b.worker(5, silent, func(p *tl.WorkerParams) { p.MaxActiveRequests = new(int32(2 * maxClientRequests)) })
+		c := b.client(5)
+		for i := range maxClientRequests + 1 {
+			m := run(0, chat)
+			m.RequestID = numbered(i)
+			c.send(m)
+		}
+		if m := hear[*tl.ClientQueryAnswerErrorEx](c.party); m.RequestID != numbered(maxClientRequests) || m.ErrorCode != 651 {
+			t.Errorf("%d %q for %x", m.ErrorCode, m.Error, m.RequestID[:4])
+		}
+		synctest.Wait()
+		if n := len(w.seen()); n != maxClientRequests {
+			t.Errorf("%d requests reached the worker", n)
+		}
+	})
+}
+
+// TestExtensionsAreForTheirVersion: what a client of an earlier version cannot have agreed on changes nothing.
+func TestExtensionsAreForTheirVersion(t *testing.T) {
+	inProxy(t, func(b *bench) {
+		w := b.worker(5, silent)
+		c := b.client(4)
+		c.send(run(1, chat))
+		synctest.Wait()
+		c.send(&tl.ClientCancelQuery{RequestID: [32]byte{1}})
+		c.send(&tl.ClientQueryCredit{RequestID: [32]byte{1}, Bytes: -1})
+		synctest.Wait()
+		if o := w.seen()[0]; w.cancelled(o) {
+			t.Error("a cancellation of version 4 was obeyed")
+		} else {
+			serveWhole(w, o)
+		}
+		if r := c.collect(1); r.body != answer {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 // quotes is an Attester that repeats what it is asked to prove.
 type quotes struct{ n int }
 

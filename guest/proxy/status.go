@@ -232,7 +232,7 @@ func (p *Proxy) connectionsJSON(s Status) []object {
 			"owner_address": w.Owner.Friendly(p.cfg.Testnet), "model": w.Spec.Model, "worker_hash": hex.EncodeToString(w.Image[:]),
 			"coefficient": w.Spec.Coefficient, "running_queries": w.Running, "max_active_requests": w.Spec.Slots, "enabled": w.Enabled,
 			"proto_version": w.Version, "tokens_per_second": w.TokensPerSecond, "first_token_ms": w.FirstToken.Milliseconds(),
-			"breaker": w.Breaker, "attested": w.Attested, "session_id": w.Spec.Session, "not_eligible": w.Held,
+			"breaker": w.Breaker, "success": w.Success, "draining_queries": w.Draining, "attested": w.Attested, "session_id": w.Spec.Session, "not_eligible": w.Held,
 		})
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 
 	"cocoon/contracts/registry"
@@ -213,7 +214,7 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 	w.session = w.p.papers.meet(w, root)
 	w.sched = w.p.sched.Add(sched.Spec{
 		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version), Session: w.session,
-		Success: 1, New: true,
+		Name: strings.Join([]string{w.party.Address, w.model, w.image}, " "), // protocol.md section 10.2
 	})
 	w.p.meet(w, w.held)
 	w.step()

@@ -139,7 +139,11 @@ func (s *Scheduler) busy(r Request) error {
 
 // choose picks one of the free workers: the route's, or the better of two drawn at random.
 func (s *Scheduler) choose(r Request, free []*worker, now time.Time) (*worker, Reason) {
-	if len(free) == 1 {
+	free, explored := s.sound(r, free)
+	switch {
+	case explored != nil:
+		return explored, Exploration
+	case len(free) == 1:
 		return free[0], s.retry(r, OnlyOne)
 	}
 	if w := s.affine(r, free, now); w != nil {
@@ -210,11 +214,25 @@ func typical(free []*worker) (rate, first float64) {
 func (s *Scheduler) score(w *worker, r Request, t terms, now time.Time) float64 {
 	latency := (float64(w.inflight)+float64(max(r.Tokens, 1)))/w.rate(t.rate, now) + w.firstToken(t.first)
 	price := math.Pow(float64(max(w.spec.Coefficient, 1))/float64(max(t.cheapest, 1)), s.cfg.PriceWeight)
-	success := max(w.spec.Success, 0.05)
-	if w.spec.New {
-		success = max(success, 0.5)
+	return latency * price / w.standing.success()
+}
+
+// sound leaves out the workers of poor standing: but for a share of exploration, in which one of them is given the chance to win
+// it back, they get what nobody else can take (protocol.md section 10.2).
+func (s *Scheduler) sound(r Request, free []*worker) (rest []*worker, explored *worker) {
+	bad := func(w *worker) bool { return w.standing.success() < poor }
+	if !slices.ContainsFunc(free, bad) {
+		return free, nil
 	}
-	return latency * price / success
+	rest = slices.DeleteFunc(slices.Clone(free), bad)
+	if len(rest) == 0 {
+		return free, nil
+	}
+	if len(r.Exclude) == 0 && s.float() < explore { // a second attempt is no time for that
+		poorly := slices.DeleteFunc(slices.Clone(free), func(w *worker) bool { return !bad(w) })
+		explored = poorly[s.intn(len(poorly))]
+	}
+	return rest, explored
 }
 
 func (s *Scheduler) intn(n int) int {

@@ -83,6 +83,7 @@ func (l *Lease) judge(o Outcome, tokens int64) {
 	s, w := l.scheduler, l.worker
 	now := s.cfg.Now()
 	w.record[o].Add(now, 1)
+	w.standing.note(o, now)
 	w.busy.Add(now, now.Sub(l.began).Seconds())
 	switch o {
 	case Served:

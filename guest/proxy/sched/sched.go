@@ -5,7 +5,7 @@
 // trusts its caller that a worker was attested and its model listed; what workers report of themselves (coefficient,
 // capacity) only ever makes them less eligible or dearer. A Scheduler may be used concurrently and starts no goroutines;
 // every wait ends with its context or the queue's own deadline. It refuses to grow: queues, clients' shares and the
-// memory of routes are bounded. It never sees a prompt, only the digest that routes it.
+// memory of routes and of workers' records are bounded. It never sees a prompt, only the digest that routes it.
 package sched
 
 import (
@@ -67,9 +67,8 @@ type Spec struct {
 	// Features it has, such as "tools"; Session is the id of its attested session.
 	Features []string
 	Session  string
-	// Success is its record in [0,1]; New says that there is none to speak of.
-	Success float64
-	New     bool
+	// Name is who it is, over all its connections: its record is kept by it. Empty means that this connection is all there is.
+	Name string
 }
 
 // Request is what is asked for.
@@ -111,6 +110,7 @@ type Scheduler struct {
 	workers map[uint64]*worker
 	queues  map[string]*queue
 	routes  routes
+	known   standings
 	stats   Stats
 }
 
@@ -119,7 +119,7 @@ func New(cfg Config) *Scheduler {
 	cfg.fill()
 	return &Scheduler{
 		cfg: cfg, workers: make(map[uint64]*worker), queues: make(map[string]*queue),
-		routes: newRoutes(), stats: Stats{Chosen: make(map[Reason]uint64), Refused: make(map[string]uint64), Excluded: make(map[string]uint64)},
+		routes: newRoutes(), known: make(standings), stats: Stats{Chosen: make(map[Reason]uint64), Refused: make(map[string]uint64), Excluded: make(map[string]uint64)},
 	}
 }
 
@@ -136,7 +136,8 @@ func (s *Scheduler) Add(spec Spec) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next++
-	w := &worker{id: s.next, spec: spec, since: s.cfg.Now(), breaker: s.cfg.Breaker}
+	now := s.cfg.Now()
+	w := &worker{id: s.next, spec: spec, since: now, breaker: s.cfg.Breaker, standing: s.known.meet(spec.Name, now)}
 	s.workers[w.id] = w
 	return w.id
 }
@@ -168,6 +169,7 @@ func (s *Scheduler) Remove(id uint64) {
 	defer s.mu.Unlock()
 	if w := s.workers[id]; w != nil {
 		delete(s.workers, id)
+		w.standing.connections--
 		s.wake(w.spec.Model)
 	}
 }

@@ -24,7 +24,7 @@ func fresh() *Scheduler {
 
 // worker adds an enabled worker that is past its slow start.
 func (s *Scheduler) worker(change func(*Spec)) uint64 {
-	spec := Spec{Model: model, Coefficient: 1000, Slots: 1, Success: 1}
+	spec := Spec{Model: model, Coefficient: 1000, Slots: 1}
 	if change != nil {
 		change(&spec)
 	}
@@ -124,7 +124,7 @@ func TestNamesOfModels(t *testing.T) {
 func TestTheBetterWorkerWins(t *testing.T) {
 	for name, worse := range map[string]func(s *Scheduler, id uint64){
 		"price":   func(s *Scheduler, id uint64) { s.Update(id, func(w *Spec) { w.Coefficient = 1500 }) },
-		"success": func(s *Scheduler, id uint64) { s.Update(id, func(w *Spec) { w.Success = 0.3 }) },
+		"success": func(s *Scheduler, id uint64) { s.workers[id].standing.bad = 20 },
 		"speed":   func(s *Scheduler, id uint64) { s.workers[id].tokensPerSecond.add(5, time.Now()) },
 		"latency": func(s *Scheduler, id uint64) { s.workers[id].firstSeconds.add(9, time.Now()) },
 		"load":    func(s *Scheduler, id uint64) { s.workers[id].inflight = 5000 },
@@ -150,7 +150,7 @@ func TestTheBetterWorkerWins(t *testing.T) {
 func TestNewWorkersGetTheirChance(t *testing.T) {
 	s := fresh()
 	s.worker(func(w *Spec) { w.Slots = 5000 })
-	id := s.worker(func(w *Spec) { w.Slots, w.New, w.Success = 5000, true, 0 })
+	id := s.worker(func(w *Spec) { w.Slots = 5000 })
 	got := 0
 	for range 500 {
 		l := acquire(t, s, ask())
@@ -498,7 +498,7 @@ func TestRoutesAreForgotten(t *testing.T) {
 // never is must not look better than one that fails at once. In whichever order both are said, each counts once.
 func TestADrainedRequestIsJudgedAtOnceAndKeepsItsSlot(t *testing.T) {
 	s := New(Config{Now: time.Now, Breaker: Breaker{After: 2}})
-	id := s.Add(Spec{Model: model, Coefficient: 1000, Slots: 2, Success: 1})
+	id := s.Add(Spec{Model: model, Coefficient: 1000, Slots: 2})
 	s.Enable(id, true)
 	view := func() View { v, _ := s.Snapshot(); return v[0] }
 	first, second := acquire(t, s, ask()), acquire(t, s, ask())
@@ -530,7 +530,7 @@ func TestADrainedRequestIsJudgedAtOnceAndKeepsItsSlot(t *testing.T) {
 func TestManyAtOnce(t *testing.T) {
 	s := New(Config{Now: time.Now})
 	for range 3 {
-		s.Enable(s.Add(Spec{Model: model, Coefficient: 1000, Slots: 4, Success: 1}), true)
+		s.Enable(s.Add(Spec{Model: model, Coefficient: 1000, Slots: 4}), true)
 	}
 	var wg sync.WaitGroup
 	for i := range 32 {
@@ -568,7 +568,7 @@ func TestManyAtOnce(t *testing.T) {
 func BenchmarkAcquire(b *testing.B) {
 	s := New(Config{Now: time.Now})
 	for range 50 {
-		s.Enable(s.Add(Spec{Model: model, Coefficient: 1000, Slots: 8, Success: 1}), true)
+		s.Enable(s.Add(Spec{Model: model, Coefficient: 1000, Slots: 8}), true)
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -64,6 +64,7 @@ type worker struct {
 	tokensPerSecond, firstSeconds average
 	record                        [outcomes]stats.Counter
 	busy                          stats.Counter // seconds of requests that have ended
+	standing                      *standing
 
 	breaker   Breaker
 	failures  int
@@ -183,6 +184,8 @@ type View struct {
 	FirstToken        time.Duration
 	// Breaker is "closed", "open" or "probing".
 	Breaker string
+	// Success is its standing in (0,1), over all its connections.
+	Success float64
 	// Record counts requests that have ended by their Outcome, Busy their seconds.
 	Record [outcomes]stats.Reading
 	Busy   stats.Reading
@@ -192,6 +195,7 @@ func (w *worker) view(now time.Time) View {
 	v := View{
 		ID: w.id, Spec: w.spec, Enabled: w.enabled, Running: w.running + w.draining, Draining: w.draining, TokensPerSecond: w.tokensPerSecond.value,
 		FirstToken: time.Duration(w.firstSeconds.value * float64(time.Second)), Breaker: "closed", Busy: w.busy.Read(now),
+		Success: w.standing.success(),
 	}
 	for o := range w.record {
 		v.Record[o] = w.record[o].Read(now)
