@@ -81,6 +81,11 @@ func TestStaleAndForeignQuotesAreNotFresh(t *testing.T) {
 	}
 	m := other.Measurements()
 	both := func(r *policy.Rules) { r.AllowedImages = append(r.AllowedImages, tdx.ImageHash(&m)) }
+	changed := func(change func(*tdx.Body)) quoterFunc {
+		return func(ctx context.Context, data [64]byte) ([]byte, error) {
+			return w.platform.QuoteWith(ctx, measuretest.Spec{ReportData: data, TD: change})
+		}
+	}
 	var replayed []byte
 	for name, c := range map[string]struct {
 		quote quoterFunc
@@ -92,6 +97,8 @@ func TestStaleAndForeignQuotesAreNotFresh(t *testing.T) {
 			return q, err
 		}, policy.OK},
 		"of another TD that is allowed": {other.Quote, CodeFresh},
+		"of one with other attributes":  {changed(func(b *tdx.Body) { b.TDAttributes[3] ^= 1 << 6 }), CodeFresh}, // PKS, which policies admit
+		"of one with other features":    {changed(func(b *tdx.Body) { b.XFAM[1] ^= 1 << 1 }), CodeFresh},         // PKRU
 		"of nobody":                     {func(context.Context, [64]byte) ([]byte, error) { return make([]byte, 2000), nil }, "quote_type"},
 		"over something else": {func(ctx context.Context, data [64]byte) ([]byte, error) {
 			data[0]++
