@@ -200,7 +200,8 @@ func (a *app) withNetwork(ctx context.Context, u *upFlags, serve func(context.Co
 		return errors.Join(err, lock.Close())
 	}
 	defer log.Close() //nolint:errcheck // a log
-	n, err := network.StartIn(ctx, lock, c)
+	c.Lock = lock
+	n, err := network.Start(ctx, c)
 	if err != nil {
 		return unstarted(err, c.Dir)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -151,5 +152,30 @@ func TestAwaitChildrenEndsWithItsContext(t *testing.T) {
 	}
 	if err := (linuxMachine{}).AwaitChildren(context.Background()); err != nil {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// TestASignalIsTheNormalEndOfARole, and nothing else is: who supervises it tells them apart by the exit code.
+func TestASignalIsTheNormalEndOfARole(t *testing.T) {
+	broken := errors.New("broken")
+	signalled, cancel := context.WithCancelCause(t.Context())
+	told := errors.New("terminated signal received")
+	cancel(told)
+	for name, tc := range map[string]struct {
+		stop context.Context
+		err  error
+		want int
+	}{
+		"signal":             {signalled, nil, 0},
+		"signal, as cause":   {signalled, fmt.Errorf("serving: %w", told), 0},
+		"signal, as context": {signalled, context.Canceled, 0},
+		"broken while told":  {signalled, broken, exitError},
+		"broken":             {t.Context(), broken, exitError},
+		"nothing to do":      {t.Context(), nil, exitError},
+	} {
+		code, err := served(tc.stop, tc.err)
+		if code != tc.want || (err == nil) != (tc.want == 0) {
+			t.Errorf("%s: exit code %d, %v", name, code, err)
+		}
 	}
 }

@@ -61,12 +61,12 @@ func runProxy(ctx context.Context, args []string) (int, error) {
 	}
 	cfg, warnings, err := parseProxyConfig(start.file)
 	if err != nil {
-		return exitUsage, err
+		return exitUsage, fmt.Errorf("%s: %w", start.path, err)
 	}
 	p := &proxyProcess{cfg: cfg, allowLocal: start.allowLocal, now: time.Now, log: start.logger(warnings)}
 	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer cancel()
-	return exitError, p.run(stop)
+	return served(stop, p.run(stop))
 }
 
 // run serves until ctx ends or something it needs breaks.

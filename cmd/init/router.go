@@ -78,7 +78,7 @@ func runRouter(ctx context.Context, args []string) (int, error) {
 		openQuotes: openHardwareQuotes, reload: reload,
 		reparse: func() (*router.Config, error) { return router.Parse(args, readRouterFile) },
 	}
-	return exitError, p.run(stop)
+	return served(stop, p.run(stop))
 }
 
 // readRouterFile reads a configuration file once, so that what is parsed is what was read.

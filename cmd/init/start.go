@@ -43,8 +43,20 @@ func roomy(run func(ctx context.Context, args []string) (int, error)) func(ctx c
 	}
 }
 
+// served is how a role ends. A signal is its normal end; what broke by itself, or took everything else with it, is an error.
+func served(stop context.Context, err error) (int, error) {
+	switch {
+	case stop.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(stop))):
+		return 0, nil
+	case err == nil:
+		return exitError, errors.New("it ended by itself")
+	}
+	return exitError, err
+}
+
 // start is what the command line of a role says.
 type start struct {
+	path       string
 	file       []byte
 	level      slog.Level
 	allowLocal bool
@@ -64,10 +76,10 @@ func readStart(role string, args []string) (*start, int, error) {
 	case *path == "" || flags.NArg() > 0:
 		return nil, exitUsage, errors.New("write -c FILE and nothing else")
 	}
-	s := &start{}
+	s := &start{path: *path}
 	var err error
 	if s.file, err = readRouterFile(*path); err != nil {
-		return nil, exitError, err
+		return nil, exitUsage, fmt.Errorf("reading %s configuration: %w", role, err)
 	}
 	if s.allowLocal, err = mayBeLocal(imageFile); err != nil {
 		return nil, exitError, err

@@ -53,15 +53,12 @@ func runWorker(ctx context.Context, args []string) (int, error) {
 	}
 	cfg, warnings, err := parseWorkerConfig(start.file)
 	if err != nil {
-		return exitUsage, err
+		return exitUsage, fmt.Errorf("%s: %w", start.path, err)
 	}
 	p := &workerProcess{cfg: cfg, allowLocal: start.allowLocal, log: start.logger(warnings)}
 	stop, cancel := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer cancel()
-	if err := p.run(stop); stop.Err() == nil {
-		return exitError, err
-	}
-	return 0, nil // asked to end
+	return served(stop, p.run(stop))
 }
 
 // run serves until ctx ends or something it needs breaks.

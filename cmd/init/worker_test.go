@@ -94,7 +94,7 @@ func TestWorkerArguments(t *testing.T) {
 	}{
 		"nothing":           {nil, exitUsage, "-c FILE"},
 		"an unknown flag":   {[]string{"-x"}, exitUsage, "-x"},
-		"a missing file":    {[]string{"-c", file + "x"}, exitError, "no such file"},
+		"a missing file":    {[]string{"-c", file + "x"}, exitUsage, "no such file"},
 		"an unknown engine": {[]string{"-c", file}, exitError, "engine kind"},
 	} {
 		var stderr bytes.Buffer

@@ -47,6 +47,10 @@ func (e *env) warn(format string, args ...any) {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // the second signal kills
+		<-ctx.Done()
+		stop()
+	}()
 	e := &env{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, now: time.Now, parallel: runtime.NumCPU()}
 	code := run(ctx, e, os.Args[1:])
 	stop()
@@ -57,6 +61,9 @@ func main() {
 func run(ctx context.Context, e *env, args []string) int {
 	e.format = cli.Text
 	err := dispatch(ctx, e, args)
+	if err != nil && ctx.Err() != nil && !e.reported { // whatever its parts said of it
+		err = cli.Tag(cli.KindInterrupted, fmt.Errorf("interrupted: %w", err))
+	}
 	format := e.format
 	if e.reported { // a verdict is a result: its document stays the only one
 		format = cli.Text

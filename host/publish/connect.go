@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -28,16 +29,17 @@ type Endpoint struct {
 
 // Connect proves the newest block of a network. Close the client.
 func Connect(ctx context.Context, e Endpoint) (*lite.Client, error) {
-	info, err := os.Stat(e.GlobalConfig)
+	f, err := os.Open(e.GlobalConfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading network configuration: %w", err)
 	}
-	if info.Size() > maxGlobalConfig {
-		return nil, fmt.Errorf("reading network configuration %s: %d bytes, at most %d", e.GlobalConfig, info.Size(), maxGlobalConfig)
-	}
-	data, err := os.ReadFile(e.GlobalConfig)
+	defer f.Close()                                               //nolint:errcheck // read side
+	data, err := io.ReadAll(io.LimitReader(f, maxGlobalConfig+1)) // whatever its size is said to be
 	if err != nil {
 		return nil, fmt.Errorf("reading network configuration: %w", err)
+	}
+	if len(data) > maxGlobalConfig {
+		return nil, fmt.Errorf("reading network configuration %s: over %d bytes", e.GlobalConfig, maxGlobalConfig)
 	}
 	network, err := lite.ParseGlobalConfig(data)
 	if err != nil {

@@ -36,6 +36,8 @@ const (
 type Config struct {
 	// Dir keeps configurations, logs and receipts.
 	Dir string
+	// Lock is the folder's, where the caller has taken it already; the network closes it, whether it starts or not.
+	Lock *Lock
 	// Guest is the guest binary, whose proxy and worker are run.
 	Guest string
 	// Listen is where the gateway answers; port 0 takes a free one.

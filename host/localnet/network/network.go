@@ -33,22 +33,16 @@ type Network struct {
 // Start starts everything and returns when the gateway has a worker to offer. Run must follow.
 func Start(ctx context.Context, cfg Config) (*Network, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("starting local network: %w", err)
+		return nil, fmt.Errorf("starting local network: %w", errors.Join(err, cfg.Lock.Close()))
 	}
-	lock, err := Take(cfg.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("starting local network: %w", err)
-	}
-	return StartIn(ctx, lock, cfg)
-}
-
-// StartIn is Start in a folder that is locked already. It closes the lock when the network has ended.
-func StartIn(ctx context.Context, lock *Lock, cfg Config) (*Network, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting local network: %w", err), lock.Close())
+	if cfg.Lock == nil {
+		var err error
+		if cfg.Lock, err = Take(cfg.Dir); err != nil {
+			return nil, fmt.Errorf("starting local network: %w", err)
+		}
 	}
 	began := cfg.Now()
-	n := &Network{cfg: cfg, parts: newParts(), closers: []func() error{lock.Close}}
+	n := &Network{cfg: cfg, parts: newParts(), closers: []func() error{cfg.Lock.Close}}
 	err := n.start(ctx)
 	if err == nil {
 		err = n.ready(ctx)

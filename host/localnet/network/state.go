@@ -69,8 +69,13 @@ func Take(dir string) (*Lock, error) {
 	return l, nil
 }
 
-// Close unlocks the folder.
-func (l *Lock) Close() error { return l.file.Close() }
+// Close unlocks the folder; where none was locked it does nothing.
+func (l *Lock) Close() error {
+	if l == nil {
+		return nil
+	}
+	return l.file.Close()
+}
 
 // Running says whether a network has locked the folder, ready or not, without coming in the way of one that starts.
 func Running(dir string) (bool, error) {
