@@ -473,6 +473,40 @@ func TestAWorkerThatDiesBeforeTheFirstByteIsReplacedOnce(t *testing.T) {
 	}
 }
 
+// TestSecondAttemptsAreFew: one for a request, whose failure is then the answer, and a tenth of all requests (inference.md section
+// 11). Whoever is down is not helped by being asked twice as often.
+func TestSecondAttemptsAreFew(t *testing.T) {
+	const requests, retries = 40, freeRetries + 40/retryShare
+	inProxy(t, func(b *bench) {
+		down := func(w *scriptWorker, o order) {
+			info := usedOf(0, 0, 0, 0)
+			w.begin(o, headOf(503, "application/json", "{}"), info)
+			w.sign(o, "{}", statusEngine, info)
+		}
+		workers := []*scriptWorker{b.worker(5, down), b.worker(5, down), b.worker(5, down)}
+		asked := func() (n int) {
+			for _, w := range workers {
+				n += len(w.seen())
+			}
+			return n
+		}
+		c := b.client(5)
+		for i := range requests {
+			c.send(run(byte(i), chat))
+			if r := c.collect(byte(i)); r.head == nil || r.head.StatusCode != 503 || r.body != "{}" {
+				t.Fatalf("%+v", r)
+			}
+			if i == 0 && asked() != 2 {
+				t.Errorf("%d workers were asked", asked())
+			}
+		}
+		if n := asked(); n != requests+retries {
+			t.Errorf("%d attempts for %d requests", n, requests)
+		}
+		b.settled()
+	}, func(c *Config, _ *Deps) { c.Breaker.After = 10 * requests })
+}
+
 func TestAWorkerThatDiesInTheMiddleIsNotReplaced(t *testing.T) {
 	inProxy(t, func(b *bench) {
 		die := func(w *scriptWorker, o order) {
