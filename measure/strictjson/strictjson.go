@@ -1,7 +1,8 @@
 // Package strictjson reads and writes the JSON documents whose bytes are hashed or trusted.
 //
 // It owns two rules. Decode accepts exactly one document: an unknown key, a duplicate key, a key that differs
-// from the field's name only in case, or anything after the document is an error. Canonical writes one encoding
+// from the field's name only in case, an array that is not as long as its place, null in place of an object, or
+// anything after the document is an error. Canonical writes one encoding
 // per value: keys sorted, no insignificant whitespace, no floats, one trailing newline (image.md section 2).
 //
 // It trusts nothing: input is bounded by the caller, depth is bounded here. All functions are safe for concurrent
@@ -102,27 +103,44 @@ func walkValue(dec *json.Decoder, t reflect.Type, depth int) error {
 	if err != nil {
 		return err
 	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return nil
-	}
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if delim == '{' {
+	switch tok {
+	case json.Delim('{'):
 		return walkObject(dec, t, depth)
+	case json.Delim('['):
+		return walkArray(dec, t, depth)
+	case nil:
+		if depth == 0 && t != nil && t.Kind() == reflect.Struct {
+			return errors.New("the document is null, want an object")
+		}
 	}
+	return nil
+}
+
+// walkArray also counts: encoding/json would drop what a Go array has no place for, and fill up what is missing.
+func walkArray(dec *json.Decoder, t reflect.Type, depth int) error {
 	var elem reflect.Type
 	if t != nil && (t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
 		elem = t.Elem()
 	}
-	for dec.More() {
+	count := 0
+	for ; dec.More(); count++ {
 		if err := walkValue(dec, elem, depth+1); err != nil {
 			return err
 		}
 	}
-	_, err = dec.Token()
+	if t != nil && t.Kind() == reflect.Array && !readsItself(t) && count != t.Len() {
+		return fmt.Errorf("array of %d elements, want %d", count, t.Len())
+	}
+	_, err := dec.Token()
 	return err
+}
+
+// readsItself reports types that encoding/json leaves alone.
+func readsItself(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
 }
 
 func walkObject(dec *json.Decoder, t reflect.Type, depth int) error {
@@ -160,10 +178,7 @@ func walkObject(dec *json.Decoder, t reflect.Type, depth int) error {
 
 // fieldTypes lists the JSON names of a struct's fields, or nil when t is not a struct with visible fields.
 func fieldTypes(t reflect.Type) map[string]reflect.Type {
-	if t == nil || t.Kind() != reflect.Struct {
-		return nil
-	}
-	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+	if t == nil || t.Kind() != reflect.Struct || readsItself(t) {
 		return nil
 	}
 	out := make(map[string]reflect.Type)

@@ -18,6 +18,7 @@ type sample struct {
 	List  []inner           `json:"list,omitempty"`
 	Extra map[string]string `json:"extra,omitempty"`
 	Any   any               `json:"any,omitempty"`
+	Two   [2]inner          `json:"two,omitzero"`
 }
 
 // TestDecodeRefuses: each document breaks one rule, and the error names the key or the rule.
@@ -35,6 +36,10 @@ func TestDecodeRefuses(t *testing.T) {
 		"trailing bracket":        {`{"name":"a"}]`, "after the document"},
 		"wrong type":              {`{"in":{"port":"x"}}`, "port"},
 		"truncated":               {`{"name":`, ""},
+		"null":                    {`null`, "want an object"},
+		"array too long":          {`{"two":[{"port":1},{"port":2},{"port":3}]}`, "two: array of 3 elements, want 2"},
+		"array too short":         {`{"two":[{"port":1}]}`, "two: array of 1 elements, want 2"},
+		"duplicate in array":      {`{"two":[{"port":1},{"port":1,"port":2}]}`, `duplicate key "port"`},
 		"empty":                   {``, ""},
 		"nested beyond the bound": {strings.Repeat(`{"any":`, 80) + "1" + strings.Repeat("}", 80), "nested deeper"},
 	} {
@@ -51,7 +56,7 @@ func TestDecodeRefuses(t *testing.T) {
 // TestDecodeAccepts: white space and key order do not matter when reading.
 func TestDecodeAccepts(t *testing.T) {
 	var v sample
-	if err := Decode([]byte(" {\"in\" : {\"port\":7}, \"name\":\"a\"}\n"), &v); err != nil {
+	if err := Decode([]byte(" {\"in\" : {\"port\":7}, \"name\":\"a\", \"two\":[{},{}]}\n"), &v); err != nil {
 		t.Fatal(err)
 	}
 	if v.Name != "a" || v.In.Port != 7 {
