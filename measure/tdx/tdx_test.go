@@ -206,6 +206,17 @@ func TestRegistersAreReadByName(t *testing.T) {
 	if _, err := m.Register(9); err == nil {
 		t.Error("register 9 was read")
 	}
+	for r, name := range map[tdx.Register]string{tdx.MRTD: "MRTD", tdx.RTMR0: "RTMR0", tdx.RTMR3: "RTMR3"} {
+		if r.String() != name {
+			t.Errorf("register %d is called %s, want %s", r, r, name)
+		}
+	}
+	back := tdx.RTMR2
+	for _, bad := range []string{"", "rtmr0", "RTMR4", "RTMR255", "MRTD "} {
+		if err := back.UnmarshalText([]byte(bad)); err == nil || back != tdx.RTMR2 {
+			t.Errorf("%q reads as %s (%v)", bad, back, err)
+		}
+	}
 }
 
 func TestDigestText(t *testing.T) {
@@ -216,6 +227,10 @@ func TestDigestText(t *testing.T) {
 	for _, bad := range []string{"", "00", strings.Repeat("0", 95), strings.Repeat("g", 96)} {
 		if _, err := tdx.ParseDigest(bad); err == nil {
 			t.Errorf("%q was accepted", bad)
+		}
+		kept := d
+		if err := kept.UnmarshalText([]byte(bad)); err == nil || kept != d {
+			t.Errorf("%q reads as %s (%v)", bad, kept, err)
 		}
 	}
 	want := sha512.Sum384(append(make([]byte, 48), d[:]...))
