@@ -8,7 +8,10 @@ import (
 	"errors"
 	"math/big"
 	"net/netip"
+	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,8 +176,8 @@ func TestSolveStopsWhenItsTimeIsSpent(t *testing.T) {
 		return clock, nil
 	}}
 	_, err := effort.Solve(t.Context(), Challenge{Difficulty: 64})
-	if !errors.Is(err, ErrTooHard) || !strings.Contains(err.Error(), "after 36864 hashes") {
-		t.Errorf("error %v, want an end after nine rounds", err)
+	if !errors.Is(err, ErrTooHard) || !strings.Contains(err.Error(), "after 40960 hashes") {
+		t.Errorf("error %v, want an end after ten rounds", err)
 	}
 }
 
@@ -183,6 +186,42 @@ func TestSolveSpendsRealProcessorTime(t *testing.T) {
 	if _, err := effort.Solve(t.Context(), Challenge{Difficulty: 64}); !errors.Is(err, ErrTooHard) {
 		t.Errorf("error %v, want the end of its processor time", err)
 	}
+}
+
+// TestSearchesShareThreads: those who wait for a processor do not keep a thread meanwhile. Services may have few hundred of
+// them, and a process that gets no more is lost.
+func TestSearchesShareThreads(t *testing.T) {
+	const searches = 40
+	before := threads(t)
+	var all sync.WaitGroup
+	for range searches {
+		all.Go(func() {
+			_, err := Effort{Accepted: 64, CPU: 25 * time.Millisecond}.Solve(t.Context(), Challenge{Difficulty: 64})
+			if !errors.Is(err, ErrTooHard) {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if more := threads(t) - before; more > searches/2 {
+		t.Errorf("%d searches at once made %d threads", searches, more)
+	}
+}
+
+// threads is how many the process has; Go keeps those that it has made.
+func threads(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Skipf("threads cannot be counted here: %v", err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\nThreads:\t")
+	text, _, _ := strings.Cut(rest, "\n")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestSolveStopsWithItsContext(t *testing.T) {

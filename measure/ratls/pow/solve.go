@@ -49,34 +49,45 @@ func (e Effort) Solve(ctx context.Context, c Challenge) (int64, error) {
 }
 
 func (e Effort) search(ctx context.Context, c Challenge) (int64, error) {
-	runtime.LockOSThread() // processor time is counted per thread
+	var input [SaltSize + 8]byte
+	copy(input[:], c.Salt[:])
+	var spent time.Duration
+	for nonce := int64(0); nonce < math.MaxInt64-checkEvery; nonce += checkEvery {
+		if err := context.Cause(ctx); err != nil {
+			return 0, err
+		}
+		if spent >= e.CPU {
+			return 0, fmt.Errorf("%w: %s of processor time are spent after %d hashes", ErrTooHard, e.CPU, nonce)
+		}
+		found, ok, err := e.round(&input, nonce, c.Difficulty, &spent)
+		if ok || err != nil {
+			return found, err
+		}
+		runtime.Gosched() // between rounds, so that who waits for a processor holds no thread
+	}
+	return 0, fmt.Errorf("%w: no nonce satisfies it", ErrTooHard)
+}
+
+// round is one scan, whose processor time is added to what was spent. That is counted per thread, which the round keeps, and
+// which the search does not: a process has more connections than it may have threads.
+func (e Effort) round(input *[SaltSize + 8]byte, from int64, difficulty int, spent *time.Duration) (int64, bool, error) {
+	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	used := e.used
 	if used == nil {
 		used = threadCPU
 	}
-	start, err := used()
+	before, err := used()
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	var input [SaltSize + 8]byte
-	copy(input[:], c.Salt[:])
-	for nonce := int64(0); nonce < math.MaxInt64-checkEvery; nonce += checkEvery {
-		if err := context.Cause(ctx); err != nil {
-			return 0, err
-		}
-		now, err := used()
-		if err != nil {
-			return 0, err
-		}
-		if now-start >= e.CPU {
-			return 0, fmt.Errorf("%w: %s of processor time are spent after %d hashes", ErrTooHard, e.CPU, nonce)
-		}
-		if found, ok := scan(&input, nonce, c.Difficulty); ok {
-			return found, nil
-		}
+	found, ok := scan(input, from, difficulty)
+	after, err := used()
+	if err != nil {
+		return 0, false, err
 	}
-	return 0, fmt.Errorf("%w: no nonce satisfies it", ErrTooHard)
+	*spent += after - before
+	return found, ok, nil
 }
 
 // scan tries checkEvery nonces.
