@@ -95,7 +95,7 @@ func (g *gatewayFlags) multiplied() (m pricing.Multipliers, err error) {
 		if err != nil {
 			return m, cli.Usagef("multipliers: %q is not from 0 to 2147483647; 10000 is 1.0", word)
 		}
-		*into[i] = int64(n) //nolint:gosec // of 31 bits
+		*into[i] = int64(n)
 	}
 	return m, nil
 }

@@ -10,31 +10,44 @@ import (
 	"time"
 )
 
-// day is a day in UTC by its digits: 20260304 is the fourth of March 2026.
-type day uint32
+// perDay is how many files a day may have.
+const perDay = 100
 
-func dayOf(t time.Time) day {
+// volume is a file of records: a day in UTC by its digits, and two digits that count the day's files. 2026030402 is the third
+// one of the fourth of March 2026.
+type volume uint32
+
+// volumeOf is the first file of a day.
+func volumeOf(t time.Time) volume {
 	year, month, d := t.UTC().Date()
-	return day(year*10_000 + int(month)*100 + d) //nolint:gosec // records are of the years that time can write
+	return volume((year*10_000 + int(month)*100 + d) * perDay) //nolint:gosec // records are of the years that time can write
 }
 
-// file is the name of the day's file.
-func (d day) file() string { return fmt.Sprintf("receipts-%08d.log", d) }
+// day is the first file of the same day.
+func (v volume) day() volume { return v - v%perDay }
 
-var dayFile = regexp.MustCompile(`^receipts-(\d{8})\.log$`)
+// file is the name.
+func (v volume) file() string {
+	if v == v.day() {
+		return fmt.Sprintf("receipts-%08d.log", v/perDay)
+	}
+	return fmt.Sprintf("receipts-%08d.%02d.log", v/perDay, v%perDay)
+}
 
-func dayOfFile(name string) (day, bool) {
-	m := dayFile.FindStringSubmatch(name)
+var volumeFile = regexp.MustCompile(`^receipts-(\d{8})(\.\d{2})?\.log$`)
+
+func volumeOfFile(name string) (volume, bool) {
+	m := volumeFile.FindStringSubmatch(name)
 	if m == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseUint(m[1], 10, 32)
-	return day(n), err == nil
+	n, err := strconv.ParseUint(m[1]+(m[2] + ".00")[1:3], 10, 32)
+	return volume(n), err == nil && volume(n).file() == name
 }
 
 // place is where a record stands.
 type place struct {
-	day  day
+	in   volume
 	size uint32
 	at   int64
 }
@@ -76,10 +89,10 @@ func (x *index) find(id string) (place, bool) {
 	return at, ok
 }
 
-// forget drops the records of a day.
-func (x *index) forget(d day) {
+// forget drops the records of a file.
+func (x *index) forget(v volume) {
 	for id, at := range x.byID {
-		if at.day == d {
+		if at.in == v {
 			delete(x.byID, id)
 		}
 	}
@@ -90,12 +103,12 @@ func (x *index) forget(d day) {
 	}
 }
 
-// places are those of all records, oldest day first.
+// places are those of all records, oldest file first.
 func (x *index) places() []place {
 	out := make([]place, 0, len(x.byID))
 	for _, at := range x.byID {
 		out = append(out, at)
 	}
-	slices.SortFunc(out, func(a, b place) int { return cmp.Or(cmp.Compare(a.day, b.day), cmp.Compare(a.at, b.at)) })
+	slices.SortFunc(out, func(a, b place) int { return cmp.Or(cmp.Compare(a.in, b.in), cmp.Compare(a.at, b.at)) })
 	return out
 }

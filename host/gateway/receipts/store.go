@@ -1,6 +1,6 @@
 // Package receipts keeps a gateway's receipts and says which of them are good (inference.md sections 10.5 and 10.7).
 //
-// It owns an append-only file per day with a checksum on every line, the index over them, and the evidence that receipts
+// It owns append-only files, one or more for a day, with a checksum on every line, the index over them, and the evidence that receipts
 // are judged by. It trusts neither its own disk, whose torn or damaged lines are left out and counted, nor a proxy, whose
 // documents are bounded and verified. Quotes, prices and images are judged by the caller's Evidence. Store and Checker are
 // safe for concurrent use; a crash loses at most what was not yet synced. Records hold hashes and counts, never content.
@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"os"
@@ -24,6 +25,8 @@ const (
 	DefaultAge = 30 * 24 * time.Hour
 	// DefaultSize is in bytes.
 	DefaultSize = 1 << 30
+	// share is the part of the size that one file has at most: so much is dropped at once.
+	share = 8
 )
 
 // Config says where receipts are kept and for how long; zero limits are the defaults.
@@ -42,7 +45,7 @@ type Store struct {
 	tail    tail
 	line    []byte // memory for the record that is being added
 	index   index
-	sizes   map[day]int64
+	sizes   map[volume]int64
 	damaged int
 }
 
@@ -58,14 +61,14 @@ func Open(cfg Config) (*Store, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening receipts: %w", err)
 	}
-	s := &Store{cfg: cfg, index: newIndex(), sizes: make(map[day]int64)}
-	days, err := s.days()
+	s := &Store{cfg: cfg, index: newIndex(), sizes: make(map[volume]int64)}
+	volumes, err := s.volumes()
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range days {
-		if err := s.load(d); err != nil {
-			return nil, fmt.Errorf("opening receipts: %s: %w", d.file(), err)
+	for _, v := range volumes {
+		if err := s.load(v); err != nil {
+			return nil, fmt.Errorf("opening receipts: %s: %w", v.file(), err)
 		}
 	}
 	return s, s.expire()
@@ -73,60 +76,60 @@ func Open(cfg Config) (*Store, error) {
 
 // Read opens a store to look at, as it stands: nothing is cut, dropped or created, and nothing can be appended.
 func Read(dir string) (*Store, error) {
-	s := &Store{cfg: Config{Dir: dir}, index: newIndex(), sizes: make(map[day]int64)}
-	days, err := s.days()
+	s := &Store{cfg: Config{Dir: dir}, index: newIndex(), sizes: make(map[volume]int64)}
+	volumes, err := s.volumes()
 	if err != nil {
 		return nil, err
 	}
-	for _, d := range days {
-		f, err := os.Open(s.path(d))
+	for _, v := range volumes {
+		f, err := os.Open(s.path(v))
 		if err != nil {
 			return nil, fmt.Errorf("opening receipts: %w", err)
 		}
-		whole, damaged, err := s.loadFrom(f, d)
+		whole, damaged, err := s.loadFrom(f, v)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return nil, fmt.Errorf("opening receipts: %s: %w", d.file(), err)
+			return nil, fmt.Errorf("opening receipts: %s: %w", v.file(), err)
 		}
-		s.sizes[d], s.damaged = whole, s.damaged+damaged
+		s.sizes[v], s.damaged = whole, s.damaged+damaged
 	}
 	return s, nil
 }
 
-func (s *Store) path(d day) string { return filepath.Join(s.cfg.Dir, d.file()) }
+func (s *Store) path(v volume) string { return filepath.Join(s.cfg.Dir, v.file()) }
 
-func (s *Store) loadFrom(f io.Reader, d day) (whole int64, damaged int, err error) {
-	return scan(f, func(at int64, line []byte, r Record) { s.index.add(&r, place{d, uint32(len(line)), at}) }) //nolint:gosec // at most maxLine
+func (s *Store) loadFrom(f io.Reader, v volume) (whole int64, damaged int, err error) {
+	return scan(f, func(at int64, line []byte, r Record) { s.index.add(&r, place{v, uint32(len(line)), at}) }) //nolint:gosec // at most maxLine
 }
 
-// days lists the days that there are, oldest first.
-func (s *Store) days() ([]day, error) {
+// volumes lists the files that there are, oldest first.
+func (s *Store) volumes() ([]volume, error) {
 	entries, err := os.ReadDir(s.cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("listing receipts: %w", err)
 	}
-	var days []day
+	var found []volume
 	for _, e := range entries {
-		if d, ok := dayOfFile(e.Name()); ok && e.Type().IsRegular() {
-			days = append(days, d)
+		if v, ok := volumeOfFile(e.Name()); ok && e.Type().IsRegular() {
+			found = append(found, v)
 		}
 	}
-	slices.Sort(days)
-	return days, nil
+	slices.Sort(found)
+	return found, nil
 }
 
 // load indexes one file.
-func (s *Store) load(d day) error {
-	f, err := os.OpenFile(s.path(d), os.O_RDWR, 0)
+func (s *Store) load(v volume) error {
+	f, err := os.OpenFile(s.path(v), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close() //nolint:errcheck // nothing was written but a cut, which is checked
-	whole, damaged, err := s.loadFrom(f, d)
+	whole, damaged, err := s.loadFrom(f, v)
 	if err != nil {
 		return err
 	}
 	s.damaged += damaged
-	s.sizes[d] = whole
+	s.sizes[v] = whole
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -145,53 +148,74 @@ func (s *Store) Append(r Record) (err error) {
 	if s.line, err = appendLine(s.line[:0], &r); err != nil {
 		return err
 	}
-	if err := s.turn(dayOf(r.Time)); err != nil {
+	turned, err := s.turn(s.room(volumeOf(r.Time)))
+	if err != nil {
 		return err
 	}
 	at, err := s.tail.add(s.line, r.Time)
 	if at >= 0 {
-		s.index.add(&r, place{s.tail.day, uint32(len(s.line)), at}) //nolint:gosec // at most maxLine
-		s.sizes[s.tail.day] = s.tail.size()
+		s.index.add(&r, place{s.tail.in, uint32(len(s.line)), at}) //nolint:gosec // at most maxLine
+		s.sizes[s.tail.in] = s.tail.size()
+	}
+	if turned {
+		err = errors.Join(err, s.expire())
 	}
 	return err
 }
 
-// turn opens the file of a day. Callers hold the lock.
-func (s *Store) turn(d day) error {
-	if s.tail.file != nil && s.tail.day == d {
-		return nil
+// room is a day's file that a record goes into: the newest, or the next one when that is full. Callers hold the lock.
+func (s *Store) room(day volume) volume {
+	v := s.tail.in
+	if s.tail.file == nil || v.day() != day {
+		v = day
+		for other := range s.sizes {
+			if other.day() == day {
+				v = max(v, other)
+			}
+		}
+	}
+	if s.sizes[v] >= s.cfg.Size/share && v < day+perDay-1 {
+		v++
+	}
+	return v
+}
+
+// turn opens a file to write to, and says whether it is another than before. Callers hold the lock.
+func (s *Store) turn(v volume) (another bool, err error) {
+	if s.tail.file != nil && s.tail.in == v {
+		return false, nil
 	}
 	if err := s.tail.close(); err != nil {
-		return err
+		return false, err
 	}
-	f, err := os.OpenFile(s.path(d), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(s.path(v), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return fmt.Errorf("opening receipts: %w", err)
+		return false, fmt.Errorf("opening receipts: %w", err)
 	}
 	info, err := f.Stat()
 	if err != nil {
-		return errors.Join(fmt.Errorf("opening receipts: %w", err), f.Close())
+		return false, errors.Join(fmt.Errorf("opening receipts: %w", err), f.Close())
 	}
-	s.tail = tail{file: f, day: d, end: info.Size(), pending: s.tail.pending[:0]}
-	return s.expire()
+	s.tail = tail{file: f, in: v, end: info.Size(), pending: s.tail.pending[:0]}
+	return true, nil
 }
 
-// expire drops days that are too old, and then the oldest until the rest fits. Callers hold the lock.
+// expire drops files that are too old, and then the oldest until the rest fits. Callers hold the lock.
 func (s *Store) expire() error {
-	oldest, total := dayOf(s.cfg.Now().Add(-s.cfg.Age)), int64(0)
+	oldest, total := volumeOf(s.cfg.Now().Add(-s.cfg.Age)), int64(0)
 	for _, size := range s.sizes {
 		total += size
 	}
-	for _, d := range slices.Sorted(maps.Keys(s.sizes)) {
-		if d == s.tail.day || d >= oldest && total <= s.cfg.Size {
+	for _, v := range slices.Sorted(maps.Keys(s.sizes)) {
+		if v == s.tail.in || v >= oldest && total <= s.cfg.Size {
 			continue
 		}
-		if err := os.Remove(s.path(d)); err != nil {
+		if err := os.Remove(s.path(v)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("dropping old receipts: %w", err)
 		}
-		total -= s.sizes[d]
-		delete(s.sizes, d)
-		s.index.forget(d)
+		total -= s.sizes[v]
+		delete(s.sizes, v)
+		s.index.forget(v)
 	}
 	return nil
 }
@@ -228,7 +252,7 @@ func (s *Store) lineAt(at place) ([]byte, error) {
 	if unwritten {
 		return line, nil
 	}
-	f, err := os.Open(s.path(at.day))
+	f, err := os.Open(s.path(at.in))
 	if err != nil {
 		return nil, err
 	}
@@ -237,7 +261,7 @@ func (s *Store) lineAt(at place) ([]byte, error) {
 	return line, err
 }
 
-// All goes through the records, oldest day first, as they were when it began.
+// All goes through the records, oldest file first, as they were when it began.
 func (s *Store) All() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,6 +166,62 @@ func TestOldDaysAndTooMuchAreDropped(t *testing.T) {
 	small := open(t, dir, t0, 300)
 	if got := ids(t, small); !slices.Equal(got, []string{"chat-3"}) {
 		t.Errorf("by size: %v", got)
+	}
+}
+
+// TestADayIsDroppedInParts: within one day, too, no more is kept than the limit and one file, what is left is found, and a
+// store that is opened again goes on in the newest file.
+func TestADayIsDroppedInParts(t *testing.T) {
+	dir, limit := t.TempDir(), int64(8000)
+	s := open(t, dir, t0, limit)
+	const all = 200
+	for i := range all {
+		switch i {
+		case all / 4:
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir, t0, limit)
+		case all / 2: // somebody else has dropped what would have been next
+			if err := os.Remove(s.path(slices.Min(slices.Collect(maps.Keys(s.sizes))))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		add(t, s, record(i, t0))
+		if _, size, _ := s.Size(); size > limit+limit/share+maxLine/100 {
+			t.Fatalf("%d bytes are kept", size)
+		}
+	}
+	n, size, damaged := s.Size()
+	if n < 10 || n >= all || size < limit/2 || damaged != 0 {
+		t.Errorf("%d records in %d bytes, %d damaged", n, size, damaged)
+	}
+	got := ids(t, s)
+	for i, id := range got {
+		if want := fmt.Sprintf("chat-%d", all-len(got)+i); id != want {
+			t.Fatalf("record %d of %d is %s, want %s", i, len(got), id, want)
+		}
+	}
+	if _, ok, err := s.Find("chat-0"); ok || err != nil {
+		t.Errorf("what was dropped is found: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNamesOfFiles: every file of a day has one name, and other names are none.
+func TestNamesOfFiles(t *testing.T) {
+	first := volumeOf(t0)
+	for v, want := range map[volume]string{first: "receipts-20260304.log", first + 1: "receipts-20260304.01.log", first + 99: "receipts-20260304.99.log"} {
+		if got, ok := volumeOfFile(want); v.file() != want || got != v || !ok || v.day() != first {
+			t.Errorf("%d is %s, which is %d, %t", v, v.file(), got, ok)
+		}
+	}
+	for _, name := range []string{"receipts-20260304.00.log", "receipts-20260304.1.log", "receipts-99999999.log", "receipts-2026030.log", "x-20260304.log", ""} {
+		if v, ok := volumeOfFile(name); ok {
+			t.Errorf("%q is %d", name, v)
+		}
 	}
 }
 

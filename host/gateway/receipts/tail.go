@@ -17,7 +17,7 @@ const (
 // tail is the end of the file that is written to, with the lines that are not in it yet. Its owner holds a lock.
 type tail struct {
 	file    *os.File
-	day     day
+	in      volume
 	end     int64 // of what is in the file
 	pending []byte
 	wrote   time.Time // the time of the last record when lines were written last
@@ -68,7 +68,7 @@ func (t *tail) flush() error {
 
 // copy fills line with the one at a place, if that is not in the file yet.
 func (t *tail) copy(line []byte, at place) bool {
-	if t.file == nil || at.day != t.day || at.at < t.end {
+	if t.file == nil || at.in != t.in || at.at < t.end {
 		return false
 	}
 	copy(line, t.pending[at.at-t.end:])
