@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -182,7 +183,7 @@ func (a *app) runGateway(ctx context.Context, g *gatewayFlags) error {
 	group.Go(func() error { return n.run(grouped) })
 	group.Go(func() error { return server.Run(grouped, l) })
 	group.Go(func() error { calm.GiveBack(grouped); return nil })
-	group.Go(func() error { return g.serveAdmin(grouped, server, token) })
+	group.Go(func() error { return g.serveAdmin(grouped, server, token, l.Addr()) })
 	return group.Wait()
 }
 
@@ -208,7 +209,7 @@ func (g *gatewayFlags) places(a *app) (err error) {
 func (g *gatewayFlags) server(a *app, n *gatewayNet, book *keys.Book, store *receipts.Store) (*gateway.Server, error) {
 	cfg := gateway.Config{
 		Pool: n.pool, Keys: book, Budgets: g.budgets, Store: store, Receipts: gateway.Mode(g.mode), Origins: g.origins, Test: g.test, Owner: g.wallet,
-		Root: g.chain.root, Build: buildOf(), Now: a.now, Log: a.logger(),
+		Root: g.chain.root, Build: buildOf(), Now: a.now, Log: a.logger(), MaxBody: int64(g.maxBody), //nolint:gosec // bounded by the rules
 	}
 	cfg.Limits.Strict = g.strict
 	if n.view != nil {
@@ -241,13 +242,23 @@ func (g *gatewayFlags) operatorsToken() ([]byte, error) {
 	return token, nil
 }
 
+// adminAddress is where operators ask: unless it is named, on this machine, nine ports above the apps' (protocol.md section
+// 8.1).
+func (g *gatewayFlags) adminAddress(apps net.Addr) string {
+	const above = 9
+	if tcp, ok := apps.(*net.TCPAddr); ok && g.admin == "" {
+		return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port+above))
+	}
+	return g.admin
+}
+
 // serveAdmin serves operators, if there is a token for them.
-func (g *gatewayFlags) serveAdmin(ctx context.Context, s *gateway.Server, token []byte) error {
+func (g *gatewayFlags) serveAdmin(ctx context.Context, s *gateway.Server, token []byte, apps net.Addr) error {
 	const patience = 10 * time.Second
 	if token == nil {
 		return nil
 	}
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.admin)
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", g.adminAddress(apps))
 	if err != nil {
 		return cli.Tag(cli.KindPrerequisite, fmt.Errorf("listening for operators: %w", err), "name another address with --admin-listen HOST:PORT")
 	}

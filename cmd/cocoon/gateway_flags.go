@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"cocoon/cmd/internal/cli"
+	"cocoon/contracts/api"
 	"cocoon/contracts/api/jsonscan"
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/registry"
@@ -33,6 +34,7 @@ type gatewayFlags struct {
 	admin, token             string
 	listen, keys, dir, mode  string
 	scores, budgets          string
+	maxBody                  uint64
 	origins                  []string
 	price                    uint64
 	multipliers              string
@@ -68,10 +70,11 @@ func (g *gatewayFlags) addRun(f *pflag.FlagSet) {
 	g.addPrice(f)
 	f.StringVar(&g.scores, "scores", "", "file of proxies' records (default: in the state folder)")
 	f.StringVar(&g.budgets, "budgets", "", "file of what keys have used (default: in the state folder)")
-	f.StringVar(&g.admin, "admin-listen", "127.0.0.1:10009", "where operators ask, with a token")
+	f.StringVar(&g.admin, "admin-listen", "", "where operators ask (default: 9 ports above --listen)")
 	f.StringVar(&g.token, "admin-token-file", "", "file with the operators' token (default: no operators)")
 	f.StringSliceVar(&g.origins, "allow-origin", nil, "web page that may call, scheme://host[:port]")
 	f.BoolVar(&g.strict, "strict", false, "refuse unknown fields of requests")
+	f.Uint64Var(&g.maxBody, "max-body", api.MaxBody, "bytes that the JSON of a request may have")
 }
 
 // addPrice declares what receipts are compared with where no root contract says it.
@@ -109,6 +112,12 @@ func isHostPort(text string) bool {
 	return err == nil && portErr == nil && n > 0 && host != ""
 }
 
+// onLoopback says that a HOST:PORT is of this machine alone.
+func onLoopback(text string) bool {
+	host, _, _ := net.SplitHostPort(text) // what is none has no host
+	return isLoopback(host)
+}
+
 // flagRule is one rule of the flags: what is broken names the key, the rule, and the next step.
 type flagRule struct {
 	ok   bool
@@ -121,6 +130,7 @@ func (g *gatewayFlags) rules() []flagRule {
 		{len(g.proxies) > 0 || g.rooted() && g.discover, "proxy: no proxy is named, and there is no root contract to find them in: name one with --proxy HOST:PORT, or the network with --global-config FILE and --root-contract ADDRESS"},
 		{(g.chain.root == "") == (g.chain.globalConfig == ""), "root-contract, global-config: one is useless without the other: give both, or neither"},
 		{g.router == "" || isHostPort(g.router), fmt.Sprintf("router: %q is not HOST:PORT: name the router's SOCKS5 port, as a rule 127.0.0.1:8116", g.router)},
+		{!isHostPort(g.router) || onLoopback(g.router), fmt.Sprintf("router: %q is not on this machine: prompts reach it in the clear, and it is believed: run it here, as a rule on 127.0.0.1:8116", g.router)},
 		{g.routerPolicy == "" || g.router != "", "router-policy: there is no external router: name it with --router, or leave this out"},
 		{g.trust.policy == "" || len(g.trust.images) == 0, "policy, image: both say what is accepted: choose one"},
 		{!g.unverified || g.test, "allow-unverified-proxies: only in test networks: add --test-network, or name what to accept with --image"},
@@ -140,7 +150,8 @@ func (g *gatewayFlags) rules() []flagRule {
 
 // serving are the rules of the flags that only serving takes.
 func (g *gatewayFlags) serving() []flagRule {
-	out := append(make([]flagRule, 0, 2+len(g.origins)),
+	out := append(make([]flagRule, 0, 3+len(g.origins)),
+		flagRule{g.maxBody > 0 && g.maxBody <= api.MaxBody, fmt.Sprintf("max-body: %d is not from 1 to %d, which is the most that a message between machines carries", g.maxBody, api.MaxBody)},
 		flagRule{slices.Contains([]gateway.Mode{gateway.Record, gateway.Require}, gateway.Mode(g.mode)), fmt.Sprintf("receipt-mode: %q is none of %s, %s", g.mode, gateway.Record, gateway.Require)},
 		flagRule{g.mode != string(gateway.Require) || g.price > 0 || g.rooted(), "receipt-mode: receipts that nobody can check cannot be required: say what a token costs with --price-per-token, or name the network with --global-config FILE and --root-contract ADDRESS"},
 	)

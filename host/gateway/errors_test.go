@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,21 @@ func TestWhatIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	}
 	if n := len(p.requests()); n != 0 {
 		t.Errorf("%d requests reached the proxy", n)
+	}
+}
+
+// TestABodyIsAsLongAsTheOperatorAllows: the limit may be lower than the protocol's, and is told.
+func TestABodyIsAsLongAsTheOperatorAllows(t *testing.T) {
+	p := newScripted("p1", 5, good)
+	w := start(t, setup{maxBody: int64(len(chatBody("")))}, p)
+	if r := w.chat(""); r.status != 200 {
+		t.Errorf("at the limit: %d %s", r.status, r.body)
+	}
+	if r := w.chat(" "); r.status != 413 || r.code(t) != "request_too_large" || !strings.Contains(r.body, strconv.Itoa(len(chatBody("")))) {
+		t.Errorf("above it: %d %s", r.status, r.body)
+	}
+	if _, err := New(Config{MaxBody: api.MaxBody + 1}); err == nil || !strings.Contains(err.Error(), "MaxBody") {
+		t.Errorf("a limit above the protocol's: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,6 +79,8 @@ type Config struct {
 	// Receipts is Record when empty.
 	Receipts Mode
 	Limits   api.Limits
+	// MaxBody bounds the JSON of a request; 0 is the most there can be, api.MaxBody.
+	MaxBody int64
 	// Origins are web pages that browsers may call from; none by default.
 	Origins []string
 	// Test is whether the network is a test network.
@@ -123,6 +126,7 @@ func New(cfg Config) (*Server, error) {
 	need(cfg.Now != nil, "Now is missing")
 	need(cfg.Log != nil, "Log is missing")
 	need(cfg.Receipts == Record || cfg.Receipts == Require, fmt.Sprintf("receipts %q is none of record, require", cfg.Receipts))
+	need(cfg.MaxBody >= 0 && cfg.MaxBody <= api.MaxBody, fmt.Sprintf("MaxBody %d is not from 0 to %d", cfg.MaxBody, api.MaxBody))
 	need(cfg.Receipts != Require || cfg.Checker != nil, "receipts cannot be required without a Checker")
 	for _, o := range cfg.Origins {
 		need(o != "*" && strings.Contains(o, "://"), fmt.Sprintf("origin %q is no scheme://host[:port]", o))
@@ -130,6 +134,7 @@ func New(cfg Config) (*Server, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, fmt.Errorf("checking gateway: %w", err)
 	}
+	cfg.MaxBody = cmp.Or(cfg.MaxBody, api.MaxBody)
 	for at, value := range map[*time.Duration]time.Duration{&cfg.Ping: pingAfter, &cfg.Gap: gapTimeout, &cfg.Receipt: receiptTimeout, &cfg.Body: bodyTimeout} {
 		if *at <= 0 {
 			*at = value

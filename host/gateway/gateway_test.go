@@ -287,6 +287,7 @@ type setup struct {
 	refused    map[string]bool // not attested
 	ping, gap  time.Duration
 	body       time.Duration
+	maxBody    int64
 	receipt    time.Duration // 300 ms when 0
 	origins    []string
 	dir        string
@@ -338,7 +339,7 @@ func start(t *testing.T, c setup, proxies ...*scripted) *world {
 	w.server, err = New(Config{
 		Pool: pool, Keys: c.keys, Budgets: c.budgets, Chain: c.chain, Store: w.store, Checker: receipts.NewChecker(evidence{}, time.Now), Receipts: c.mode, Test: true,
 		Owner: testOwner, Root: "0:root", Build: Build{Version: "v1", Commit: "abc"}, Now: time.Now, Log: log,
-		Ping: c.ping, Gap: c.gap, Body: c.body, Receipt: cmp.Or(c.receipt, 300*time.Millisecond), Origins: c.origins,
+		Ping: c.ping, Gap: c.gap, Body: c.body, MaxBody: c.maxBody, Receipt: cmp.Or(c.receipt, 300*time.Millisecond), Origins: c.origins,
 	})
 	if err != nil {
 		t.Fatal(err)

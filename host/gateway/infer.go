@@ -60,7 +60,7 @@ type exchange struct {
 
 // infer answers one of the paths that take JSON.
 func (s *Server) infer(w http.ResponseWriter, r *http.Request, path string, ep api.Endpoint) {
-	x, body, err := s.admit(w, r, path, jsonMedia, api.MaxBody)
+	x, body, err := s.admit(w, r, path, jsonMedia, s.cfg.MaxBody)
 	if err == nil {
 		x.req, err = s.policy.Read(ep, body)
 	}
