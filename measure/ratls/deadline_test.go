@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -216,4 +217,45 @@ func TestCodesOfErrors(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
+}
+
+// slowDeadlines is a connection whose deadlines in the past take their time to be set.
+type slowDeadlines struct {
+	net.Conn
+	release chan struct{}
+	mu      sync.Mutex
+	set     []time.Time
+}
+
+func (c *slowDeadlines) SetDeadline(at time.Time) error {
+	if at.Equal(time.Unix(1, 0)) {
+		<-c.release
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set = append(c.set, at)
+	return nil
+}
+
+// TestAnEndedStageLeavesNoDeadline: the end of a context that comes when the work is done does not hit what follows it.
+func TestAnEndedStageLeavesNoDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		c := &slowDeadlines{release: make(chan struct{})}
+		go func() {
+			<-time.After(time.Second)
+			close(c.release)
+		}()
+		err := bounded(ctx, c, func() error {
+			cancel()
+			synctest.Wait() // the deadline is being set
+			return nil
+		})
+		synctest.Wait()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if n := len(c.set); err != nil || n != 2 || !c.set[n-1].IsZero() {
+			t.Errorf("deadlines %v are left (%v)", c.set, err)
+		}
+	})
 }

@@ -225,6 +225,18 @@ func TestRunRenewsEveryHourAndRetriesSooner(t *testing.T) {
 		if _, err := id.Certificate(V1); err != nil {
 			t.Errorf("after the chain came back: %v", err)
 		}
+		// The next failure is not the long one's continuation.
+		down.Store(true)
+		made, _ = notes.read()
+		attempts = len(made)
+		<-time.After(DefaultRefresh + DefaultJitter + time.Minute)
+		synctest.Wait()
+		down.Store(false)
+		<-time.After(10 * time.Minute)
+		synctest.Wait()
+		if made, _ = notes.read(); len(made) < attempts+2 || made[attempts+1]-made[attempts] > 2*minRetry {
+			t.Errorf("attempts at %s: after the first failure the second comes within %s", made[attempts:], 2*minRetry)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)

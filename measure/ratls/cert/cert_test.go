@@ -259,6 +259,48 @@ func TestInspectRefuses(t *testing.T) {
 	}
 }
 
+// What the X.509 library would not write, and may yet read.
+func TestInspectRefusesOddForms(t *testing.T) {
+	for name, edit := range map[string]func(*x509.Certificate){
+		"version 1":          func(c *x509.Certificate) { c.Version = 1 },
+		"serial of 21 bytes": func(c *x509.Certificate) { c.SerialNumber = new(big.Int).Lsh(big.NewInt(1), 160) },
+	} {
+		c := create(t, nil)
+		edit(c)
+		_, err := Inspect(c, Server)
+		if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeFormat {
+			t.Errorf("%s: %v, want %s", name, err, CodeFormat)
+		}
+	}
+}
+
+// Claims are for the time of their certificate: one with other times would not say how old its block may be.
+func TestClaimsAreValidAsLongAsTheCertificate(t *testing.T) {
+	for name, edit := range map[string]func(*Claims){
+		"as long":      func(*Claims) {},
+		"begin later":  func(c *Claims) { c.NotBefore++ },
+		"begin sooner": func(c *Claims) { c.NotBefore-- },
+		"end later":    func(c *Claims) { c.NotAfter++ },
+		"end sooner":   func(c *Claims) { c.NotAfter-- },
+	} {
+		claims := testClaims()
+		edit(claims)
+		c := template(t)
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: arc(extClaims), Value: claims.Append(nil)})
+		_, err := Inspect(sign(t, c), Server)
+		if e, ok := errors.AsType[*Error](err); ok != (name != "as long") || ok && e.Code != CodeClaims {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSerialNumbersArePositive(t *testing.T) {
+	c := create(t, func(s *Spec) { s.Random = bytes.NewReader(make([]byte, 64)) })
+	if c.SerialNumber.Sign() <= 0 {
+		t.Errorf("serial number is %s", c.SerialNumber)
+	}
+}
+
 func TestInspectRefusesOtherKeysAndSigners(t *testing.T) {
 	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
