@@ -81,6 +81,28 @@ func TestRememberedCertificatesHaveOneText(t *testing.T) {
 	}
 }
 
+// A certificate names its issuer: one of the other CA's name is none of this CA, though its key signed it.
+func TestPCKCertificatesNameTheirIssuer(t *testing.T) {
+	s := newScene(t, tdx.TDX)
+	s.chain = func(area string) string {
+		certs := strings.SplitAfter(area, "-----END CERTIFICATE-----\n")
+		named := s.ca
+		named.Subject.CommonName = "Intel SGX PCK Processor CA"
+		leaf := s.pck
+		leaf.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 840, 113741, 1, 13, 1}, Value: s.ext.encode()}}
+		return toPEM(issue(t, &leaf, &named, s.certified.pck, s.keys.issuer)) + certs[1] + certs[2]
+	}
+	b := s.build(t)
+	const reason = `issued by "Intel SGX PCK Processor CA", want the "Intel SGX PCK Platform CA" above it`
+	_, verified := b.verify()
+	_, signed := dcap.NewVerifier(b.roots, 0).VerifySignatures(b.quote, b.now)
+	for _, err := range []error{verified, signed} {
+		if dcap.ClassOf(err) != dcap.ClassChain || !strings.Contains(err.Error(), reason) {
+			t.Errorf("%q: %v", dcap.ClassOf(err), err)
+		}
+	}
+}
+
 // Text that is no certificate is a malformed chain, whichever it stands in for, and whoever's the root is.
 func TestMalformedCertificatesAreToldFromForeignRoots(t *testing.T) {
 	b := newScene(t, tdx.TDX).build(t)
