@@ -76,8 +76,10 @@ func New(cfg *Config) (*Adapter, error) {
 	var d net.Dialer
 	dial := func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, network, address) }
 	transport := &http.Transport{
-		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-		IdleConnTimeout:        idleTimeout,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		// Each look at the engine connects anew: one that takes no connections any more serves no request, however well it
+		// answers on those that it has.
+		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
 	}
@@ -93,7 +95,6 @@ func (a *Adapter) Config() *Config { return a.cfg }
 // Close drops idle connections.
 func (a *Adapter) Close() {
 	a.links.close()
-	a.http.CloseIdleConnections()
 }
 
 // Do puts a request to the engine. The answer's status may be any; ctx ends the engine's work on it.

@@ -190,3 +190,36 @@ func TestAnnouncedSizes(t *testing.T) {
 		cancel()
 	}
 }
+
+// TestAnEngineThatTakesNoConnectionsIsDown: its health is looked at on a new connection, as a request may need one.
+func TestAnEngineThatTakesNoConnectionsIsDown(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "e.sock")
+	l, err := new(net.ListenConfig).Listen(t.Context(), "unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l)
+	}()
+	defer func() { _ = server.Close(); <-done }()
+	cfg, err := engine.Builtin(engine.Fake)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen = "unix:" + socket
+	a, err := engine.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Health(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close() // connections that it has go on
+	if err := a.Health(t.Context()); err == nil {
+		t.Error("an engine that nobody can connect to is healthy")
+	}
+}
