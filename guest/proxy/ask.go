@@ -254,17 +254,10 @@ const maxInt31 = 1<<31 - 1
 
 // promptTokens estimates a prompt that nobody counted by the length of its text, as workers do (inference.md section 7).
 func (j *job) promptTokens() int64 {
-	const bytesPerToken = 4
 	if j.in == nil {
 		return j.sound
 	}
-	n := 0
-	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
-		if v, ok := j.in.Body().Get(key); ok {
-			n += len(v.Raw())
-		}
-	}
-	return int64(n+bytesPerToken-1) / bytesPerToken
+	return j.in.PromptTokens()
 }
 
 // forward is the inner request as a worker gets it: consumed fields cut, the maximum of tokens as reserved, the cache

@@ -16,6 +16,7 @@ import (
 	"cocoon/contracts/promptcrypt"
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
+	"cocoon/guest/worker/engine"
 	"cocoon/guest/worker/meter"
 )
 
@@ -154,5 +155,28 @@ func TestNothingOfAnEncryptedAnswerIsReadable(t *testing.T) {
 	}
 	if out, err := c.append(nil, []byte("data: secret\n\n")); err == nil || len(out) > 0 {
 		t.Errorf("what is no document became %q, %v", out, err)
+	}
+}
+
+// TestAnEnginesHeaders: they go on where engine.toml says so, but for those of the connection and those that are ours.
+func TestAnEnginesHeaders(t *testing.T) {
+	engineSays := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for name, value := range map[string]string{"X-Model": "3", "X-Cocoon-Worker-Start": "0", "Connection": "X-Hop", "X-Hop": "1"} {
+			w.Header().Set(name, value)
+		}
+		says(`data: {"choices":[{"index":0,"finish_reason":"stop"}]}`+"\n\n").ServeHTTP(w, r)
+	})
+	for strip, want := range map[bool]string{true: "Content-Type X-Cocoon-Worker-Start", false: "Content-Type X-Cocoon-Worker-Start X-Model"} {
+		k := newKit(t, func(_ *Config, d *Deps) {
+			d.Engine = serveEngine(t, engineSays, func(c *engine.Config) { c.StripHeaders = strip })
+		})
+		a := k.connect(5).run(1, call{body: chat(true, "x")})
+		names := make([]string, 0, len(a.head.Headers))
+		for _, h := range a.head.Headers {
+			names = append(names, h.Name)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("stripped %t: %s, want %s", strip, got, want)
+		}
 	}
 }

@@ -31,6 +31,8 @@ type query struct {
 	credit      credit
 	deadline    *time.Timer
 
+	// extra are headers of the engine's answer, where engine.toml does not strip them.
+	extra []tl.HTTPHeader
 	// name is the client's id of the request in hex; request the hash of what came.
 	name, request string
 	hash          hash.Hash

@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"math"
 	"math/bits"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"cocoon/contracts/api"
@@ -60,11 +63,30 @@ func (q *query) serve() outcome {
 	case res.Status != http.StatusOK:
 		return q.engineRefusal(res, p)
 	case p.stream && res.ContentType == eventStream:
+		q.extra = carried(res.Header)
 		return q.stream(res, p)
 	case p.stream || res.ContentType != jsonType:
 		return q.broken(meter.New(p.meter).Result(), false)
 	}
+	q.extra = carried(res.Header)
 	return q.whole(res, p)
+}
+
+// carried are the engine's headers that go on, by name. Names of ours are not an engine's to use.
+func carried(h http.Header) []tl.HTTPHeader {
+	if len(h) == 0 {
+		return nil
+	}
+	out := make([]tl.HTTPHeader, 0, len(h))
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if strings.HasPrefix(name, "X-Cocoon-") {
+			continue
+		}
+		for _, value := range h[name] {
+			out = append(out, tl.HTTPHeader{Name: name, Value: value})
+		}
+	}
+	return out
 }
 
 // cost is what the reference's cost fields say, in nanoTON.
@@ -197,6 +219,7 @@ func (q *query) response(status int, contentType string, body []byte) *tl.HTTPRe
 	if body != nil {
 		r.Headers = append(r.Headers, tl.HTTPHeader{Name: "X-Cocoon-Worker-End", Value: stamp(q.c.w.deps.Now())})
 	}
+	r.Headers = append(r.Headers, q.extra...)
 	return r
 }
 
