@@ -136,8 +136,8 @@ func (i *Identity) Expires() time.Time {
 	return time.Time{}
 }
 
-// Refresh makes new certificates with new keys and quotes, checks them and puts them in the place of the old ones. If
-// anything fails the old ones stay.
+// Refresh makes new certificates with new keys and quotes, checks them and puts them in the place of the old ones. If that
+// fails the old ones stay. Files that cannot be written are an error too, and then keep the old ones.
 func (i *Identity) Refresh(ctx context.Context) error {
 	if err := i.making.take(ctx); err != nil {
 		return fmt.Errorf("waiting for another renewal of own certificate: %w", err)
