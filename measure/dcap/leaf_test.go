@@ -132,6 +132,19 @@ func TestOtherShapesOfPCKCertificatesAreRefused(t *testing.T) {
 			s.pck.ExtraExtensions = []pkix.Extension{{Id: id, Critical: critical, Value: []byte(value)}}
 		})
 	}
+	// twice renames an extension of a certificate to one that it has already, which no tool would issue.
+	several := leafOf(t, func(s *scene) {
+		for _, id := range []asn1.ObjectIdentifier{{1, 2, 3, 1}, {1, 2, 3, 2}, {1, 2, 840, 113741, 1, 13, 2}} {
+			s.pck.ExtraExtensions = append(s.pck.ExtraExtensions, pkix.Extension{Id: id, Value: s.ext.encode()})
+		}
+	})
+	twice := func(old, with string) []byte {
+		t.Helper()
+		if _, err := dcap.ReadLeaf(several); err != nil || bytes.Count(several, []byte(old)) != 1 {
+			t.Fatalf("the certificate does not have %x once: %v", old, err)
+		}
+		return bytes.Replace(several, []byte(old), []byte(with), 1)
+	}
 	standard := func(arc int) asn1.ObjectIdentifier { return asn1.ObjectIdentifier{2, 5, 29, arc} }
 	foreign := make([]pkix.Extension, 17)
 	for i := range foreign {
@@ -172,7 +185,9 @@ func TestOtherShapesOfPCKCertificatesAreRefused(t *testing.T) {
 		"extended key usage":       {leafOf(t, func(s *scene) { s.pck.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }), "does not belong"},
 		"authority information":    {leafOf(t, func(s *scene) { s.pck.OCSPServer = []string{"http://x"} }), "does not belong"},
 		"FALSE written out":        {swap("\x06\x03\x55\x1d\x0f\x01\x01\xff", "\x06\x03\x55\x1d\x0f\x01\x01\x00"), "extension"},
-		"an extension twice":       {swap("\x55\x1d\x0f\x01", "\x55\x1d\x13\x01"), ""},
+		"an extension twice":       {twice("\x06\x03\x2a\x03\x02", "\x06\x03\x2a\x03\x01"), "2a0301 appears twice"},
+		"SGX extension twice":      {twice("\x86\xf8\x4d\x01\x0d\x02", "\x86\xf8\x4d\x01\x0d\x01"), "2a864886f84d010d01 appears twice"},
+		"key usage as constraints": {swap("\x55\x1d\x0f\x01", "\x55\x1d\x13\x01"), "CA flag"},
 		"many extensions":          {leafOf(t, func(s *scene) { s.pck.ExtraExtensions = foreign }), "more than 16"},
 		"no OID":                   {swap("\x06\x09\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01\x04", "\x06\x09\x80\x86\x48\x86\xf8\x4d\x01\x0d\x01\x04"), "not an OID"},
 	} {
