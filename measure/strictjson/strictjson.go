@@ -1,7 +1,7 @@
 // Package strictjson reads and writes the JSON documents whose bytes are hashed or trusted.
 //
 // It owns two rules. Decode accepts exactly one document: an unknown key, a duplicate key, a key that differs
-// from the field's name only in case, an array that is not as long as its place, null in place of an object, or
+// from the field's name only in case, an array that is not as long as its place, null for the whole document, or
 // anything after the document is an error. Canonical writes one encoding
 // per value: keys sorted, no insignificant whitespace, no floats, one trailing newline (image.md section 2).
 //

@@ -12,6 +12,14 @@ type inner struct {
 	Port int `json:"port"`
 }
 
+// own reads itself: its keys and lengths are its own affair.
+type own [1]string
+
+func (o *own) UnmarshalJSON(data []byte) error {
+	o[0] = string(data)
+	return nil
+}
+
 type sample struct {
 	Name  string            `json:"name"`
 	In    inner             `json:"in"`
@@ -19,6 +27,8 @@ type sample struct {
 	Extra map[string]string `json:"extra,omitempty"`
 	Any   any               `json:"any,omitempty"`
 	Two   [2]inner          `json:"two,omitzero"`
+	Named map[string]*inner `json:"named,omitempty"`
+	Own   own               `json:"own,omitzero"`
 }
 
 // TestDecodeRefuses: each document breaks one rule, and the error names the key or the rule.
@@ -31,6 +41,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"duplicate in map":        {`{"extra":{"a":"1","a":"2"}}`, `duplicate key "a"`},
 		"duplicate in any":        {`{"any":{"a":1,"a":2}}`, `duplicate key "a"`},
 		"case variant":            {`{"Name":"a"}`, `unknown key "Name"`},
+		"case variant in object":  {`{"in":{"Port":1}}`, `in: unknown key "Port"`},
+		"case variant in list":    {`{"list":[{"port":1},{"Port":1}]}`, `list: unknown key "Port"`},
+		"case variant in array":   {`{"two":[{"port":1},{"Port":1}]}`, `two: unknown key "Port"`},
+		"case variant in map":     {`{"named":{"a":{"Port":1}}}`, `named: a: unknown key "Port"`},
+		"cut after a key":         {`{"name"`, ""},
+		"cut in an array":         {`{"list":[{"port":1}`, ""},
 		"escaped duplicate":       {`{"name":"a","n\u0061me":"b"}`, `duplicate key "name"`},
 		"trailing document":       {`{"name":"a"}{}`, "after the document"},
 		"trailing bracket":        {`{"name":"a"}]`, "after the document"},
@@ -61,6 +77,13 @@ func TestDecodeAccepts(t *testing.T) {
 	}
 	if v.Name != "a" || v.In.Port != 7 {
 		t.Fatalf("decoded %+v", v)
+	}
+	if err := Decode([]byte(`{"own":[{"a":1},{"A":2}],"named":{"a":{"port":7},"A":null},"any":null}`), &v); err != nil || v.Own[0] == "" || v.Named["a"].Port != 7 {
+		t.Fatalf("decoded %+v (%v)", v, err)
+	}
+	var generic any
+	if err := Decode([]byte(`null`), &generic); err != nil || generic != nil {
+		t.Fatalf("decoded %v (%v)", generic, err)
 	}
 }
 
