@@ -258,7 +258,7 @@ func (c *client) authorised(ctx context.Context) (tl.Object, error) {
 }
 
 func (c *client) paymentStatus(ctx context.Context) (tl.Object, error) {
-	pay, err := c.p.deps.Ledger.Pay(ctx, c.party)
+	pay, err := c.told.answer(c.p.deps.Now(), func() (ledger.Payment, error) { return c.p.deps.Ledger.Pay(ctx, c.party) })
 	if err != nil {
 		return nil, notReady("payment cannot be signed")
 	}

@@ -357,7 +357,7 @@ func TestCreditIsReturnedToTheWorkerAsTheClientReads(t *testing.T) {
 }
 
 func TestCreditThatIsNoneEndsTheSession(t *testing.T) {
-	for _, n := range []int32{0, -1, -1 << 31} {
+	for _, n := range []int32{0, -1, -1 << 31, maxWindow} { // the last is more than may be piled up
 		inProxy(t, func(b *bench) {
 			b.worker(5, obeys)
 			c := b.client(5)

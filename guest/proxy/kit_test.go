@@ -305,7 +305,11 @@ func (c *scriptClient) collect(id byte) reply {
 		r.head, r.body = h, string(h.Payload)
 	}
 	for {
-		switch m := hear[tl.Object](c.party).(type) {
+		m := hear[tl.Object](c.party)
+		if name := m.TLName(); strings.HasPrefix(name, "client.queryAnswer") && strings.HasSuffix(name, "Ex") != (c.version >= versionEx) {
+			c.b.t.Fatalf("%s at version %d", name, c.version)
+		}
+		switch m := m.(type) {
 		case *tl.ClientQueryAnswerEx:
 			if m.RequestID[0] != id {
 				continue
@@ -347,6 +351,7 @@ func (c *scriptClient) collect(id byte) reply {
 			}
 		case *tl.ClientQueryAnswerPart:
 			r.body += string(m.Answer)
+			r.parts++
 			if r.tokens = m.RequestTokensUsed; m.IsCompleted {
 				return r
 			}

@@ -177,6 +177,11 @@ func TestHeadersOfThePathAreBounded(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for _, status := range []int32{-1, 0, 100, 199, 600, 1<<31 - 1} {
+		if _, _, err := parseHead(tl.Encode(&tl.HTTPResponse{StatusCode: status})); err == nil {
+			t.Errorf("a status of %d", status)
+		}
+	}
 	raw := tl.Encode(&tl.HTTPResponse{StatusCode: 200, Headers: []tl.HTTPHeader{{Name: "X", Value: "a\r\nSet-Cookie: x"}, {Name: "A\nB", Value: "c"}, {Name: "Ok", Value: "v"}}})
 	h, _, err := parseHead(raw)
 	if err != nil || len(h.Headers) != 1 || h.Headers[0].Name != "Ok" {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -208,11 +209,43 @@ func TestWorkerTypes(t *testing.T) {
 		if r := mustAsk[*tl.ClientWorkerTypes](c.party, &tl.ClientGetWorkerTypes{}); r.Types[0].ActiveWorkers != 1 {
 			t.Errorf("%+v", r)
 		}
-		cheap.send(&tl.WorkerNewCoefficient{NewCoefficient: -1})
-		if err := <-b.ends; err == nil {
-			t.Error("a negative price is taken")
-		}
 	})
+	for _, price := range []int32{-1, coefficientLimit, 1<<31 - 1} {
+		inProxy(t, func(b *bench) {
+			b.worker(5, silent).send(&tl.WorkerNewCoefficient{NewCoefficient: price})
+			if err := <-b.ends; err == nil {
+				t.Errorf("a price of %d is taken", price)
+			}
+		})
+	}
+}
+
+// TestAWorkerIsChosenAfterItsHandshakeOnly: what it says of itself before changes nothing, and what the root says meanwhile
+// counts.
+func TestAWorkerIsChosenAfterItsHandshakeOnly(t *testing.T) {
+	listed := func(c *Config, d *Deps) {
+		if chain, ok := d.Chain.(*chainStub); ok {
+			chain.WorkerImages = map[[32]byte]bool{{0xe5}: true}
+			chain.Models = map[[32]byte]bool{sha256.Sum256([]byte(model)): true}
+		}
+		c.CheckWorkers = true
+	}
+	inProxy(t, func(b *bench) {
+		p, leave := b.join(b.p.ServeWorker, Peer{Attested: true, Image: [32]byte{0xe5}})
+		defer leave()
+		c := b.client(5)
+		mustAsk[*tl.WorkerConnectedToProxy](p, &tl.WorkerConnectToProxy{Params: workerParams(address(5), 1, 5)})
+		mustAsk[*tl.WorkerCompareBalanceWithProxyResult](p, &tl.WorkerCompareBalanceWithProxy{})
+		p.send(&tl.WorkerEnabledDisabled{})
+		synctest.Wait()
+		if r := mustAsk[*tl.ClientWorkerTypesV2](c.party, &tl.ClientGetWorkerTypesV2{}); len(r.Types) != 0 {
+			t.Errorf("it can be chosen: %+v", r)
+		}
+		b.chain.set(func() { b.chain.WorkerImages = nil })
+		if _, err := p.ask(&tl.WorkerProxyHandshakeComplete{}); err == nil || !strings.Contains(err.Error(), "not eligible") {
+			t.Errorf("its image was taken off the list: %v", err)
+		}
+	}, listed)
 }
 
 func TestWorkerHandshakeIsRefused(t *testing.T) {
@@ -245,6 +278,7 @@ func TestWorkerHandshakeIsRefused(t *testing.T) {
 		"most slots":             {good, func(p *tl.WorkerParams) { p.MaxActiveRequests = new(int32(1<<31 - 1)) }, 602, "max_active_requests"},
 		"no proxies":             {good, func(p *tl.WorkerParams) { p.ProxyCnt = new(int32(0)) }, 602, "proxy_cnt"},
 		"negative proxies":       {good, func(p *tl.WorkerParams) { p.ProxyCnt = new(int32(-1)) }, 602, "proxy_cnt"},
+		"most proxies":           {good, func(p *tl.WorkerParams) { p.ProxyCnt = new(int32(1<<31 - 1)) }, 602, "proxy_cnt"},
 		"no address":             {good, func(p *tl.WorkerParams) { p.WorkerOwnerAddress = "" }, 602, "invalid worker owner"},
 		"a description of words": {good, func(p *tl.WorkerParams) { p.MachineDescriptionJSON = new("not JSON") }, 0, ""},
 	} {
@@ -536,12 +570,31 @@ func TestKeysetsAreRenewedBeforeTheirEnd(t *testing.T) {
 		_, old, _ := b.p.papers.current()
 		<-time.After(22 * time.Hour)
 		_, same, _ := b.p.papers.current()
-		<-time.After(2 * time.Hour)
+		<-time.After(90 * time.Minute) // half an hour before its end
 		_, renewed, _ := b.p.papers.current()
 		if old != same || renewed == old {
 			t.Errorf("%s, %s, %s", old, same, renewed)
 		}
 	})
+}
+
+// TestDocumentsOfSessionsAreBounded: the oldest go first.
+func TestDocumentsOfSessionsAreBounded(t *testing.T) {
+	d := newBench(t).p.papers
+	var ids []string
+	for i := range maxSessions + 2 {
+		w := &worker{p: d.p, name: fmt.Sprint(i), peer: Peer{Quote: []byte(fmt.Sprint(i))}}
+		ids = append(ids, d.meet(w, Root{}))
+	}
+	for i, known := range map[int]bool{0: false, 1: false, 2: true, maxSessions + 1: true} {
+		raw, err := hex.DecodeString(ids[i])
+		if err != nil || (d.session([32]byte(raw)) != nil) != known {
+			t.Errorf("session %d: %v", i, err)
+		}
+	}
+	if len(d.sessions) != maxSessions || len(d.order) != maxSessions {
+		t.Errorf("%d documents, %d names", len(d.sessions), len(d.order))
+	}
 }
 
 func TestUsageOfReferenceWorkersBillsTheSameAgain(t *testing.T) {

@@ -165,7 +165,7 @@ func (w *worker) query(ctx context.Context, fn tl.Function) (tl.Object, error) {
 		}
 	case *tl.WorkerUpdatePaymentStatus:
 		if at == open {
-			pay, err := w.p.deps.Ledger.Pay(ctx, w.party)
+			pay, err := w.told.answer(w.p.deps.Now(), func() (ledger.Payment, error) { return w.p.deps.Ledger.Pay(ctx, w.party) })
 			if err != nil {
 				return nil, notReady("payment cannot be signed")
 			}

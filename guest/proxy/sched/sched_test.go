@@ -526,6 +526,21 @@ func TestADrainedRequestIsJudgedAtOnceAndKeepsItsSlot(t *testing.T) {
 	}
 }
 
+// TestALineIsBounded: by the slots that there are, and by a number.
+func TestALineIsBounded(t *testing.T) {
+	for slots, want := range map[int]int{0: queuePerSlot, 1: queuePerSlot, 7: 7 * queuePerSlot, 1 << 20: maxQueue} {
+		q, n := newQueue(), 0
+		for ; n <= maxQueue; n++ {
+			if _, ok := q.join(Request{Client: fmt.Sprint(n % 3)}, slots); !ok {
+				break
+			}
+		}
+		if n != want || q.n != want {
+			t.Errorf("%d slots: %d in line, want %d", slots, n, want)
+		}
+	}
+}
+
 // TestManyAtOnce: under load from many sides every slot is given back and no worker has more than its slots.
 func TestManyAtOnce(t *testing.T) {
 	s := New(Config{Now: time.Now})
