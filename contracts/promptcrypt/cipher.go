@@ -38,9 +38,9 @@ const (
 	KeySize = 32
 	// msgID is the size of the message id that authenticates a string; it stands before the ciphertext.
 	msgID = 16
-	// minPrefix and maxPrefix bound the random prefix of a plaintext.
-	minPrefix, maxPrefix = 16, 31
-	blockSize            = aes.BlockSize
+	// minPrefix is the shortest random prefix of a plaintext. Ours have at most 31 bytes; others' may have more.
+	minPrefix = 16
+	blockSize = aes.BlockSize
 	// kdfLabel is TDLib's label for its end-to-end encryption of data.
 	kdfLabel = "tde2e_encrypt_data"
 )
@@ -172,7 +172,7 @@ func (s Secret) Open(sealed []byte) ([]byte, error) {
 	if !hmac.Equal(id(mac, x), sealed[:msgID]) {
 		return nil, fmt.Errorf("%w: not authentic", ErrCiphertext)
 	}
-	if prefix := int(x[0]); prefix >= minPrefix && prefix <= maxPrefix && prefix <= len(x) {
+	if prefix := int(x[0]); prefix >= minPrefix && prefix <= len(x) {
 		return x[prefix:], nil
 	}
 	return nil, fmt.Errorf("%w: a prefix of %d bytes", ErrCiphertext, x[0])

@@ -2,6 +2,7 @@ package promptcrypt
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
@@ -204,6 +205,27 @@ func TestRefusals(t *testing.T) {
 }
 
 func slice(k [KeySize]byte) []byte { return k[:] }
+
+// TestPrefixesOfOthers: any from 16 bytes up to the whole is one (protocol.md section 9); ours are the shortest that do.
+func TestPrefixesOfOthers(t *testing.T) {
+	var secret Secret
+	for prefix, good := range map[int]bool{0: false, 15: false, 16: true, 31: true, 48: true, 64: true, 65: false, 255: false} {
+		x := bytes.Repeat([]byte("x"), 64)
+		x[0] = byte(prefix)
+		enc, mac := secret.keys()
+		msg := id(mac, x)
+		b, iv, err := block(enc, msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Clone(x)
+		cipher.NewCBCEncrypter(b, iv).CryptBlocks(x, x)
+		got, err := secret.Open(append(msg, x...))
+		if good != (err == nil) || good && !bytes.Equal(got, want[prefix:]) {
+			t.Errorf("a prefix of %d bytes: %q, %v", prefix, got, err)
+		}
+	}
+}
 
 // FuzzOpenRequest: nothing crashes, and what opens is a document without the members of the encryption.
 func FuzzOpenRequest(f *testing.F) {
