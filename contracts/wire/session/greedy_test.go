@@ -205,3 +205,18 @@ func TestADefectOfTheHandlerEndsItsSessionOnly(t *testing.T) {
 		_ = peer.Close()
 	})
 }
+
+// TestOnlyTheDialerConnects: who was dialled answers.
+func TestOnlyTheDialerConnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go io.Copy(io.Discard, far) //nolint:errcheck // it hears what comes
+		ended := make(chan error, 1)
+		go func() { ended <- New(near, Options{Dialer: true}, &echo{}).Run(t.Context()) }()
+		_, _ = far.Write(framed(0, &tl.TCPConnect{ID: 1}))
+		if err := <-ended; !errors.Is(err, ErrProtocol) {
+			t.Errorf("%v", err)
+		}
+		_ = far.Close()
+	})
+}

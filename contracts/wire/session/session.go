@@ -237,6 +237,9 @@ func (s *Session) packet(ctx context.Context, p tl.Object, slots chan struct{}, 
 		s.becomeReady()
 		return s.out.control(&tl.TCPConnected{ID: p.ID})
 	case *tl.TCPConnected:
+		if !s.opt.Dialer {
+			return fmt.Errorf("%w: tcp.connected from the side that dialled", ErrProtocol)
+		}
 		s.becomeReady()
 		return nil
 	case *tl.TCPPing:

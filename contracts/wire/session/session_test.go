@@ -375,13 +375,14 @@ func TestWhatAPeerMayNotDo(t *testing.T) {
 		want string // in the error, or else in the answer
 		out  tl.Object
 	}{
-		"query before connect":  {in: stream(&tl.TCPQuery{ID: 1}), want: "before the handshake"},
-		"packet before connect": {in: stream(&tl.TCPPacket{}), want: "before the handshake"},
-		"no packet":             {in: stream(connect, &tl.TestAnswer{}), want: "no packet"},
-		"malformed message":     {in: stream(connect, &tl.TCPPacket{Data: []byte{1}}), want: "TL"},
-		"unknown message":       {in: stream(connect, &tl.TCPPacket{Data: []byte{1, 2, 3, 4}}, &tl.TCPPing{ID: 5}), out: &tl.TCPPong{ID: 5}},
-		"answer nobody awaits":  {in: stream(connect, &tl.TCPQueryAnswer{ID: 3}, &tl.TCPPing{ID: 5}), out: &tl.TCPPong{ID: 5}},
-		"unknown function":      {in: stream(connect, &tl.TCPQuery{ID: 2, Data: []byte{1, 2, 3, 4}}), out: &tl.TCPQueryError{ID: 2, Code: 621, Message: "unknown function 04030201"}},
+		"query before connect":   {in: stream(&tl.TCPQuery{ID: 1}), want: "before the handshake"},
+		"packet before connect":  {in: stream(&tl.TCPPacket{}), want: "before the handshake"},
+		"connected in its place": {in: stream(&tl.TCPConnected{ID: 1}), want: "from the side that dialled"},
+		"no packet":              {in: stream(connect, &tl.TestAnswer{}), want: "no packet"},
+		"malformed message":      {in: stream(connect, &tl.TCPPacket{Data: []byte{1}}), want: "TL"},
+		"unknown message":        {in: stream(connect, &tl.TCPPacket{Data: []byte{1, 2, 3, 4}}, &tl.TCPPing{ID: 5}), out: &tl.TCPPong{ID: 5}},
+		"answer nobody awaits":   {in: stream(connect, &tl.TCPQueryAnswer{ID: 3}, &tl.TCPPing{ID: 5}), out: &tl.TCPPong{ID: 5}},
+		"unknown function":       {in: stream(connect, &tl.TCPQuery{ID: 2, Data: []byte{1, 2, 3, 4}}), out: &tl.TCPQueryError{ID: 2, Code: 621, Message: "unknown function 04030201"}},
 		"no function": {
 			in: stream(connect, &tl.TCPQuery{ID: 2, Data: tl.Encode(connect)}), out: &tl.TCPQueryError{ID: 2, Code: 621, Message: "tcp.connect is no function"},
 		},
