@@ -63,8 +63,9 @@ type Checker struct {
 	now      func() time.Time
 	signers  often.Cache
 
-	asking sync.Mutex // one question to a proxy at a time: many receipts miss the same document
-	mu     sync.Mutex
+	mu sync.Mutex
+	// asking has what is being asked for: many receipts miss the same document. A channel is closed when its question is over.
+	asking map[receipt.Citations]chan struct{}
 	keys   map[string]*receipt.Keyset
 	met    map[string]*receipt.Session
 	raw    map[string][]byte
@@ -74,7 +75,7 @@ type Checker struct {
 // NewChecker makes a checker.
 func NewChecker(e Evidence, now func() time.Time) *Checker {
 	return &Checker{
-		evidence: e, now: now, keys: make(map[string]*receipt.Keyset), met: make(map[string]*receipt.Session),
+		evidence: e, now: now, asking: make(map[receipt.Citations]chan struct{}), keys: make(map[string]*receipt.Keyset), met: make(map[string]*receipt.Session),
 		raw: make(map[string][]byte), ledger: make(map[string]*channel),
 	}
 }
@@ -156,24 +157,51 @@ func bound(k *receipt.Keyset, spki string) bool {
 
 // learn asks the proxy for the documents that are missing.
 func (c *Checker) learn(ctx context.Context, from Source, spki string, want receipt.Citations) error {
-	c.asking.Lock()
-	defer c.asking.Unlock()
-	if c.knows(want) { // somebody else has asked meanwhile
-		return nil
+	return errors.Join(
+		c.once(ctx, receipt.Citations{Keyset: want.Keyset}, func() error { return c.learnKeyset(ctx, from, spki) }),
+		c.once(ctx, receipt.Citations{Session: want.Session}, func() error { return c.learnSession(ctx, from, want.Session) }),
+	)
+}
+
+// once has one of those who miss a document ask for it. The others wait for the answer, and ask themselves only if it was
+// none. Who misses another document does not wait: a proxy that answers slowly delays the verdicts on its own receipts.
+func (c *Checker) once(ctx context.Context, want receipt.Citations, ask func() error) error {
+	for {
+		c.mu.Lock()
+		if c.known(want) {
+			c.mu.Unlock()
+			return nil
+		}
+		busy := c.asking[want]
+		if busy == nil {
+			over := make(chan struct{})
+			c.asking[want] = over
+			c.mu.Unlock()
+			defer func() {
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				delete(c.asking, want)
+				close(over)
+			}()
+			return ask()
+		}
+		c.mu.Unlock()
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the proxy's documents: %w", context.Cause(ctx))
+		}
 	}
-	var problems []error
-	if want.Keyset != "" && !c.knows(receipt.Citations{Keyset: want.Keyset}) {
-		problems = append(problems, c.learnKeyset(ctx, from, spki))
-	}
-	if want.Session != "" && !c.knows(receipt.Citations{Session: want.Session}) {
-		problems = append(problems, c.learnSession(ctx, from, want.Session))
-	}
-	return errors.Join(problems...)
 }
 
 func (c *Checker) knows(want receipt.Citations) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.known(want)
+}
+
+// known is knows for who holds the lock.
+func (c *Checker) known(want receipt.Citations) bool {
 	return (want.Keyset == "" || c.keys[want.Keyset] != nil) && (want.Session == "" || c.met[want.Session] != nil)
 }
 

@@ -178,6 +178,63 @@ func TestDocumentsAreAskedForOnce(t *testing.T) {
 	}
 }
 
+// silent is a proxy that does not say what its sessions are until it may.
+type silent struct {
+	*party
+	asked, may chan struct{}
+}
+
+func (s *silent) Session(ctx context.Context, id [32]byte) ([]byte, error) {
+	close(s.asked)
+	select {
+	case <-s.may:
+		return s.party.Session(ctx, id)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestASilentProxyDelaysItselfAlone: the verdict on another proxy's receipt does not wait for it, who misses the same document
+// does, without asking again, and who gives up has a reason.
+func TestASilentProxyDelaysItselfAlone(t *testing.T) {
+	p := newParty()
+	c := NewChecker(p, func() time.Time { return t0 })
+	claims := []Claim{p.claim(t, 1, 10, nil), p.claim(t, 2, 20, nil)}
+	s := &silent{party: newParty(), asked: make(chan struct{}), may: make(chan struct{})}
+	verdicts := make(chan error, len(claims))
+	for _, claim := range claims {
+		go func() {
+			_, err := c.Check(t.Context(), s, claim)
+			verdicts <- err
+		}()
+	}
+	<-s.asked
+	other := newParty()
+	other.session = strings.Replace(other.session, `"o"`, `"other"`, 1)
+	session, err := receipt.ParseSession([]byte(other.session))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cited := p.claim(t, 3, 30, func(r *receipt.Receipt) { r.Verified.SessionID = session.ID })
+	if _, err := c.Check(t.Context(), other, cited); err != nil {
+		t.Errorf("another's receipt: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.Check(ctx, s, p.claim(t, 4, 40, nil)); receipt.ClassOf(err) != receipt.SessionUnknown || !strings.Contains(err.Error(), "waiting for") {
+		t.Errorf("who gives up: %v", err)
+	}
+	close(s.may)
+	for range claims {
+		if err := <-verdicts; err != nil {
+			t.Error(err)
+		}
+	}
+	if s.askedSess != 1 || len(c.asking) != 0 {
+		t.Errorf("asked %d times, %d questions are left", s.askedSess, len(c.asking))
+	}
+}
+
 // tardy is Evidence that learns of a version when it is asked to.
 type tardy struct {
 	*party
