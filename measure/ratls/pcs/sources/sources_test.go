@@ -5,11 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"cocoon/measure/dcap"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/ratls/pcs"
+	"cocoon/measure/tdx"
 	"cocoon/tests/pcstest"
 )
 
@@ -86,6 +88,52 @@ func TestRealBundlesServeOffline(t *testing.T) {
 	for _, name := range []string{"cos113_collateral", "tdx_quote_collateral", "sgx_quote_collateral"} {
 		if _, err := cache.Collateral(t.Context(), pcstest.NameOf(t, pcstest.Vector(t, name), dcap.IntelRoots())); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// silence is a network on which nobody knows anything; it notes who was asked.
+type silence struct {
+	mu    sync.Mutex
+	asked []string
+}
+
+func (s *silence) RoundTrip(r *http.Request) (*http.Response, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, r.URL.Host+"?"+r.URL.RawQuery)
+	return &http.Response{StatusCode: http.StatusNotFound, Body: http.NoBody, Request: r}, nil
+}
+
+// Intel's own service comes after the caching services, unless it is left out; both are asked for the same evaluation.
+func TestIntelIsAskedUnlessLeftOut(t *testing.T) {
+	now := pcstest.NewClock(pcstest.Start())
+	p := dcap.Platform{FMSPC: dcap.FMSPC{1}, CA: dcap.PlatformCA, TEE: tdx.TDX}
+	for name, tc := range map[string]struct {
+		cfg  Config
+		want string
+	}{
+		"both":     {Config{PCCS: []string{"http://pccs:8081"}}, "pccs:8081?fmspc=010000000000 api.trustedservices.intel.com?fmspc=010000000000"},
+		"left out": {Config{PCCS: []string{"http://pccs:8081"}, NoIntel: true}, "pccs:8081?fmspc=010000000000"},
+		"alone":    {Config{}, "api.trustedservices.intel.com?fmspc=010000000000"},
+		"early": {
+			Config{PCCS: []string{"http://pccs:8081"}, Early: true},
+			"pccs:8081?fmspc=010000000000&update=early api.trustedservices.intel.com?fmspc=010000000000&update=early",
+		},
+		"nobody": {Config{NoIntel: true}, ""},
+	} {
+		network := new(silence)
+		tc.cfg.Roots, tc.cfg.Now, tc.cfg.HTTP = dcap.IntelRoots(), now.Read, &http.Client{Transport: network}
+		cache, _, err := Open(tc.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := cache.Collateral(t.Context(), p); dcap.ClassOf(err) != pcs.ClassUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+		cache.Close()
+		if got := strings.Join(network.asked, " "); got != tc.want {
+			t.Errorf("%s: asked %q, want %q", name, got, tc.want)
 		}
 	}
 }
