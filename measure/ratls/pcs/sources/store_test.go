@@ -128,11 +128,36 @@ func TestStoreRefusesWhatDoesNotVerify(t *testing.T) {
 	}
 }
 
+// What is missing is not damaged, and what cannot be read for reasons of its own stays where it is.
+func TestMissingFilesAreNotDamaged(t *testing.T) {
+	p := pcstest.Platform(t)
+	name := pcstest.NameOf(t, pcstest.Issued(t, p, 0), p.Roots())
+	s := openStore(t, t.TempDir(), p.Roots())
+	if _, err := s.Load(name); !errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrDamaged) {
+		t.Errorf("missing: %v", err)
+	}
+	if err := os.Mkdir(s.Path(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Load(name); err == nil || errors.Is(err, ErrDamaged) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a folder: %v", err)
+	}
+	if _, err := os.Stat(s.Path(name)); err != nil {
+		t.Errorf("the folder was moved: %v", err)
+	}
+}
+
 func TestADamagedFileIsPutAsideAndFetchedAgain(t *testing.T) {
 	p := pcstest.Platform(t)
 	b := pcstest.Issued(t, p, 0)
 	name := pcstest.NameOf(t, b, p.Roots())
 	whole := b.Encode()
+	others, err := p.BundleWith(measuretest.CollateralSpec{
+		Now: pcstest.Start(), TCBInfo: func(i *measuretest.TCBInfo) { i.FMSPC = "00906ea10000" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for what, data := range map[string][]byte{
 		"cut":     whole[:len(whole)/2],
 		"empty":   {},
@@ -140,6 +165,7 @@ func TestADamagedFileIsPutAsideAndFetchedAgain(t *testing.T) {
 		"longer":  append(append([]byte{}, whole...), whole...),
 		"swapped": pcstest.Vector(t, "tdx_quote_collateral").Encode(),
 		"huge":    make([]byte, dcap.MaxBundle+1),
+		"others'": others.Encode(), // genuine, and of another platform
 	} {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
