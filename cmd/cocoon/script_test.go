@@ -233,6 +233,51 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// TestInterruptedStartOfANetwork ends it in order, at whatever it was: exit code 130, no process, no socket, no description.
+func TestInterruptedStartOfANetwork(t *testing.T) {
+	dir, sockets := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", sockets)
+	guest, marker := filepath.Join(dir, "guest"), filepath.Join(dir, "started")
+	script := "#!/bin/sh\necho $$ >> " + marker + "\nexec sleep 600\n"
+	if err := os.WriteFile(guest, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for range tick.C {
+			if data, err := os.ReadFile(marker); err == nil && strings.Count(string(data), "\n") == 2 {
+				_ = unix.Kill(os.Getpid(), unix.SIGINT)
+				return
+			}
+		}
+	}()
+	var out, errOut strings.Builder
+	net := filepath.Join(dir, "net")
+	code := run([]string{"localnet", "up", "--guest", guest, "--dir", net, "--listen", "127.0.0.1:0", "-o", "json"}, testDeps(&out, &errOut))
+	if code != 130 || !strings.Contains(errOut.String(), "cocoon: error: interrupted: ") {
+		t.Errorf("exit code %d, want 130; %s", code, errOut.String())
+	}
+	if err := validate("cocoon.error/1", out.String()); err != nil {
+		t.Error(err)
+	}
+	for _, left := range []string{filepath.Join(sockets, "*"), filepath.Join(net, "localnet.json"), filepath.Join(net, "sockets")} {
+		if found, err := filepath.Glob(left); err != nil || len(found) > 0 {
+			t.Errorf("left: %v, %v", found, err)
+		}
+	}
+	pids, err := os.ReadFile(marker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range strings.FieldsSeq(string(pids)) {
+		n, err := strconv.Atoi(pid)
+		if err != nil || unix.Kill(n, 0) == nil {
+			t.Errorf("process %s runs still; %v", pid, err)
+		}
+	}
+}
+
 func testDeps(out, errOut *strings.Builder) deps {
 	return deps{
 		stdin: strings.NewReader(""), stdout: out, stderr: errOut, getenv: func(string) string { return "" }, getwd: os.Getwd,

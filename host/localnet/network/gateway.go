@@ -104,6 +104,14 @@ func (n *Network) startGateway(ctx context.Context) error {
 	if n.trust, err = n.newTrust(ctx); err != nil {
 		return err
 	}
+	if err := n.meetProxies(ctx); err != nil {
+		return err
+	}
+	return n.serveApps(ctx)
+}
+
+// meetProxies makes the gateway's ways to the proxies.
+func (n *Network) meetProxies(ctx context.Context) (err error) {
 	proxies := make([]string, 0, len(n.roles))
 	for _, r := range n.roles {
 		if r.kind == proxyKind {
@@ -122,6 +130,11 @@ func (n *Network) startGateway(ctx context.Context) error {
 		return err
 	}
 	n.parts.start(ctx, "gateway's trust", n.trust.Run)
+	return nil
+}
+
+// serveApps starts the gateway's API.
+func (n *Network) serveApps(ctx context.Context) error {
 	kept := filepath.Join(n.cfg.Dir, "receipts") // those of an earlier platform could not be checked any more
 	if err := os.RemoveAll(kept); err != nil {
 		return fmt.Errorf("clearing receipts: %w", err)
