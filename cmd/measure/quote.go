@@ -106,8 +106,10 @@ const (
 	noteUnverified = "without --collateral, revocation, quoting enclave and TCB are unknown: these fields are a claim"
 	noteForged     = "the signatures do not verify: these fields are a claim of nobody"
 	noteRefused    = "the quote is refused: see the verdict"
-	noteAnyImage   = "accepted for any image: compare the image hash with what you expect, or give --image or --policy"
-	noteAccepted   = "accepted, in this state, for the images that the policy lists"
+	// noteCertificate stands beside a verdict that is about the quote alone.
+	noteCertificate = "the quote is accepted, the certificate that carries it is not valid at this time: a peer who shows it is refused"
+	noteAnyImage    = "accepted for any image: compare the image hash with what you expect, or give --image or --policy"
+	noteAccepted    = "accepted, in this state, for the images that the policy lists"
 )
 
 // describeQuote says what can be read, in the order of the quote's body.
@@ -184,15 +186,18 @@ func (d *quoteDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 	if collateral != nil {
 		d.Collateral = describeCollateral(collateral)
 	}
+	certificate := t.checkCertificate(x)
 	switch {
 	case !v.OK:
 		d.Note = noteRefused
+	case certificate != nil:
+		d.Note = noteCertificate
 	case t.anyImage():
 		d.Note = noteAnyImage
 	}
 	d.warnFake(x)
 	d.Note = t.noted(d.Note)
-	return firstOf(verdictErr(&v), t.checkCertificate(x)), nil
+	return firstOf(verdictErr(&v), certificate), nil
 }
 
 // warnFake adds why there is no image hash.
