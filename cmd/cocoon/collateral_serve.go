@@ -73,6 +73,7 @@ func newCollateralServeCmd(a *app) *cobra.Command {
 	f.StringVar(&listen, "listen", defaultListen, "address to answer on; port 0 takes a free one")
 	f.StringSliceVar(&fmspcs, "fmspc", nil, "FMSPC of TDX guests, to fetch at once; may be repeated")
 	s.add(f, bundleFlag)
+	f.Lookup("store").Usage = "folder that keeps collateral (default: in the state folder)"
 	return cmd
 }
 
@@ -163,12 +164,4 @@ func newServeResult(cfg sources.Config, listen string, platforms []dcap.Platform
 		out.Platforms = append(out.Platforms, p.String())
 	}
 	return out
-}
-
-// logger writes what happens in the background to stderr.
-func (a *app) logger() *slog.Logger {
-	if a.quiet {
-		return slog.New(slog.DiscardHandler)
-	}
-	return slog.New(slog.NewTextHandler(a.stderr, nil))
 }
