@@ -51,7 +51,7 @@ type client struct {
 func (p *Proxy) ServeClient(ctx context.Context, conn net.Conn, peer Peer) error {
 	c := &client{p: p, peer: peer, progress: newProgress(), running: make(map[[32]byte]*request)}
 	c.ctx = ctx
-	c.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead}, c)
+	c.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead, Unknown: c.strange}, c)
 	p.mu.Lock()
 	p.clients[c] = struct{}{}
 	p.mu.Unlock()
@@ -145,10 +145,13 @@ func (c *client) Packet(_ context.Context, packet tl.Object) error {
 			return r.out.credit(int64(m.Bytes))
 		}
 	default:
-		c.p.metrics.count(`proxy_unknown_packets_total{peer="client"}`)
+		c.strange()
 	}
 	return nil
 }
+
+// strange counts a message that a client has no reason to send.
+func (c *client) strange() { c.p.metrics.count(`proxy_unknown_packets_total{peer="client"}`) }
 
 func (c *client) request(id [32]byte) *request {
 	c.mu.Lock()

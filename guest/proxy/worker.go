@@ -47,7 +47,7 @@ type worker struct {
 // ServeWorker converses with a worker until one of both leaves.
 func (p *Proxy) ServeWorker(ctx context.Context, conn net.Conn, peer Peer) error {
 	w := &worker{p: p, peer: peer, progress: newProgress(), attempts: make(map[[32]byte]*attempt)}
-	w.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead}, w)
+	w.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead, Unknown: w.strange}, w)
 	err := p.serve(ctx, w.sess, w.progress)
 	w.close()
 	return err
@@ -218,7 +218,7 @@ func (w *worker) Packet(_ context.Context, m tl.Object) error {
 		return nil
 	}
 	if w.at() != open {
-		w.p.metrics.count(`proxy_unknown_packets_total{peer="worker"}`)
+		w.strange()
 		return nil
 	}
 	switch m := m.(type) {
@@ -230,7 +230,10 @@ func (w *worker) Packet(_ context.Context, m tl.Object) error {
 		}
 		w.p.sched.Update(w.sched, func(s *sched.Spec) { s.Coefficient = int64(m.NewCoefficient) })
 	default:
-		w.p.metrics.count(`proxy_unknown_packets_total{peer="worker"}`)
+		w.strange()
 	}
 	return nil
 }
+
+// strange counts a message that a worker has no reason to send, or not yet.
+func (w *worker) strange() { w.p.metrics.count(`proxy_unknown_packets_total{peer="worker"}`) }

@@ -164,7 +164,8 @@ func TestASizeThatIsAnnouncedTakesNoMemory(t *testing.T) {
 func TestUnknownKindsAreLoggedUpToABound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		peer, s, ends := raw(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil))}, &echo{})
+		counted := 0
+		peer, s, ends := raw(t, Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Unknown: func() { counted++ }}, &echo{})
 		for i := range uint32(3 * maxUnknown) {
 			for twice := range uint32(2) {
 				p := &tl.TCPPacket{Data: binary.LittleEndian.AppendUint32(nil, 0xffff0000+i)}
@@ -180,6 +181,9 @@ func TestUnknownKindsAreLoggedUpToABound(t *testing.T) {
 		}
 		if n := strings.Count(log.String(), "Unknown packet ignored"); n != maxUnknown || len(s.unknown) != maxUnknown {
 			t.Errorf("%d lines, %d remembered", n, len(s.unknown))
+		}
+		if counted != 2*3*maxUnknown {
+			t.Errorf("%d counted", counted)
 		}
 	})
 }

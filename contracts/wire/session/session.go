@@ -91,6 +91,8 @@ type Options struct {
 	// MaxSend bounds the bytes that wait to be sent, MaxQueries the peer's queries under way.
 	MaxSend, MaxQueries int
 	Log                 *slog.Logger
+	// Unknown is told of each one-way message of an unknown kind, which is skipped (protocol.md section 0, 19); nil is nobody.
+	Unknown func()
 	// Now is the clock that the connection's deadlines are on; nil means the system's.
 	Now func() time.Time
 }
@@ -138,6 +140,9 @@ func New(conn net.Conn, opt Options, h Handler) *Session {
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Unknown == nil {
+		opt.Unknown = func() {}
 	}
 	s := &Session{
 		conn: conn, opt: opt, handler: h, ready: make(chan struct{}), done: make(chan struct{}), unknown: make(map[uint32]struct{}),
@@ -269,6 +274,7 @@ func (s *Session) becomeReady() { s.readyOnce.Do(func() { close(s.ready) }) }
 func (s *Session) message(ctx context.Context, data []byte, read reading) error {
 	v, err := read(data)
 	if unknown, ok := errors.AsType[*tl.UnknownError](err); ok {
+		s.opt.Unknown()
 		if _, logged := s.unknown[unknown.ID]; !logged && len(s.unknown) < maxUnknown {
 			s.unknown[unknown.ID] = struct{}{}
 			s.opt.Log.Warn("Unknown packet ignored", slog.String("id", fmt.Sprintf("%08x", unknown.ID)))
