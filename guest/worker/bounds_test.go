@@ -148,12 +148,12 @@ func TestNothingOfAnEncryptedAnswerIsReadable(t *testing.T) {
 		`data: {"error":{"code":"timeout","message":"x"}}` + "\n\n": true,
 		": ping\n\n": true, "data: [DONE]\n\n": true, "data:  [DONE] \n\n": true,
 	} {
-		out, err := c.append(nil, []byte(in))
+		out, err := c.seal([]byte(in))
 		if err != nil || (string(out) == in) != readable || bytes.Contains(out, []byte("secret")) {
 			t.Errorf("%q became %q, %v", in, out, err)
 		}
 	}
-	if out, err := c.append(nil, []byte("data: secret\n\n")); err == nil || len(out) > 0 {
+	if out, err := c.seal([]byte("data: secret\n\n")); err == nil || len(out) > 0 {
 		t.Errorf("what is no document became %q, %v", out, err)
 	}
 }

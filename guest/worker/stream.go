@@ -192,7 +192,7 @@ func (r *relay) flush() error {
 	out := r.buf
 	if r.cipher != nil {
 		var err error
-		if out, err = r.cipher.append(nil, out); err != nil {
+		if out, err = r.cipher.seal(out); err != nil {
 			return err
 		}
 	}
@@ -265,7 +265,7 @@ func (r *relay) broken() outcome {
 func (r *relay) closing(out outcome, tail []byte) outcome {
 	r.q.clamp(&out.used, r.p)
 	if r.cipher != nil {
-		sealed, err := r.cipher.append(nil, tail)
+		sealed, err := r.cipher.seal(tail)
 		if err != nil {
 			return r.broken()
 		}
@@ -281,9 +281,9 @@ type cipher struct {
 	in   sse.Splitter
 }
 
-// append takes events and appends them encrypted. What the meter makes of errors, and the end of a stream, stay readable for
+// seal encrypts events. What the meter makes of errors, and the end of a stream, stay readable for
 // the hops between; of an engine's own words nothing does.
-func (c *cipher) append(dst, events []byte) ([]byte, error) {
+func (c *cipher) seal(events []byte) (dst []byte, err error) {
 	c.in.Write(events)
 	for {
 		e, ok, err := c.in.Next()
