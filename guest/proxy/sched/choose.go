@@ -155,11 +155,8 @@ func (s *Scheduler) choose(r Request, free []*worker, now time.Time) (*worker, R
 		j++
 	}
 	a, b := free[i], free[j]
-	if (a.untried(now) || b.untried(now)) && s.float() < explore {
-		if b.since.After(a.since) {
-			a = b
-		}
-		return a, s.retry(r, Exploration)
+	if w := lessKnown(a, b, now); w != nil && s.float() < explore {
+		return w, s.retry(r, Exploration)
 	}
 	cheapest := free[0].spec.Coefficient
 	for _, w := range free {
@@ -174,6 +171,24 @@ func (s *Scheduler) choose(r Request, free []*worker, now time.Time) (*worker, R
 		return a, s.retry(r, Price)
 	}
 	return a, s.retry(r, Load)
+}
+
+// lessKnown is the one of two that exploration gives its share to: one without a measurement, or one whose standing would keep
+// it from all requests of a quiet hour and so from ever winning it back. Nil when neither needs that.
+func lessKnown(a, b *worker, now time.Time) *worker {
+	if a.untried(now) || b.untried(now) {
+		if b.since.After(a.since) {
+			return b
+		}
+		return a
+	}
+	switch of, than := a.standing.success(), b.standing.success(); {
+	case of < than*(1-alike):
+		return a
+	case than < of*(1-alike):
+		return b
+	}
+	return nil
 }
 
 func (s *Scheduler) retry(r Request, reason Reason) Reason {

@@ -97,6 +97,34 @@ func TestAPoorWorkerIsOnlyExplored(t *testing.T) {
 	}
 }
 
+// TestAStandingDoesNotStick: who has failed a few times gets a share of a quiet hour, and with it its standing back.
+func TestAStandingDoesNotStick(t *testing.T) {
+	s := fresh()
+	good, bad := s.worker(nil), s.worker(nil)
+	for _, id := range []uint64{good, bad} {
+		s.workers[id].tokensPerSecond.add(50, time.Time{}.Add(time.Hour))
+	}
+	s.workers[bad].standing.bad, s.workers[good].standing.good = 2, 40
+	share := func(all int, end Outcome) float64 {
+		got := 0
+		for range all {
+			l := acquire(t, s, ask())
+			if l.Worker == bad {
+				got++
+			}
+			l.End(end, 0)
+		}
+		return float64(got) / float64(all)
+	}
+	if got := share(2000, Neutral); got < 0.03 || got > 0.07 {
+		t.Errorf("%.3f of the requests while its standing is low", got)
+	}
+	share(4000, Served)
+	if got := share(2000, Neutral); got < 0.4 || got > 0.6 {
+		t.Errorf("%.3f of the requests after it served again", got)
+	}
+}
+
 // TestStandingsAreBounded: those who are there, and those of whom most is known, are remembered longest.
 func TestStandingsAreBounded(t *testing.T) {
 	all, now := make(standings), time.Unix(1_000_000_000, 0)
