@@ -52,7 +52,6 @@ func rules() []rule {
 			is(fs.ErrPermission), cli.KindPrerequisite,
 			"\"ls -ld\" shows whose the file or folder is, \"id\" who you are", "no step needs root: name folders of yours with --cache DIR and --out DIR",
 		},
-		{is(fs.ErrNotExist), cli.KindUsage, "check the name in the command", "check the name in the command"},
 		{is(syscall.ENOTDIR), cli.KindUsage, "name a folder in its place", "name a folder in its place"},
 	}
 }
@@ -81,6 +80,9 @@ func classify(end ending, err error) error {
 		return cli.Tag(cli.KindTimeout, fmt.Errorf("time is up: %w", err), append(hints, "give it more with --timeout")...)
 	case tagged != nil:
 		return err
+	}
+	if !end.building && errors.Is(err, fs.ErrNotExist) { // builds read files of the checkout besides those that are named
+		return cli.Tag(cli.KindUsage, err, "check the name in the command")
 	}
 	for _, r := range rules() {
 		if !r.fits(err) {

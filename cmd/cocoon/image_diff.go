@@ -149,7 +149,7 @@ func newDiffResult(a, b string, r *diff.Report) diffResult {
 
 // imagePath turns an argument into the folder or manifest of an image: a path, or a name below --out.
 func (a *app) imagePath(arg string) (string, error) {
-	if isDir(arg) || isFile(arg) {
+	if isFile(arg) || isFile(filepath.Join(arg, "manifest.json")) {
 		return arg, nil
 	}
 	dir := a.out
@@ -163,6 +163,6 @@ func (a *app) imagePath(arg string) (string, error) {
 	if named := filepath.Join(dir, arg); isDir(named) {
 		return named, nil
 	}
-	return "", cli.Tag(cli.KindUsage, fmt.Errorf("no image %q: neither a path nor a name below %s", arg, dir),
+	return "", cli.Tag(cli.KindUsage, fmt.Errorf("no image %q: neither a manifest, nor a folder with one, nor a name below %s", arg, dir),
 		"run \"cocoon image ls\" to see what is built")
 }

@@ -87,7 +87,7 @@ func (a *app) detachedDir(u *upFlags) (string, error) {
 func (u *upFlags) args(a *app, dir string) []string {
 	out := []string{
 		"localnet", "up", "--dir", dir, "--listen", u.listen, "--proxies", strconv.Itoa(u.proxies), "--workers", strconv.Itoa(u.workers), "--engine", u.engine, "--chain=" + strconv.FormatBool(u.chain),
-		"--quiet", "--progress", "none",
+		"--quiet", "--progress", "none", "--log-level", a.log.level, "--log-format", a.log.format,
 	}
 	for flag, value := range map[string]string{"--guest": u.guest, "--model": u.model, "--chat-template": u.template, "--root": a.root, "--cache": a.cache} {
 		if value != "" {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,7 +23,7 @@ func (a *app) makeParts(ctx context.Context, u *upFlags, c *network.Config) (*os
 	if err != nil {
 		return nil, fmt.Errorf("making log: %w", err)
 	}
-	c.Log = slog.New(slog.NewTextHandler(log, nil))
+	c.Log = a.loggerTo(log)
 	if c.Guest == "" {
 		c.Guest, err = a.buildGuest(ctx, c.Dir)
 	}

@@ -38,6 +38,7 @@ type app struct {
 
 	output, progress string
 	root, cache, out string
+	log              logFlags
 	quiet, yes       bool
 	dryRun           bool
 	timeout          time.Duration
@@ -76,7 +77,9 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.root, "root", "", "checkout to build from (default: the one around the working directory)")
 	f.StringVar(&a.cache, "cache", "", "folder for inputs and finished steps (default: the user's cache)")
 	f.StringVar(&a.out, "out", "", "folder for images (default: out in the checkout)")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, no logs")
+	f.StringVar(&a.log.level, "log-level", defaultLevel, "logs on stderr of what serves: "+logLevels)
+	f.StringVar(&a.log.format, "log-format", logText, "form of logs: "+logText+" or "+logJSON)
 	f.BoolVar(&a.yes, "yes", false, "do not ask before deleting")
 	f.BoolVar(&a.dryRun, "dry-run", false, "say what would happen and do nothing")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this time, for example 10m (default: no limit)")
@@ -109,6 +112,9 @@ func (a *app) prepare(cmd *cobra.Command) error {
 		ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 		a.cancel, a.late = cancel, func() bool { return errors.Is(ctx.Err(), context.DeadlineExceeded) }
 		cmd.SetContext(ctx)
+	}
+	if _, err := a.log.parse(); err != nil {
+		return err
 	}
 	return a.chooseReporter()
 }
