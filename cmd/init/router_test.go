@@ -282,6 +282,75 @@ func TestProductionRefusesLocalNetworks(t *testing.T) {
 	}
 }
 
+// TestNewCollateralIsAskedAboutThoseWhoAreThere: a peer whose platform is found to be out of date does not stay because it
+// came before that was known.
+func TestNewCollateralIsAskedAboutThoseWhoAreThere(t *testing.T) {
+	const day = 24 * time.Hour
+	s := newSimulation(t)
+	// The service's first answers are of an age at which they are renewed; the second ones, which come when the session stands,
+	// say that the platform is old.
+	first, second := measuretest.NewService(s.platform), measuretest.NewService(s.platform)
+	first.Collateral.Now = time.Now().Add(-20 * day)
+	second.Collateral.Now, second.Collateral.Platform = time.Now(), "OutOfDate"
+	var mu sync.Mutex
+	asked, standing := map[string]bool{}, make(chan struct{})
+	pccs := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		again := asked[r.URL.String()]
+		asked[r.URL.String()] = true
+		mu.Unlock()
+		if !again {
+			first.ServeHTTP(w, r)
+			return
+		}
+		select {
+		case <-standing:
+			second.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(pccs.Close)
+	m := s.td.Measurements()
+	image := tdx.ImageHash(&m).String()
+	service := listenOnce(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+	metricsAddr := freeAddress(t)
+	own := s.file(t, image)
+	theirs := strings.Replace(own, s.pccs, pccs.URL, 1)
+	far := startRouting(t, true, func() string { return theirs }, "-d", "0", "--metrics", metricsAddr, "-R", "11001:"+service+"@sim")
+	near := startRouting(t, true, func() string { return own }, "-F", "9000:"+far.listening(t)+"@any")
+	app, err := new(net.Dialer).DialContext(t.Context(), "tcp", near.listening(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = app.Close() }()
+	_ = app.SetDeadline(time.Now().Add(routerWait))
+	if _, err := app.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(app, make([]byte, 1)); err != nil {
+		t.Fatalf("the session does not stand: %v\n%s", err, far.log)
+	}
+	close(standing)
+	if n, err := app.Read(make([]byte, 1)); n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the session goes on: %v\n%s", err, far.log)
+	}
+	// The eviction is counted and logged when the connection is closed already.
+	const want = `router_sessions_evicted_total{reason="collateral"} 1`
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(routerWait); ; {
+		page := get(t, "http://"+metricsAddr+"/metrics")
+		if strings.Contains(page, want) && strings.Contains(far.log.String(), "code=tcb_status") {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("no %s in\n%s\n%s", want, page, far.log)
+		}
+	}
+}
+
 // TestCertificateFiles: the reference's files serve as identity.
 func TestCertificateFiles(t *testing.T) {
 	id, err := ratls.NewIdentity(ratls.IdentityConfig{Now: time.Now})
@@ -327,6 +396,9 @@ func TestCertificateFiles(t *testing.T) {
 	}
 	if metrics.Write(&page); !strings.Contains(page.String(), "router_certificate_expiry_seconds 8") || !strings.Contains(page.String(), "router_certificate_alarm 0") {
 		t.Errorf("the end of the files' certificate is not watched:\n%s", page.String())
+	}
+	if _, err := (&routerProcess{cfg: &router.Config{Profile: router.V2}, now: time.Now}).credentials(t.Context(), nil, metrics); err == nil || !strings.Contains(err.Error(), "--profile=v2") {
+		t.Errorf("a router that speaks v2 alone and can make no such certificate: %v", err)
 	}
 	if _, err := (&routerProcess{cfg: &router.Config{CertBase: base + "x"}, now: time.Now}).credentials(t.Context(), nil, router.NewMetrics()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("files that are not there: %v", err)

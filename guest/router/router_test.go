@@ -136,6 +136,9 @@ func TestForward(t *testing.T) {
 		t.Fatalf("%+v, %v, %v", p, g, err)
 	}
 	exchange(t, app, 100)
+	// Programs before such a port do not speak SOCKS, whenever a SOCKS port would answer.
+	late := start(t, w, w.identity(t, nil), "--socks-reply late -F 9000:"+far.addr[11001]+"@any", "")
+	exchange(t, dialTCP(t, late.addr[9000]), 100)
 }
 
 // TestProfiles: a router that may speak either profile and has certificates of the first only speaks that.
