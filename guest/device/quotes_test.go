@@ -118,7 +118,8 @@ func TestConditionsThatPassAreWaitedOutAndOthersAreNot(t *testing.T) {
 func TestABusyDriverIsGivenUpAtTheDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kernel := measuretest.NewConfigFS(platform(t).TD)
-		kernel.NewReport = func() error { return syscall.EBUSY }
+		var tries atomic.Int64
+		kernel.NewReport = func() error { tries.Add(1); return syscall.EBUSY }
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
@@ -130,6 +131,9 @@ func TestABusyDriverIsGivenUpAtTheDeadline(t *testing.T) {
 		_, err = device.NewQuotes(kernel).Quote(t.Context(), reportData(1))
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 75*time.Second {
 			t.Errorf("without a deadline of its own, after %s: %v", time.Since(start), err)
+		}
+		if n := tries.Load(); n < 40 || n > 60 { // the waits grow to two seconds and no further
+			t.Errorf("%d tries in 85 seconds", n)
 		}
 		synctest.Wait()
 	})
