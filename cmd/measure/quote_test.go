@@ -240,12 +240,14 @@ func TestCertificatesCarryQuotes(t *testing.T) {
 		code  int
 		words []string
 	}{
-		"honest":            {honest, nil, 0, []string{"profile v1", "24h0m0s", "verdict"}},
-		"another key":       {stolen, nil, 3, []string{"refused: report_data"}},
-		"long-lived":        {long, nil, 3, []string{"refused: cert_lifetime", "want at most 25h0m0s"}},
-		"of the future":     {later, nil, 3, []string{"cert_not_yet_valid", "a peer who shows it is refused"}},
+		"honest":        {honest, nil, 0, []string{"profile v1", "24h0m0s", "verdict"}},
+		"another key":   {stolen, nil, 3, []string{"refused: report_data"}},
+		"long-lived":    {long, nil, 3, []string{"refused: cert_lifetime", "want at most 25h0m0s"}},
+		"of the future": {later, nil, 3, []string{"cert_not_yet_valid", "a peer who shows it is refused"}},
 		"of the past": {
-			honest, []string{"--at", testNow.Add(48 * time.Hour).Format(time.RFC3339)}, 3,
+			honest,
+			[]string{"--at", testNow.Add(48 * time.Hour).Format(time.RFC3339)},
+			3,
 			[]string{"cert_expired", "a peer who shows it is refused"},
 		},
 		"without a quote":   {plain, nil, 2, []string{"carries no quote"}},
