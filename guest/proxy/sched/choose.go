@@ -173,22 +173,20 @@ func (s *Scheduler) choose(r Request, free []*worker, now time.Time) (*worker, R
 	return a, s.retry(r, Load)
 }
 
-// lessKnown is the one of two that exploration gives its share to: one without a measurement, or one whose standing would keep
-// it from all requests of a quiet hour and so from ever winning it back. Nil when neither needs that.
+// lessKnown is the one of two that exploration gives its share to: one whose standing would keep it from all requests of a quiet
+// hour, and so from ever winning it back, or else one without a measurement. Nil when neither needs that.
 func lessKnown(a, b *worker, now time.Time) *worker {
-	if a.untried(now) || b.untried(now) {
-		if b.since.After(a.since) {
-			return b
-		}
-		return a
-	}
 	switch of, than := a.standing.success(), b.standing.success(); {
 	case of < than*(1-alike):
 		return a
 	case than < of*(1-alike):
 		return b
+	case !a.untried(now) && !b.untried(now):
+		return nil
+	case b.since.After(a.since):
+		return b
 	}
-	return nil
+	return a
 }
 
 func (s *Scheduler) retry(r Request, reason Reason) Reason {

@@ -100,7 +100,10 @@ func TestAPoorWorkerIsOnlyExplored(t *testing.T) {
 // TestAStandingDoesNotStick: who has failed a few times gets a share of a quiet hour, and with it its standing back.
 func TestAStandingDoesNotStick(t *testing.T) {
 	s := fresh()
-	good, bad := s.worker(nil), s.worker(nil)
+	now := time.Now()
+	s.cfg.Now = func() time.Time { return now }
+	bad, good := s.worker(nil), s.worker(nil)
+	s.workers[bad].since, s.workers[good].since = now.Add(-2*time.Second), now.Add(-time.Second) // both start slowly
 	for _, id := range []uint64{good, bad} {
 		s.workers[id].tokensPerSecond.add(50, time.Time{}.Add(time.Hour))
 	}
@@ -119,6 +122,7 @@ func TestAStandingDoesNotStick(t *testing.T) {
 	if got := share(2000, Neutral); got < 0.03 || got > 0.07 {
 		t.Errorf("%.3f of the requests while its standing is low", got)
 	}
+	now = now.Add(slowStart)
 	share(4000, Served)
 	if got := share(2000, Neutral); got < 0.4 || got > 0.6 {
 		t.Errorf("%.3f of the requests after it served again", got)
