@@ -84,7 +84,9 @@ func TestExtensionsAreReadByOID(t *testing.T) {
 	check("in another order", tlv(0x30, reversed), true)
 	unknown := tlv(0x30, append(tlv(6, []byte{0x2a, 3, 4}), 5, 0))
 	later := tlv(0x30, append(tlv(6, []byte("\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01\x09")), 5, 0))
-	check("with members that Intel may add", tlv(0x30, bytes.Join([][]byte{raw[4:], unknown, later}, nil)), true)
+	another := tlv(0x30, append(tlv(6, []byte{0x2a, 3, 5}), 5, 0))
+	beyond := tlv(0x30, append(tlv(6, []byte("\x2a\x86\x48\x86\xf8\x4d\x01\x0d\x01\x44")), 5, 0))
+	check("with members that Intel may add", tlv(0x30, bytes.Join([][]byte{raw[4:], unknown, later, another, beyond}, nil)), true)
 	e.pceSVN = 65535
 	if _, _, pceSVN, _, err := dcap.ParsePCKExtension(e.encode()); err != nil || pceSVN != 65535 {
 		t.Errorf("PCESVN %d (%v)", pceSVN, err)
