@@ -402,7 +402,9 @@ func TestEndOfStreamWithoutCloseNotifyIsAnEnd(t *testing.T) {
 	if _, err := m.server.Write([]byte("last words")); err != nil {
 		t.Fatal(err)
 	}
-	m.server.abort()
+	if err := m.server.raw.Close(); err != nil { // an end, where abort would be a reset
+		t.Fatal(err)
+	}
 	got, err := io.ReadAll(m.client)
 	if err != nil || string(got) != "last words" {
 		t.Errorf("client reads %q (%v)", got, err)
