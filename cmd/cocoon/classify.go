@@ -76,10 +76,10 @@ func classify(end ending, err error) error {
 	switch {
 	case end.interrupted:
 		return cli.Tag(cli.KindInterrupted, fmt.Errorf("interrupted: %w", err), hints...)
-	case end.late && (tagged == nil || tagged.Kind != cli.KindUsage):
-		return cli.Tag(cli.KindTimeout, fmt.Errorf("time is up: %w", err), append(hints, "give it more with --timeout")...)
-	case tagged != nil:
+	case tagged != nil && (!end.late || tagged.Kind == cli.KindUsage || tagged.Kind == cli.KindTimeout):
 		return err
+	case end.late:
+		return cli.Tag(cli.KindTimeout, fmt.Errorf("time is up: %w", err), append(hints, "give it more with --timeout")...)
 	}
 	if !end.building && errors.Is(err, fs.ErrNotExist) { // builds read files of the checkout besides those that are named
 		return cli.Tag(cli.KindUsage, err, "check the name in the command")

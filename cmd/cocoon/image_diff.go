@@ -9,6 +9,7 @@ import (
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/image/diff"
+	"cocoon/image/manifest"
 )
 
 // diffResult explains how two images differ.
@@ -149,7 +150,7 @@ func newDiffResult(a, b string, r *diff.Report) diffResult {
 
 // imagePath turns an argument into the folder or manifest of an image: a path, or a name below --out.
 func (a *app) imagePath(arg string) (string, error) {
-	if isFile(arg) || isFile(filepath.Join(arg, "manifest.json")) {
+	if isFile(arg) || isFile(filepath.Join(arg, manifest.FileName)) {
 		return arg, nil
 	}
 	dir := a.out

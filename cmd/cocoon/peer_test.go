@@ -155,9 +155,9 @@ func TestInspectSaysWhyThereIsNoConnection(t *testing.T) {
 		"no port":             {[]string{"localhost"}, simTime(), cli.ExitUsage, "HOST:PORT"},
 		"bad image":           {[]string{attested, "--image", "xyz"}, simTime(), cli.ExitUsage, "--image"},
 		"image and policy":    {[]string{attested, "--image", "xyz", "--policy", "x"}, simTime(), cli.ExitUsage, "choose one"},
-		"missing policy":      {[]string{attested, "--policy", "/nonexistent"}, simTime(), cli.ExitError, "/nonexistent"},
+		"missing policy":      {[]string{attested, "--policy", "/nonexistent"}, simTime(), cli.ExitUsage, "/nonexistent"},
 		"wrong policy":        {[]string{attested, "--policy", sim.root}, simTime(), cli.ExitUsage, sim.root},
-		"missing root":        {[]string{attested, "--trust-root", "/nonexistent"}, simTime(), cli.ExitError, "/nonexistent"},
+		"missing root":        {[]string{attested, "--trust-root", "/nonexistent"}, simTime(), cli.ExitUsage, "/nonexistent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"peer", "inspect", "-o", "json", "--no-intel"}, tc.args...)
@@ -195,7 +195,7 @@ func TestInspectReportsThatEvidenceCannotBeSaved(t *testing.T) {
 	sim := simulate(t)
 	addr := router(t, sim, true, anyPeer())
 	args := append([]string{"peer", "inspect", addr, "--save", filepath.Join(sim.root, "below-a-file")}, sim.sources()...)
-	command(simTime(), args...).check(t, cli.ExitError, "saving the peer's evidence")
+	command(simTime(), args...).check(t, cli.ExitUsage, "saving the peer's evidence")
 }
 
 func TestWhatAQuoteClaimsIsReadWithoutTrust(t *testing.T) {

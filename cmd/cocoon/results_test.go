@@ -21,6 +21,7 @@ import (
 	"cocoon/image/pipeline"
 	"cocoon/image/pipeline/pipelinetest"
 	"cocoon/image/repro"
+	"cocoon/tests/golden"
 )
 
 func TestClassifyGivesErrorsOfTheRoomsTheirExitCodes(t *testing.T) {
@@ -285,7 +286,7 @@ func TestGlobalFlagsComeFromTheEnvironment(t *testing.T) {
 	var out, errOut strings.Builder
 	d := testDeps(&out, &errOut)
 	d.getenv = func(name string) string {
-		return map[string]string{"COCOON_OUTPUT": "json", "COCOON_OUT": "/nowhere", "COCOON_ROOT": "/r", "COCOON_CACHE": "/c"}[name]
+		return map[string]string{"COCOON_OUTPUT": "json", "COCOON_OUT": "/nowhere", "COCOON_ROOT": golden.Root(t), "COCOON_CACHE": "/c"}[name]
 	}
 	if code := run([]string{"image", "ls"}, d); code != 0 {
 		t.Fatalf("exit code %d: %s", code, errOut.String())
