@@ -116,7 +116,7 @@ func TestInspectRefusesAndNamesTheRule(t *testing.T) {
 		"other image":      {append(sim.sources(), attested, "--image", strings.Repeat("ab", 32)), []string{"REFUSED (image)", strings.Repeat("ab", 32)}},
 		"no quote":         {append(sim.sources(), plain), []string{"REFUSED (no_quote)", "evidence     none", "cannot be told"}},
 		"strict policy":    {append(sim.sources(), attested, "--policy", onlyPolicy), []string{"REFUSED (root)", sim.platform.RootID().String()}},
-		"Intel's root":     {[]string{attested, "--pccs", sim.url, "--no-intel"}, []string{"REFUSED (", "--pccs URL"}},
+		"Intel's root":     {[]string{attested, "--pccs", sim.url, "--no-intel"}, []string{"REFUSED (root)", "--trust-root FILE"}},
 		"no collateral":    {[]string{attested, "--no-intel", "--trust-root", sim.root, "--store", expiredStore}, []string{"REFUSED (collateral_unavailable)", "no source is configured", "claims image"}},
 		"debug collateral": {[]string{attested, "--no-intel", "--trust-root", sim.root, "--collateral", sim.bundleFile(t)}, []string{"REFUSED (tcb_status)", "OutOfDate"}},
 	} {
