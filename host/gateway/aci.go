@@ -191,6 +191,7 @@ func (s *Server) showSignature(w http.ResponseWriter, r *http.Request, id string
 		return
 	}
 	var doc struct {
+		Keyset    string `json:"workload_keyset_digest"`
 		KeyID     string `json:"key_id"`
 		Signature string `json:"signature"`
 		Events    []struct {
@@ -206,11 +207,17 @@ func (s *Server) showSignature(w http.ResponseWriter, r *http.Request, id string
 	for _, e := range doc.Events {
 		hash[e.Type] = strings.TrimPrefix(e.Hash, "sha256:")
 	}
+	key := doc.KeyID // all there is to say of a key whose keyset was never judged
+	if s.cfg.Checker != nil {
+		if public := s.cfg.Checker.Key(doc.Keyset, doc.KeyID); public != nil {
+			key = hex.EncodeToString(public)
+		}
+	}
 	answer(w, struct {
 		Text      string `json:"text"`
 		Signature string `json:"signature"`
 		Key       string `json:"signing_address"`
 		Algo      string `json:"signing_algo"`
 		Signed    string `json:"signed"`
-	}{hash["request.received"] + ":" + hash["response.returned"], doc.Signature, doc.KeyID, "ed25519", "receipt"})
+	}{hash["request.received"] + ":" + hash["response.returned"], doc.Signature, key, "ed25519", "receipt"})
 }

@@ -218,7 +218,7 @@ func TestAttestationSessionsAndAliases(t *testing.T) {
 	}
 	r := w.do("GET", "/v1/signature/"+id, "")
 	want := strings.TrimPrefix(receipt.SHA256([]byte(chatBody(""))), "sha256:") + ":" + strings.TrimPrefix(receipt.SHA256([]byte(answerBody)), "sha256:")
-	if !strings.Contains(r.body, want) {
+	if key := hex.EncodeToString(p.key[32:]); !strings.Contains(r.body, want) || !strings.Contains(r.body, `"signing_address":"`+key+`"`) {
 		t.Errorf("signature: %s", r.body)
 	}
 }

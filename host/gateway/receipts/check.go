@@ -2,6 +2,7 @@ package receipts
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -302,6 +303,16 @@ func (c *Checker) Rejudge() {
 	defer c.mu.Unlock()
 	clear(c.keys)
 	clear(c.met)
+}
+
+// Key is the key by which a keyset that was judged signs receipts; nil when either is not known.
+func (c *Checker) Key(digest, id string) ed25519.PublicKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.keys[digest]; k != nil {
+		return k.Receipt[id]
+	}
+	return nil
 }
 
 // Session is a session document that was judged; nil when it is not known.
