@@ -131,7 +131,7 @@ func TestShowFailsForWhatIsExpiredOrForged(t *testing.T) {
 	both := command(vectorTime(), "collateral", "show", dir, "-o", "json")
 	both.check(t, cli.ExitDifference, `"ok": false`)
 	both.schema(t, "cocoon.collateral.show/1")
-	command(vectorTime(), "collateral", "show", filepath.Join(dir, "missing")).check(t, cli.ExitError, "missing")
+	command(vectorTime(), "collateral", "show", filepath.Join(dir, "missing")).check(t, cli.ExitUsage, "missing")
 	command(vectorTime(), "collateral", "show", t.TempDir()).check(t, cli.ExitError, "no .json file")
 }
 
@@ -205,13 +205,13 @@ func TestFetchFailuresSayWhatToDo(t *testing.T) {
 		"bad CA":            {[]string{"--fmspc", fmspc, "--ca", "root"}, cli.ExitUsage, "platform, processor"},
 		"CA without TDX":    {[]string{"--fmspc", fmspc, "--ca", "processor"}, cli.ExitUsage, "--tee sgx"},
 		"no quote":          {[]string{"--quote", junk}, cli.ExitError, "junk"},
-		"missing quote":     {[]string{"--quote", filepath.Join(dir, "missing")}, cli.ExitError, "missing"},
+		"missing quote":     {[]string{"--quote", filepath.Join(dir, "missing")}, cli.ExitUsage, "missing"},
 		"unknown platform":  {append([]string{"--fmspc", "000000000001"}, sim.sources()...), cli.ExitError, "--quote FILE"},
 		"other root":        {[]string{"--fmspc", fmspc, "--pccs", sim.url, "--no-intel"}, cli.ExitError, "--pccs URL"},
 		"no source":         {[]string{"--fmspc", fmspc, "--no-intel"}, cli.ExitError, "no source is configured"},
 		"bad address":       {[]string{"--fmspc", fmspc, "--pccs", "pccs:8081"}, cli.ExitError, "http://"},
 		"root is no PEM":    {[]string{"--fmspc", fmspc, "--trust-root", junk}, cli.ExitUsage, "exactly one certificate"},
-		"target is missing": {append([]string{"--fmspc", fmspc, "--to", filepath.Join(dir, "a", "b")}, sim.sources()...), cli.ExitError, "writing collateral bundle"},
+		"target is missing": {append([]string{"--fmspc", fmspc, "--to", filepath.Join(dir, "a", "b")}, sim.sources()...), cli.ExitUsage, "writing collateral bundle"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := command(simTime(), append([]string{"collateral", "fetch", "-o", "json"}, tc.args...)...)
