@@ -84,6 +84,11 @@ func classify(end ending, err error) error {
 	if !end.building && errors.Is(err, fs.ErrNotExist) { // builds read files of the checkout besides those that are named
 		return cli.Tag(cli.KindUsage, err, "check the name in the command")
 	}
+	return byRule(end, err)
+}
+
+// byRule tags an error as the first rule says that it fits.
+func byRule(end ending, err error) error {
 	for _, r := range rules() {
 		if !r.fits(err) {
 			continue
