@@ -317,6 +317,52 @@ func TestEachFactIsBound(t *testing.T) {
 	}
 }
 
+// TestALostWorkerNeedNotSign: who was lost has signed nothing, and then no more is billed than the caller can see.
+func TestALostWorkerNeedNotSign(t *testing.T) {
+	v, ctx := load(t)
+	key := seed(t, v, "proxy_receipt_seed")
+	base := v.Receipts[0]
+	ctx.Request, ctx.Response = []byte(base.Request), []byte("data: {}\n\ndata: {}\n\n: ping\n\ndata: {}")
+	prompt := int64(len(ctx.Request)+3) / 4
+	for name, tc := range map[string]struct {
+		change func(*Receipt)
+		want   Class
+	}{
+		"what was seen":    {func(*Receipt) {}, ""},
+		"nothing":          {func(r *Receipt) { r.Usage.Source, r.Usage.Estimated, r.Usage.Tokens = "none", false, pricing.Tokens{} }, ""},
+		"longer prompt":    {func(r *Receipt) { r.Usage.Tokens.Prompt++ }, StatementInvalid},
+		"more events":      {func(r *Receipt) { r.Usage.Tokens.Completion++ }, StatementInvalid},
+		"cached":           {func(r *Receipt) { r.Usage.Tokens.Cached = 1 }, StatementInvalid},
+		"reasoning":        {func(r *Receipt) { r.Usage.Tokens.Reasoning = 1 }, StatementInvalid},
+		"an engine's word": {func(r *Receipt) { r.Usage.Source, r.Usage.Estimated = "engine", false }, StatementInvalid},
+		"a partial count":  {func(r *Receipt) { r.Usage.Source, r.Usage.Estimated = "engine_partial", false }, StatementInvalid},
+		"complete":         {func(r *Receipt) { r.Outcome.Status = Complete }, StatementInvalid},
+		"engine error":     {func(r *Receipt) { r.Outcome.Status = EngineError }, StatementInvalid},
+		"deadline":         {func(r *Receipt) { r.Outcome.Status = Deadline }, StatementInvalid},
+		"cancelled":        {func(r *Receipt) { r.Outcome.Status = Cancelled }, StatementInvalid},
+		"another signed": {func(r *Receipt) {
+			r.Statement = &Statement{KeyID: "w-2", Status: WorkerLost, ResponseHash: SHA256(nil), Signature: make([]byte, 64)}
+		}, StatementInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := ctx
+			at.Request, at.Response = []byte(base.Request), []byte(base.Response)
+			r, err := Verify([]byte(base.Document), at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.ResponseHash, r.Outcome.Bytes, r.Outcome.Status = SHA256(ctx.Response), int64(len(ctx.Response)), WorkerLost
+			r.Usage.Source, r.Usage.Estimated, r.Statement = "counted", true, nil
+			r.Usage.Tokens = pricing.Tokens{Prompt: prompt, Completion: 3}
+			tc.change(r)
+			r.Usage.Meter()
+			if _, err := Verify(r.Sign("r-20261118-1", key), ctx); ClassOf(err) != tc.want || (err == nil) != (tc.want == "") {
+				t.Errorf("err = %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
 // TestACancelledReceiptCoversAPrefix: who left early has fewer bytes, and the receipt still holds. Of an answer that came to
 // its end, no receipt can say that.
 func TestACancelledReceiptCoversAPrefix(t *testing.T) {

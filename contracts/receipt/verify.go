@@ -395,7 +395,7 @@ func checkWorker(r *Receipt, ctx Context) error {
 	return nil
 }
 
-// checkStatement rebuilds what the worker signed. A worker whose session has a receipt key must have signed.
+// checkStatement rebuilds what the worker signed. A worker whose session has a receipt key must have signed, unless it was lost.
 func checkStatement(r *Receipt, ctx Context) error {
 	if r.Worker == nil {
 		return nil
@@ -405,8 +405,11 @@ func checkStatement(r *Receipt, ctx Context) error {
 		return nil
 	}
 	st := r.Statement
-	if st == nil || st.KeyID != s.ReceiptKeyID {
-		return broken(StatementInvalid, "the worker's statement is missing or of another key")
+	switch {
+	case st == nil:
+		return checkLost(r, ctx)
+	case st.KeyID != s.ReceiptKeyID:
+		return broken(StatementInvalid, "the worker's statement is of another key")
 	}
 	signed := WorkerStatement{
 		RequestID: r.ID, RequestHash: r.ForwardedHash, ResponseHash: st.ResponseHash, Status: st.Status,

@@ -15,6 +15,7 @@ import (
 	"cocoon/guest/worker"
 	"cocoon/guest/worker/engine/enginetest"
 	"cocoon/host/gateway"
+	"cocoon/host/gateway/receipts"
 	"cocoon/host/gateway/upstream"
 	"cocoon/tests/chaos"
 	"cocoon/tests/inputs"
@@ -264,6 +265,19 @@ func TestAFrozenLinkIsLostAndComesBack(t *testing.T) {
 			e := n.billed(1)[0]
 			if receipt.Status(e.Status) != tc.outcome || e.Tokens.Completion == 0 {
 				t.Errorf("billed %+v", e)
+			}
+			if tc.outcome == receipt.WorkerLost { // the others' receipts are lost with their connection
+				n.until("the receipt is good, although nobody could sign for the worker", func() bool {
+					good := 0
+					for r, err := range n.store.All() {
+						check(t, err)
+						if r.Class != receipts.ClassOK {
+							t.Fatalf("%s: %s", r.Class, r.Why)
+						}
+						good++
+					}
+					return good == 1
+				})
 			}
 			link.Thaw()
 			n.connected()
