@@ -223,8 +223,3 @@ func (w *World) WorkerState(worker bind.Instance) (bind.WorkerStorage, error) {
 
 // OwnerOf is the actor that owns a client or worker contract.
 func (w *World) OwnerOf(in bind.Instance) *address.Address { return w.Owners[in.Address.StringRaw()] }
-
-// IsClient says whether an instance is one of the world's clients.
-func (w *World) IsClient(in bind.Instance) bool {
-	return slices.ContainsFunc(w.Clients, func(c bind.Instance) bool { return c.Address.Equals(in.Address) })
-}

@@ -80,9 +80,6 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 // Info is the superblock's content.
 func (r *Reader) Info() Info { return r.info }
 
-// Entries lists every path, depth first and bytewise, the root first. The caller must not change it.
-func (r *Reader) Entries() []Entry { return r.entries }
-
 // Stat finds one path; symlinks are not followed.
 func (r *Reader) Stat(name string) (Entry, bool) {
 	i, ok := r.byPath[path.Clean(name)]

@@ -77,19 +77,6 @@ type Cell struct {
 	Right, Mono bool
 }
 
-// AgeOf is the colour of how old what the chain said is (inference.md section 19).
-func AgeOf(age time.Duration) Health {
-	const fresh, stale = 600 * time.Second, 3600 * time.Second
-	switch {
-	case age < fresh:
-		return Good
-	case age < stale:
-		return Degraded
-	default:
-		return Bad
-	}
-}
-
 var (
 	//go:embed page.css
 	style string

@@ -189,9 +189,6 @@ func ShardHashes(t *Top) (*cell.Cell, error) {
 	return pack().maybe(d.AsCell()).named("shard hashes")
 }
 
-// Hashed is the root hash of a state.
-func Hashed(state *cell.Cell) chain.Hash { return chain.Hash(state.Hash()) }
-
 // ParseTop reads what a masterchain state says about the shard.
 func ParseTop(state *cell.Cell) (Top, error) {
 	zero := Top{Fees: new(big.Int)}
