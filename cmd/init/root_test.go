@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,6 +26,9 @@ import (
 	"cocoon/contracts/chain/local/adnl"
 	"cocoon/contracts/code"
 	"cocoon/contracts/registry"
+	"cocoon/contracts/registry/follow"
+	"cocoon/guest/router"
+	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
 )
 
@@ -207,6 +211,54 @@ func TestRouterFollowsTheRoot(t *testing.T) {
 		t.Errorf("the session goes on although its image is not listed any more: %v", err)
 	}
 	until("the reason is counted", func() bool { return strings.Contains(get(t, "http://"+metrics+"/metrics"), `reason="root"`) })
+}
+
+// TestCertificatesAreMadeAtTheChainsTime: the machine's clock is set back behind what the chain has proven, and the router's
+// certificate is not.
+func TestCertificatesAreMadeAtTheChainsTime(t *testing.T) {
+	n, s := newRooted(t), newSimulation(t)
+	const back = 2 * time.Hour
+	var gone atomic.Int64 // by the monotonic clock, while the other one stands still
+	text, err := json.Marshal(n.section("1h"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	section, err := follow.ParseSection(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	root, err := follow.New(section, follow.Deps{
+		Now: func() time.Time { return began }, Elapsed: func() time.Duration { return time.Duration(gone.Load()) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	root.Start(t.Context())
+	if _, err := root.Snapshot(); err != nil {
+		t.Fatal(err)
+	}
+	gone.Store(int64(back))
+	cfg, err := router.Parse([]string{"-c", "router.json", "-R", "11001:127.0.0.1:9000@sim"}, func(string) ([]byte, error) { return []byte(s.chainFile(t, nil)), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &routerProcess{
+		cfg: cfg, log: slog.New(slog.DiscardHandler), now: func() time.Time { return began }, allowLocal: true, root: root, lists: []registry.List{registry.Workers},
+		openQuotes: func() (quotes, error) { return nil, nil },
+	}
+	if _, err := p.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	own, err := p.shown.Certificate(ratls.V1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ahead := own.Leaf.NotBefore.Sub(began); ahead < back-time.Minute || ahead > back {
+		t.Errorf("the certificate begins %s after the time that the machine's clock shows, want about %s", ahead, back)
+	}
 }
 
 // echoService repeats what it hears, for any number of connections.

@@ -94,6 +94,9 @@ func (p *routerProcess) build(ctx context.Context) (r *router.Router, err error)
 	if err := p.follow(ctx); err != nil {
 		return nil, err
 	}
+	if p.root != nil { // evidence is judged, and certificates are made, at a time that the chain bounds
+		p.now = p.root.Now
+	}
 	metrics := router.NewMetrics()
 	listed, err := p.images(metrics)
 	if err != nil {

@@ -2,8 +2,9 @@
 // proven block, on a chain that may be slow, unreachable or frozen.
 //
 // It owns the section `root` of a role's configuration, the connection to the liteservers and its repetition, the copies on
-// disk of the newest snapshot and the newest trusted block, and what is said about their age. It trusts the pinned block of
-// its configuration, its clock, and its folder on disk as much as that block; proofs are chain/lite's, the rules for
+// disk of the newest snapshot and the newest trusted block, what is said about their age, and the time that blocks have
+// proven: the machine's clock is believed between it and a block's greatest age. It trusts the pinned block of its
+// configuration, its monotonic clock, and its folder on disk as much as that block; proofs are chain/lite's, the rules for
 // snapshots registry's. A Follower may be used concurrently and answers from memory; its goroutines end with Run. It
 // refuses a root that is on another network than its configuration says, and to answer from what is older than its limit:
 // until then what is known serves, and when the chain is back it goes on without a restart.

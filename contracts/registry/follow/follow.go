@@ -34,7 +34,9 @@ const (
 // Deps are what a Follower needs from its process.
 type Deps struct {
 	Now func() time.Time
-	Log *slog.Logger
+	// Elapsed is the monotonic clock; nil is that of Now's readings.
+	Elapsed func() time.Duration
+	Log     *slog.Logger
 	// Dial replaces the liteservers of the section's file; nil means them.
 	Dial func(ctx context.Context) (Chain, error)
 }
@@ -44,6 +46,7 @@ type Follower struct {
 	section *Section
 	deps    Deps
 	to      *connector
+	clock   chainClock
 	watcher *registry.Watcher
 
 	mu        sync.Mutex
@@ -77,12 +80,16 @@ func New(s *Section, d Deps) (*Follower, error) {
 		}
 	}
 	f.to = &connector{section: s, dial: dial}
+	f.clock.local, f.clock.elapsed, f.clock.slack = d.Now, d.Elapsed, s.MaxAge
+	if began := d.Now(); d.Elapsed == nil {
+		f.clock.elapsed = func() time.Duration { return d.Now().Sub(began) }
+	}
 	known, err := f.remembered()
 	if err != nil {
 		return nil, fmt.Errorf("following root %s: %w", s.Address, err)
 	}
 	f.watcher, err = registry.NewWatcher(registry.Config{
-		Chain: f.to, Root: s.Address, Every: s.Every, MaxAge: s.MaxAge, Now: d.Now, Initial: known, Changed: f.changed, Log: d.Log,
+		Chain: f.to, Root: s.Address, Every: s.Every, MaxAge: s.MaxAge, Now: f.Now, Initial: known, Changed: f.changed, Log: d.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -194,16 +201,20 @@ func (f *Follower) Refresh(ctx context.Context) error {
 	case again:
 		f.deps.Log.Info("Root can be read again", slog.String("contract", f.section.Address.String()))
 	}
-	f.save()
+	s, err := f.watcher.Snapshot()
+	if err != nil {
+		return err
+	}
+	f.clock.saw(s.Block.Time)
+	f.save(s)
 	return nil
 }
 
 // save writes the newest snapshot to disk: when the root has changed, and now and then for its age.
-func (f *Follower) save() {
-	s, err := f.watcher.Snapshot()
+func (f *Follower) save(s *registry.Snapshot) {
 	now := f.deps.Now()
 	f.mu.Lock()
-	due := f.section.Dir != "" && err == nil && now.Sub(f.saved) >= min(saveEvery, f.section.MaxAge/2)
+	due := f.section.Dir != "" && now.Sub(f.saved) >= min(saveEvery, f.section.MaxAge/2)
 	if due {
 		f.saved = now
 	}

@@ -122,7 +122,7 @@ func (f *Follower) State() State {
 		return st
 	}
 	st.Known, st.Synced, st.Seqno, st.Version, st.ParamsVersion = true, s.Block.Time, s.Block.Seqno, s.Version, s.Params.ParamsVersion
-	st.Age = max(f.deps.Now().Sub(s.Block.Time), 0)
+	st.Age = max(f.Now().Sub(s.Block.Time), 0)
 	st.Light = LightOf(st.Age)
 	return st
 }
