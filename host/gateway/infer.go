@@ -215,14 +215,14 @@ func refusalOf(err error) (*api.Error, translation) {
 	return translate(err)
 }
 
-// noProxy says why there is none to choose.
+// noProxy says why there is none to choose, of those that may be chosen: one that only finishes what it carries is none.
 func (s *Server) noProxy() *api.Error {
-	all := s.cfg.Pool.Status()
-	if owes := func(l *upstream.Link) bool { return l.Indebted() }; slices.ContainsFunc(s.cfg.Pool.Links(), owes) {
+	all := s.cfg.Pool.Links()
+	if slices.ContainsFunc(all, (*upstream.Link).Indebted) {
 		return &api.Error{Code: api.RateLimitExceeded, Message: "more answers than this gateway keeps wait for their receipts to come and be checked; try again shortly", RetryAfter: time.Second}
 	}
-	refused := func(p upstream.Status) bool { return p.State != upstream.Refused }
-	if len(all) > 0 && !slices.ContainsFunc(all, refused) {
+	open := func(l *upstream.Link) bool { return l.Status().State != upstream.Refused }
+	if len(all) > 0 && !slices.ContainsFunc(all, open) {
 		return &api.Error{Code: api.VerificationFailed, Message: "no proxy could be verified, so nothing was sent; /readyz says why each was refused"}
 	}
 	return &api.Error{Code: api.NoProxy, Message: "no proxy is connected; /readyz says why", RetryAfter: time.Second}
