@@ -95,3 +95,22 @@ func TestNoMachinePaths(t *testing.T) {
 		t.Errorf("machine paths or registry hosts:\n%s", out)
 	}
 }
+
+// TestNothingBuiltIsTracked: sources, locks and vectors are small; what is larger was built, and belongs into no history.
+func TestNothingBuiltIsTracked(t *testing.T) {
+	const most = 256 << 10
+	root := repository(t)
+	out, err := exec.CommandContext(t.Context(), "git", "-C", root, "ls-files", "-z").Output()
+	if err != nil {
+		t.Skipf("no git checkout: %v", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		info, err := os.Lstat(filepath.Join(root, name))
+		if err != nil {
+			continue // deleted and not committed yet
+		}
+		if info.Size() > most {
+			t.Errorf("%s has %d bytes, at most %d are tracked", name, info.Size(), most)
+		}
+	}
+}
