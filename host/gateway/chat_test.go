@@ -43,6 +43,9 @@ func TestACompletionArrivesByteForByteWithItsReceipt(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.body), &doc); err != nil || doc.ID != id || got.header.Get("X-Cocoon-Receipt-Verdict") != "ok" {
 		t.Fatalf("receipt: %d %s %v", got.status, got.body, got.header)
 	}
+	if by := w.do("GET", "/v1/receipts/"+id, ""); by.status != 200 || by.body != got.body {
+		t.Errorf("by the short name: %d %s", by.status, by.body)
+	}
 	if by := w.do("GET", "/v1/aci/receipts/"+doc.ChatID, ""); by.body != got.body {
 		t.Errorf("by chat id: %s", by.body)
 	}

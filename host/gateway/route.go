@@ -33,6 +33,7 @@ func (s *Server) routes() map[string]route {
 		"/v1/aci/receipts/":        {http.MethodGet, false, s.showReceipt},
 		"/v1/aci/sessions":         {http.MethodGet, true, plain(s.listSessions)},
 		"/v1/aci/sessions/":        {http.MethodGet, true, s.showSession},
+		"/v1/receipts/":            {http.MethodGet, false, s.showReceipt}, // a short name
 		"/v1/attestation/report":   {http.MethodGet, true, plain(s.attestation)},
 		"/v1/signature/":           {http.MethodGet, false, s.showSignature},
 		"/":                        {http.MethodGet, false, plain(s.home)},

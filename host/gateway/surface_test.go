@@ -36,6 +36,7 @@ func TestTheSurfaceIsThatOfTheTable(t *testing.T) {
 		"/v1/models/org%252Fmodel@c:r":   {"GET", 404}, // decoded once
 		"/v1/aci/attestation":            {"GET", 200},
 		"/v1/aci/receipts/" + zeros:      {"GET", 404},
+		"/v1/receipts/" + zeros:          {"GET", 404},
 		"/v1/aci/sessions":               {"GET", 200},
 		"/v1/aci/sessions/" + zeros:      {"GET", 404},
 		"/v1/attestation/report":         {"GET", 200},
