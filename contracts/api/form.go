@@ -23,7 +23,8 @@ const (
 	// audioByteTokens is how many bytes of a file count as a token where the engine does not count: 16 kHz, 16 bits, one
 	// channel, at the fifty positions a second of the usual encoders.
 	audioByteTokens = 640
-	textByteTokens  = 4
+	// TextBytesPerToken is the same of a prompt's text (inference.md section 7).
+	TextBytesPerToken = 4
 )
 
 // Form is an accepted form.
@@ -100,7 +101,7 @@ func (f *Form) field(name string, content []byte) error {
 	if len(content) > maxField {
 		return badForm(name, "must be text of at most %d bytes", maxField)
 	}
-	f.PromptTokens += int64(len(content)+textByteTokens-1) / textByteTokens
+	f.PromptTokens += int64(len(content)+TextBytesPerToken-1) / TextBytesPerToken
 	value := string(content)
 	switch name {
 	case "model":

@@ -130,12 +130,11 @@ func fetched(key []byte) bool {
 // PromptTokens estimates what a prompt costs that nobody counted, by the length of its text (inference.md section 7). Pictures
 // and sound are no text.
 func (r *Request) PromptTokens() int64 {
-	const bytesPerToken = 4
 	n := -r.attached
 	for _, key := range []string{"messages", "prompt", "input", "instructions", "tools"} {
 		n += len(lookup(r.body, key).Raw())
 	}
-	return int64(max(n, 0)+bytesPerToken-1) / bytesPerToken
+	return int64(max(n, 0)+TextBytesPerToken-1) / TextBytesPerToken
 }
 
 // dataURL accepts data: URLs in base64 whose picture is of the declared type and size.

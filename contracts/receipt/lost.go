@@ -1,9 +1,9 @@
 package receipt
 
-import "cocoon/contracts/pricing"
-
-// textBytesPerToken is how many bytes of a prompt are estimated at a token where nobody counted (inference.md section 7).
-const textBytesPerToken = 4
+import (
+	"cocoon/contracts/api"
+	"cocoon/contracts/pricing"
+)
 
 // checkLost is for a receipt whose worker had a key and has signed nothing. A worker whose connection was lost cannot sign any
 // more: to demand it, as inference.md section 10.4 does of every receipt, would accuse proxies of what lines do. Without a
@@ -24,7 +24,7 @@ func checkLost(r *Receipt, ctx Context) error {
 
 // seen is the most that can be estimated of what the caller sent and got. Each event ends with an empty line.
 func seen(ctx Context) pricing.Tokens {
-	t := pricing.Tokens{Prompt: int64(len(ctx.Request)+textBytesPerToken-1) / textBytesPerToken}
+	t := pricing.Tokens{Prompt: int64(len(ctx.Request)+api.TextBytesPerToken-1) / api.TextBytesPerToken}
 	for i := 1; i < len(ctx.Response); i++ {
 		if ctx.Response[i-1] == '\n' && ctx.Response[i] == '\n' {
 			t.Completion++

@@ -3,17 +3,12 @@ package publish
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"cocoon/contracts/chain/lite"
 	"cocoon/contracts/chain/machine"
 )
-
-// maxGlobalConfig bounds a network's configuration file; the main network's has 10 KiB.
-const maxGlobalConfig = 1 << 20
 
 // Endpoint says how to reach a network.
 type Endpoint struct {
@@ -29,21 +24,9 @@ type Endpoint struct {
 
 // Connect proves the newest block of a network. Close the client.
 func Connect(ctx context.Context, e Endpoint) (*lite.Client, error) {
-	f, err := os.Open(e.GlobalConfig)
+	network, err := lite.LoadGlobalConfig(e.GlobalConfig)
 	if err != nil {
 		return nil, fmt.Errorf("reading network configuration: %w", err)
-	}
-	defer f.Close()                                               //nolint:errcheck // read side
-	data, err := io.ReadAll(io.LimitReader(f, maxGlobalConfig+1)) // whatever its size is said to be
-	if err != nil {
-		return nil, fmt.Errorf("reading network configuration: %w", err)
-	}
-	if len(data) > maxGlobalConfig {
-		return nil, fmt.Errorf("reading network configuration %s: over %d bytes", e.GlobalConfig, maxGlobalConfig)
-	}
-	network, err := lite.ParseGlobalConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading network configuration %s: %w", e.GlobalConfig, err)
 	}
 	o := lite.Options{
 		Servers: network.Servers, Trusted: network.Init, OneServer: e.OneServer, Execute: machine.Execute, Now: e.Now, Log: e.Log,

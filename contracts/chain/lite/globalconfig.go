@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
+	"os"
 
 	"cocoon/contracts/chain"
 )
@@ -23,6 +25,29 @@ type Network struct {
 	Servers []Server
 	// Init is the file's init_block. It is only as trustworthy as the file.
 	Init KeyBlock
+}
+
+// LoadGlobalConfig is ParseGlobalConfig of a file.
+func LoadGlobalConfig(path string) (*Network, error) {
+	data, err := readFile(path, maxGlobalConfig)
+	if err != nil {
+		return nil, fmt.Errorf("reading global configuration: %w", err)
+	}
+	n, err := ParseGlobalConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return n, nil
+}
+
+// readFile reads a file to one byte behind its bound, whatever its size is said to be: who parses it says that it is too long.
+func readFile(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read side
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // ParseGlobalConfig reads a network's global configuration (the file that "tonlib" tools take). Members that we do not

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"sync"
 
 	"github.com/google/renameio/v2"
@@ -79,7 +78,7 @@ type trustFile struct {
 
 // Load implements TrustStore.
 func (f FileTrust) Load() (*KeyBlock, error) {
-	data, err := os.ReadFile(f.Path)
+	data, err := readFile(f.Path, maxTrustFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

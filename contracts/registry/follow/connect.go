@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -42,13 +41,9 @@ type connector struct {
 
 // liteDialer connects to the liteservers of the section's file, which is read now: what it names was measured at the start.
 func liteDialer(s *Section, now func() time.Time, log *slog.Logger) (func(ctx context.Context) (Chain, error), error) {
-	data, err := os.ReadFile(s.Config)
+	network, err := lite.LoadGlobalConfig(s.Config)
 	if err != nil {
 		return nil, fmt.Errorf("root.config: %w", err)
-	}
-	network, err := lite.ParseGlobalConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("root.config: %s: %w", s.Config, err)
 	}
 	o := lite.Options{Servers: network.Servers, Trusted: network.Init, OneServer: s.OneServer, Now: now, Log: log}
 	if s.Trusted != nil {
