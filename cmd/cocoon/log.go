@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"cocoon/cmd/internal/cli"
@@ -21,21 +22,14 @@ type logFlags struct{ level, format string }
 
 // parse checks the flags and gives the level.
 func (l *logFlags) parse() (slog.Level, error) {
-	var level slog.Level
-	known := strings.Split(logLevels, ", ")
-	for i, name := range known {
-		if l.level == name {
-			level = slog.LevelDebug + slog.Level(i)*(slog.LevelInfo-slog.LevelDebug)
-			known = nil
-		}
-	}
-	if known != nil {
+	i := slices.Index(strings.Split(logLevels, ", "), l.level)
+	if i < 0 {
 		return 0, cli.Usagef("--log-level %q is none of %s", l.level, logLevels)
 	}
 	if l.format != logText && l.format != logJSON {
 		return 0, cli.Usagef("--log-format %q is none of %s, %s", l.format, logText, logJSON)
 	}
-	return level, nil
+	return slog.LevelDebug + slog.Level(i)*(slog.LevelInfo-slog.LevelDebug), nil
 }
 
 // logger writes what happens in the background to stderr.
