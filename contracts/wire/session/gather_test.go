@@ -67,9 +67,11 @@ func TestWhoCanRunSpeaksFirst(t *testing.T) {
 	}
 }
 
-// TestAFullRecordDoesNotWait: what fills a record is not kept for the sake of company.
+// TestAFullRecordDoesNotWait: what fills a record is not kept for the sake of company. Of many tries, for the scheduler may at
+// times give the turn to who has just given it away.
 func TestAFullRecordDoesNotWait(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const tries = 200
 	for name, tc := range map[string]struct {
 		size int
 		want bool
@@ -78,21 +80,32 @@ func TestAFullRecordDoesNotWait(t *testing.T) {
 		"a full record does not":        {record, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var o outbox
-			o.init(defaultMaxSend)
-			_ = o.control(&tl.TCPPacket{Data: make([]byte, tc.size)})
-			var ran atomic.Bool
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				ran.Store(true)
-			}()
-			o.gather()
-			got := ran.Load() // with one processor the other goroutine cannot run meanwhile
-			<-done
-			if got != tc.want {
-				t.Errorf("others ran: %t", got)
+			gaveWay := 0
+			for range tries {
+				if letsOthersRun(tc.size) {
+					gaveWay++
+				}
+			}
+			if got := gaveWay > tries/2; got != tc.want {
+				t.Errorf("others ran in %d of %d tries", gaveWay, tries)
 			}
 		})
 	}
+}
+
+// letsOthersRun is whether a goroutine that waits for the only processor gets it while a packet of size bytes is gathered for.
+func letsOthersRun(size int) bool {
+	var o outbox
+	o.init(defaultMaxSend)
+	_ = o.control(&tl.TCPPacket{Data: make([]byte, size)})
+	var ran atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ran.Store(true)
+	}()
+	o.gather()
+	got := ran.Load() // with one processor the other goroutine cannot run but in gather
+	<-done
+	return got
 }
