@@ -36,6 +36,7 @@ type path struct {
 	roles      []role
 	idle       []memory // of each role before any load
 	best       figures
+	there      there
 }
 
 // role is one process of a path.
@@ -51,16 +52,17 @@ type engineAt struct{ address, socket string }
 type peer struct {
 	name  string
 	start func(t *testing.T, engine engineAt) (p *path, why string)
+	there there
 }
 
 // peers are the proxies that ours is compared with.
 func peers() []peer {
 	return []peer{
-		{"nginx, 1 worker", startNginx},
-		{"HAProxy, 1 thread", startHTTPHAProxy},
-		{"Caddy", startCaddy},
-		{"Go httputil.ReverseProxy", goPeer(reverseKind)},
-		{"Go net/http, body buffered", goPeer(bufferedKind)},
+		{"nginx, 1 worker", startNginx, there{11.3, 5.1}},
+		{"HAProxy, 1 thread", startHTTPHAProxy, there{12.9, 5.4}},
+		{"Caddy", startCaddy, there{request: 70.2}},
+		{"Go httputil.ReverseProxy", goPeer(reverseKind), there{request: 42.9}},
+		{"Go net/http, body buffered", goPeer(bufferedKind), there{42.1, 9.8}},
 	}
 }
 

@@ -192,20 +192,3 @@ func receiptsCost(t *testing.T) []cost {
 	}
 	return append(list, cost{"all roles", sum})
 }
-
-// machineSlowness is how much longer one Ed25519 verification takes here than where the bars were set, 38 us
-// (inference.md section 10.6).
-func machineSlowness(t *testing.T) float64 {
-	t.Helper()
-	const there = 38.0
-	p := newPapers(t)
-	p.state()
-	message := make([]byte, 2500)
-	signature := ed25519.Sign(p.worker, message)
-	ok := true
-	here := takes(t, func() { ok = ok && ed25519.Verify(p.session.ReceiptKey, message, signature) })
-	if !ok {
-		t.Fatal("a signature does not hold")
-	}
-	return here / there
-}
