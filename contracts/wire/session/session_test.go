@@ -300,13 +300,17 @@ func TestWhatCannotBeSent(t *testing.T) {
 	})
 }
 
-// converse feeds bytes to an acceptor and returns what it wrote and how it ended.
-func converse(tb testing.TB, in []byte) (out []byte, h *echo, err error) {
+// patient is the silence that ends a conversation which ends by itself before.
+const patient = time.Minute
+
+// converse feeds bytes to an acceptor and returns what it wrote and how it ended. Bytes that are no whole frames end it after
+// the silence of dead.
+func converse(tb testing.TB, in []byte, dead time.Duration) (out []byte, h *echo, err error) {
 	tb.Helper()
 	a, b := net.Pipe()
 	h = &echo{}
 	done := make(chan error, 1)
-	go func() { done <- New(a, Options{Dead: 50 * time.Millisecond}, h).Run(tb.Context()) }()
+	go func() { done <- New(a, Options{Dead: dead}, h).Run(tb.Context()) }()
 	var wrote bytes.Buffer
 	read := make(chan struct{})
 	go func() {
@@ -320,7 +324,7 @@ func converse(tb testing.TB, in []byte) (out []byte, h *echo, err error) {
 			f[4], f[5] = byte(seq), byte(seq>>8)
 			return f
 		}
-		_ = b.SetDeadline(time.Now().Add(50 * time.Millisecond))
+		_ = b.SetDeadline(time.Now().Add(dead))
 		_, _ = b.Write(frame(1 << 15)) // a wrong number ends it
 	}
 	err = <-done
@@ -345,14 +349,14 @@ func TestFrames(t *testing.T) {
 		}
 		return raw
 	}
-	out, _, _ := converse(t, decode(doc.Stream.Hex))
+	out, _, _ := converse(t, decode(doc.Stream.Hex), patient)
 	connected, pong := frameOf(&tl.TCPConnected{ID: 1}), frameOf(&tl.TCPPong{ID: 2})
 	pong[4] = 1
 	if want := append(connected, pong...); !bytes.Equal(out, want) {
 		t.Errorf("answered %x, want %x", out, want)
 	}
 	for _, c := range doc.MustClose {
-		if _, _, err := converse(t, decode(c.Hex)); !errors.Is(err, ErrProtocol) && !errors.Is(err, wire.ErrTL) {
+		if _, _, err := converse(t, decode(c.Hex), patient); !errors.Is(err, ErrProtocol) && !errors.Is(err, wire.ErrTL) {
 			t.Errorf("%s: %v", c.Why, err)
 		}
 	}
@@ -389,7 +393,7 @@ func TestWhatAPeerMayNotDo(t *testing.T) {
 		"malformed function": {in: stream(connect, &tl.TCPQuery{ID: 2, Data: append(tl.Encode(&tl.TestQuery{}), 0)}), out: &tl.TCPQueryError{ID: 2, Code: 500}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, _, err := converse(t, tc.in)
+			out, _, err := converse(t, tc.in, patient)
 			if tc.out == nil {
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("err = %v, want one about %q", err, tc.want)
@@ -418,7 +422,7 @@ func FuzzSession(f *testing.F) {
 		if len(in) > 1<<16 {
 			return
 		}
-		out, h, err := converse(t, in)
+		out, h, err := converse(t, in, 50*time.Millisecond)
 		if err == nil {
 			t.Fatal("a session ended without a reason")
 		}
