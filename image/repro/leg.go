@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -21,6 +22,8 @@ import (
 const (
 	// legDeadline bounds one leg: a cold light build takes about two minutes on two busy cores.
 	legDeadline = time.Hour
+	// legGrace is how long an interrupted leg may take to end by itself.
+	legGrace = 10 * time.Second
 	// nobody is Debian's unprivileged user and group.
 	nobody = 65534
 	// maxLine bounds a line of a leg's progress.
@@ -41,13 +44,14 @@ type leg struct {
 	workers  int
 	uid      int // -1 keeps the user
 	env      []string
+	grace    time.Duration // between being interrupted and being killed
 }
 
 func legA(scratch string) leg {
 	return leg{
 		name: "a", dir: filepath.Join(scratch, "a"), source: "src", fileMode: 0o644, umask: "022", workers: 1, uid: -1,
 		mtime: time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC),
-		env:   []string{"TZ=UTC", "LANG=C", "LC_ALL=C", "GOMAXPROCS=1"},
+		env:   []string{"TZ=UTC", "LANG=C", "LC_ALL=C", "GOMAXPROCS=1"}, grace: legGrace,
 	}
 }
 
@@ -64,7 +68,7 @@ func legB(scratch string) leg {
 		env: []string{
 			"TZ=Pacific/Kiritimati", "LANG=tr_TR.UTF-8", "LC_ALL=tr_TR.UTF-8", fmt.Sprintf("GOMAXPROCS=%d", workers),
 			"SOURCE_DATE_EPOCH=1", "GOAMD64=v3", "GOFLAGS=-buildvcs=true", "CGO_ENABLED=1",
-		},
+		}, grace: legGrace,
 	}
 }
 
@@ -128,17 +132,23 @@ func (l leg) build(ctx context.Context, s Spec, program, inputs, modules string)
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(l.uid), Gid: uint32(l.uid)} //nolint:gosec // a constant
 	}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
-	cmd.WaitDelay = 10 * time.Second
-	progress, err := cmd.StderrPipe()
-	if err != nil {
-		return err
+	cmd.WaitDelay = l.grace
+	progress, said := io.Pipe() // and not the program's own end of a pipe, which its children may keep when it is gone
+	cmd.Stderr = said
+	var last []string
+	var following sync.WaitGroup
+	following.Go(func() { last = l.follow(progress, s.Report) })
+	err := cmd.Start()
+	if err == nil {
+		err = cmd.Wait()
 	}
-	if err := cmd.Start(); err != nil {
+	_ = said.Close()
+	following.Wait()
+	if cmd.Process == nil {
 		return fmt.Errorf("starting leg %s: %w", l.name, err)
 	}
-	last := l.follow(progress, s.Report)
-	err = cmd.Wait()
 	if ctx.Err() != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // who of it did not end by itself
 		return ctx.Err()
 	}
 	if _, ok := errors.AsType[*exec.ExitError](err); ok {
@@ -147,7 +157,8 @@ func (l leg) build(ctx context.Context, s Spec, program, inputs, modules string)
 	return err
 }
 
-// follow passes lines on until the program closes its end, and returns the last ones.
+// follow passes lines on until there are no more, and returns the last ones. What comes behind a line that is too long is not
+// looked at.
 func (l leg) follow(r io.Reader, report func(leg, line string)) []string {
 	var last []string
 	lines := bufio.NewScanner(r)
@@ -159,6 +170,7 @@ func (l leg) follow(r io.Reader, report func(leg, line string)) []string {
 			report(l.name, lines.Text())
 		}
 	}
+	_, _ = io.Copy(io.Discard, r) // who writes does not wait for us
 	return last
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -192,17 +193,60 @@ func TestAFailedLegShowsItsLastLines(t *testing.T) {
 	}
 }
 
+// TestACancelledLegEnds, also when neither the program nor what it started minds the interrupt, and nobody of it is left.
 func TestACancelledLegEnds(t *testing.T) {
+	const long = 5 * time.Minute // what the program would take
+	for name, script := range map[string]string{
+		"at once":  "echo $$ >&2; exec sleep 300",
+		"by force": "trap '' INT; sleep 300 & echo $! >&2; wait",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := legA(t.TempDir())
+			l.grace = 100 * time.Millisecond
+			if err := os.MkdirAll(l.checkout(), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var pid string
+			start := time.Now()
+			err := l.build(ctx, Spec{Report: func(_, line string) { pid = line; cancel() }}, fakeBuilder(t, script), "", "")
+			if !errors.Is(err, context.Canceled) || time.Since(start) > long/2 {
+				t.Errorf("got %v after %v", err, time.Since(start))
+			}
+			for end := time.Now().Add(long / 2); runs(t, pid); <-time.After(5 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatalf("process %s goes on", pid)
+				}
+			}
+		})
+	}
+}
+
+// runs is whether a process is there and not a dead one that nobody has asked about yet.
+func runs(t *testing.T, pid string) bool {
+	t.Helper()
+	stat, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return false
+	}
+	if err != nil || pid == "" {
+		t.Fatalf("process %q: %v", pid, err)
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	return !strings.HasPrefix(rest, "Z")
+}
+
+// TestALineTooLongStopsNobody: what a program says is looked at up to a bound, and read to its end.
+func TestALineTooLongStopsNobody(t *testing.T) {
 	l := legA(t.TempDir())
 	if err := os.MkdirAll(l.checkout(), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	err := l.build(ctx, Spec{}, fakeBuilder(t, "sleep 60"), "", "")
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 30*time.Second {
-		t.Errorf("got %v after %v", err, time.Since(start))
+	script := fmt.Sprintf("echo short >&2; head -c %d /dev/zero >&2; exit 5", 4*maxLine)
+	err := l.build(t.Context(), Spec{}, fakeBuilder(t, script), "", "")
+	if err == nil || !strings.Contains(err.Error(), "exit status 5") || !strings.HasSuffix(err.Error(), "short") {
+		t.Errorf("got %v", err)
 	}
 }
 
