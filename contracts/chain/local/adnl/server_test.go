@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 	// The second client library keeps its connections for the life of the process.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/tonkeeper/tongo/liteclient.(*Connection).reader"),
 		goleak.IgnoreAnyFunction("github.com/tonkeeper/tongo/liteclient.(*Connection).ping"),
+		goleak.IgnoreAnyFunction("github.com/tonkeeper/tongo/liteclient.(*Connection).reconnect"), // seconds after the server's end
 		goleak.IgnoreAnyFunction("github.com/tonkeeper/tongo/liteclient.(*Client).reader"),
 		goleak.IgnoreAnyFunction("github.com/tonkeeper/tongo/liteapi/pool.(*ConnPool).Run"),
 		goleak.IgnoreAnyFunction("github.com/tonkeeper/tongo/liteapi/pool.(*connection).Run"))
