@@ -90,7 +90,7 @@ func trustedRoots(file string) (*dcap.Roots, error) {
 
 // readRoot reads the file of --trust-root.
 func readRoot(file string) (*x509.Certificate, error) {
-	data, err := readSmall(file)
+	data, err := cli.ReadFile(file, cli.MaxSmallFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading trusted root: %w", err)
 	}

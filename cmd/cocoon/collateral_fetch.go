@@ -95,7 +95,7 @@ func (p *platformFlags) platform() (dcap.Platform, error) {
 			"\"cocoon collateral fetch --quote FILE\" reads everything from the quote")
 	}
 	if p.quote != "" {
-		quote, err := readSmall(p.quote)
+		quote, err := cli.ReadFile(p.quote, cli.MaxSmallFile)
 		if err != nil {
 			return dcap.Platform{}, fmt.Errorf("reading quote: %w", err)
 		}

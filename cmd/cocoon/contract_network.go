@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/pflag"
@@ -105,7 +106,7 @@ func (n *networkFlags) state(a *app) (string, error) {
 		}
 		dir = filepath.Join(dir, program)
 	}
-	data, err := readSmall(n.globalConfig)
+	data, err := cli.ReadFile(n.globalConfig, cli.MaxSmallFile)
 	if err != nil {
 		return "", cli.Tag(cli.KindUsage, fmt.Errorf("reading network configuration: %w", err), "name the network's file with --global-config")
 	}
@@ -193,24 +194,10 @@ func readSecret(a *app, name string) ([]byte, error) {
 		}
 		return io.ReadAll(io.LimitReader(a.stdin, publish.MaxKeyFile))
 	}
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading key: %w", err), "\"cocoon wallet new FILE\" makes one")
+	data, err := cli.ReadSecret(name, publish.MaxKeyFile)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EISDIR) {
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading key: %w", err), "\"cocoon wallet new FILE\" makes a key; - is standard input")
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading key: %w", misnamed(name, err))
-	}
-	defer f.Close() //nolint:errcheck // read side
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("reading key: %w", err)
-	case info.IsDir():
-		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading key: %s is a folder", name), "\"cocoon wallet new FILE\" makes a key; - is standard input")
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, cli.Tag(cli.KindPrerequisite, fmt.Errorf("reading key %s: others may read it (mode %04o)", name, info.Mode().Perm()), "chmod 600 "+name)
-	}
-	data, err := readOpen(f, publish.MaxKeyFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading key: %w", err)
 	}

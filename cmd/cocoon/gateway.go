@@ -118,7 +118,7 @@ func (g *gatewayFlags) book() (*keys.Book, error) {
 		return nil, cli.Usagef("--listen %q is not HOST:PORT: %w", g.listen, err)
 	}
 	if g.keys != "" {
-		data, err := readSmall(g.keys)
+		data, err := cli.ReadFile(g.keys, cli.MaxSmallFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading keys: %w", err)
 		}
@@ -231,7 +231,7 @@ func (g *gatewayFlags) operatorsToken() ([]byte, error) {
 	if g.token == "" {
 		return nil, nil
 	}
-	data, err := readSmall(g.token)
+	data, err := cli.ReadFile(g.token, cli.MaxSmallFile)
 	if err != nil {
 		return nil, fmt.Errorf("reading the operators' token: %w", err)
 	}

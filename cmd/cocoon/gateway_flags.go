@@ -181,7 +181,7 @@ func (g *gatewayFlags) load(f *pflag.FlagSet) error {
 	if g.config == "" {
 		return nil
 	}
-	data, err := readSmall(g.config)
+	data, err := cli.ReadFile(g.config, cli.MaxSmallFile)
 	if err != nil {
 		return cli.Tag(cli.KindUsage, fmt.Errorf("reading configuration: %w", err), "name the file with --config FILE")
 	}

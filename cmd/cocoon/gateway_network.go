@@ -41,7 +41,7 @@ func (n *gatewayNet) close() {
 func (g *gatewayFlags) network(ctx context.Context, a *app) (*gatewayNet, error) {
 	account := attest.SecretAccount{Wallet: g.wallet, Proxies: g.contracts}
 	if g.secret != "" {
-		data, err := readSmall(g.secret)
+		data, err := cli.ReadFile(g.secret, cli.MaxSmallFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading secret: %w", err)
 		}

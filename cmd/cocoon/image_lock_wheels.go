@@ -80,7 +80,7 @@ func newLockWheelsCmd(a *app) *cobra.Command {
 }
 
 func readReport(name string) ([]byte, error) {
-	data, err := readInput(name, maxWheelsReport)
+	data, err := cli.ReadFile(name, maxWheelsReport)
 	if err != nil {
 		return nil, fmt.Errorf("reading the resolver's report: %w", err)
 	}

@@ -129,7 +129,7 @@ func (s *simTDXFlags) config(a *app) (simtdx.Config, error) {
 func (s *simTDXFlags) readPrediction() (*simtdx.Prediction, error) {
 	f, err := os.Open(s.prediction)
 	if err != nil {
-		return nil, fmt.Errorf("opening prediction: %w", misnamed(s.prediction, err))
+		return nil, fmt.Errorf("opening prediction: %w", cli.Misnamed(s.prediction, err))
 	}
 	defer func() { _ = f.Close() }()
 	p, err := simtdx.ReadPrediction(f, s.shape)

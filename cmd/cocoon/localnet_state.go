@@ -42,7 +42,7 @@ func (a *app) findNetwork(named string) (*network.State, string, error) {
 	if errors.Is(err, network.ErrNotRunning) {
 		err = cli.Tag(cli.KindPrerequisite, err, "start one with \"cocoon localnet up\"", "a network of another folder is named by --dir DIR")
 	} else if err != nil {
-		err = fmt.Errorf("looking for a network: %w", misnamed(dir, err))
+		err = fmt.Errorf("looking for a network: %w", cli.Misnamed(dir, err))
 	}
 	return s, dir, err
 }

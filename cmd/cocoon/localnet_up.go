@@ -172,7 +172,7 @@ func untaken(dir string, err error) error {
 	if errors.Is(err, network.ErrRunning) {
 		return cli.Tag(cli.KindPrerequisite, err, "end it with \"cocoon localnet down\"", "or name another folder with --dir DIR")
 	}
-	return misnamed(dir, err)
+	return cli.Misnamed(dir, err)
 }
 
 // withNetwork runs a network for as long as serve does. serve's context ends when something that is needed breaks.

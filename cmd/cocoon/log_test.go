@@ -36,8 +36,8 @@ func TestLogsHaveTheFormatAndLevelOfTheFlags(t *testing.T) {
 		}
 	}
 	for _, words := range [][]string{{"--log-level", "loud"}, {"--log-level", "INFO+1"}, {"--log-format", "xml"}} {
-		if o := runIn(t.TempDir(), append(words, "version")...); o.code != cli.ExitUsage || !strings.Contains(o.errOut, "none of") {
-			t.Errorf("%v: exit code %d, %s", words, o.code, o.errOut)
+		if o := runIn(t.TempDir(), append(words, "version")...); o.Code != cli.ExitUsage || !strings.Contains(o.ErrOut, "none of") {
+			t.Errorf("%v: exit code %d, %s", words, o.Code, o.ErrOut)
 		}
 	}
 }
@@ -52,11 +52,11 @@ func TestNothingSecretIsLogged(t *testing.T) {
 	}
 	o := runIn(home, "gateway", "run", "--no-intel", "--proxy", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 		"--secret-file", secret, "--admin-token-file", secret, "--log-level", "debug", "--log-format", "json", "--timeout", "300ms")
-	if o.code != 0 || !strings.Contains(o.errOut, `"msg":"Proxy is not usable"`) {
-		t.Errorf("exit code %d, %s", o.code, o.errOut)
+	if o.Code != 0 || !strings.Contains(o.ErrOut, `"msg":"Proxy is not usable"`) {
+		t.Errorf("exit code %d, %s", o.Code, o.ErrOut)
 	}
-	if strings.Contains(o.out+o.errOut, canary) {
-		t.Errorf("the secret is in an output:\n%s\n%s", o.out, o.errOut)
+	if strings.Contains(o.Out+o.ErrOut, canary) {
+		t.Errorf("the secret is in an output:\n%s\n%s", o.Out, o.ErrOut)
 	}
 	err := filepath.WalkDir(filepath.Join(home, ".local"), func(name string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

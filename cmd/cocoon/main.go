@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -58,34 +57,7 @@ func run(args []string, d deps) int {
 	end := ending{interrupted: ctx.Err() != nil, late: app.late(), building: builds(cmd)}
 	app.close()
 	if app.printer == nil { // it ended at its command line
-		app.format = wishedFormat(args, d.getenv)
+		app.format = cli.WishedFormat(args, d.getenv("COCOON_OUTPUT"), "-o", "--output")
 	}
 	return cli.Finish(program, app.format, d.stdout, d.stderr, classify(end, err))
-}
-
-// wishedFormat is the format that a command line asks for, although it is wrong and was not read to its end: who reads
-// documents gets one for this, too.
-func wishedFormat(args []string, getenv func(string) string) cli.Format {
-	wish := getenv("COCOON_OUTPUT")
-	for i, arg := range args {
-		if arg == "--" {
-			break
-		}
-		for _, flag := range []string{"-o", "--output"} {
-			switch rest, ok := strings.CutPrefix(arg, flag); {
-			case !ok:
-			case rest == "" && i+1 < len(args):
-				wish = args[i+1]
-			case strings.HasPrefix(rest, "="):
-				wish = rest[1:]
-			case flag == "-o":
-				wish = rest
-			}
-		}
-	}
-	format, err := cli.ParseFormat(wish)
-	if err != nil {
-		return cli.Text
-	}
-	return format
 }

@@ -110,7 +110,7 @@ func (p *peerFlags) rules() (*policy.Policy, error) {
 		if len(p.images) > 0 {
 			return nil, cli.Usagef("--image and --policy both say what is accepted: choose one")
 		}
-		data, err := readSmall(p.policy)
+		data, err := cli.ReadFile(p.policy, cli.MaxSmallFile)
 		if err != nil {
 			return nil, fmt.Errorf("reading policy: %w", err)
 		}

@@ -132,7 +132,7 @@ func (v *receiptFlags) read(file string) (filed, receipts.Claim, error) {
 			return from, claim, cli.Tag(cli.KindUsage, fmt.Errorf("%s is missing", in.flag), "run \"cocoon receipt verify --help\"")
 		}
 		var err error
-		if *in.into, err = readInput(in.name, in.most); err != nil {
+		if *in.into, err = cli.ReadFile(in.name, in.most); err != nil {
 			return from, claim, fmt.Errorf("reading evidence: %w", err)
 		}
 	}

@@ -86,31 +86,6 @@ func TestHintsFitTheVerb(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheCommandLineHaveTheWishedFormat(t *testing.T) {
-	for name, tc := range map[string]struct {
-		args []string
-		env  string
-		want cli.Format
-	}{
-		"none":            {[]string{"image"}, "", cli.Text},
-		"word":            {[]string{"--nosuch", "-o", "json"}, "", cli.JSON},
-		"joined":          {[]string{"-ojsonl", "x"}, "", cli.JSONL},
-		"equals":          {[]string{"--output=json"}, "", cli.JSON},
-		"equals, short":   {[]string{"-o=json"}, "", cli.JSON},
-		"last one counts": {[]string{"-o", "json", "-o", "text"}, "", cli.Text},
-		"no format":       {[]string{"-o", "yaml"}, "", cli.Text},
-		"no value":        {[]string{"-o"}, "", cli.Text},
-		"environment":     {nil, "json", cli.JSON},
-		"flag wins":       {[]string{"-o", "text"}, "json", cli.Text},
-		"another's":       {[]string{"localnet", "run", "--", "ls", "-o", "json"}, "", cli.Text},
-		"folder":          {[]string{"--out", "json"}, "", cli.Text},
-	} {
-		if got := wishedFormat(tc.args, func(string) string { return tc.env }); got != tc.want {
-			t.Errorf("%s: %s, want %s", name, got, tc.want)
-		}
-	}
-}
-
 func TestVerdictChoosesTheExitCode(t *testing.T) {
 	for name, tc := range map[string]struct {
 		result verifyResult

@@ -149,7 +149,7 @@ const maxPublications = 64
 func readEntries(files []string) ([]publish.Entry, error) {
 	var out []publish.Entry
 	for _, name := range files {
-		data, err := readSmall(name)
+		data, err := cli.ReadFile(name, cli.MaxSmallFile)
 		if err != nil {
 			return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading entries: %w", err), "\"measure predict MANIFEST --spec SPEC -o json > FILE\" makes such a file")
 		}

@@ -18,13 +18,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"cocoon/cmd/internal/cli"
 	"cocoon/guest/sandbox"
 )
 
 // Exit codes follow cmd/README.md.
 const (
-	exitError = 1
-	exitUsage = 2
+	exitError = cli.ExitError
+	exitUsage = cli.ExitUsage
 )
 
 func main() {
@@ -32,7 +33,7 @@ func main() {
 		runPID1()
 		return
 	}
-	os.Exit(run(context.Background(), os.Args, os.Stderr))
+	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 }
 
 // startedByKernel tells the machine's PID 1 from pid 1 of the engine's namespace. Arguments cannot: the kernel hands
@@ -47,18 +48,21 @@ func startedByKernel() bool {
 	return err != nil || seals == 0
 }
 
-// command is one job of the binary besides PID 1. Its exit code counts when it returns no error.
+// job is what a command does; what it is asked to print goes to out. Its exit code counts when it returns no error.
+type job func(ctx context.Context, out io.Writer, args []string) (int, error)
+
+// command is one job of the binary besides PID 1.
 type command struct {
 	name string
 	does string
-	run  func(ctx context.Context, args []string) (int, error)
+	run  job
 }
 
 var errNotInBuild = errors.New("not in this build")
 
 // commands lists the guest's services. One that does not exist yet says so; it never pretends to run.
 func commands() []command {
-	missing := func(context.Context, []string) (int, error) { return exitError, errNotInBuild }
+	missing := func(context.Context, io.Writer, []string) (int, error) { return exitError, errNotInBuild }
 	return []command{
 		{"router", "accept RA-TLS connections and pipe them to a service", runRouter},
 		{"proxy", "serve clients and schedule workers", roomy(runProxy)},
@@ -72,7 +76,7 @@ func commands() []command {
 }
 
 // run picks the command by argv[0] or by the first argument.
-func run(ctx context.Context, args []string, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	all := commands()
 	find := func(name string) int {
 		return slices.IndexFunc(all, func(c command) bool { return c.name == name })
@@ -90,12 +94,25 @@ func run(ctx context.Context, args []string, stderr io.Writer) int {
 		usage(stderr, name, all)
 		return exitUsage
 	}
-	code, err := all[i].run(ctx, rest)
+	code, err := all[i].run(ctx, stdout, rest)
 	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "error: init %s: %v\n", name, err)
+		var text strings.Builder
+		fmt.Fprintf(&text, "error: init %s: %v\n", name, err)
+		for _, hint := range cli.Describe(err).Hints {
+			fmt.Fprintf(&text, "hint: %s\n", hint)
+		}
+		_, _ = io.WriteString(stderr, text.String())
 		return max(code, exitError)
 	}
 	return code
+}
+
+// misused is a command line that says nothing to do, or something wrong; -h says what could be.
+func misused(role string, err error) (int, error) {
+	if tagged, ok := errors.AsType[*cli.Error](err); ok && len(tagged.Hints) > 0 {
+		return exitUsage, err
+	}
+	return exitUsage, cli.Tag(cli.KindUsage, err, "init "+role+" -h lists the flags")
 }
 
 func usage(w io.Writer, name string, all []command) {

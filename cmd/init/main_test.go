@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"cocoon/cmd/internal/cli"
 	"cocoon/guest/boot"
 	"cocoon/guest/config"
 	"cocoon/guest/rtmr"
@@ -39,7 +41,7 @@ func TestCommandsAreChosenByNameOrArgument(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			if code := run(context.Background(), tc.args, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.want) {
+			if code := run(context.Background(), tc.args, io.Discard, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.want) {
 				t.Errorf("code %d, stderr %q", code, stderr.String())
 			}
 		})
@@ -64,7 +66,7 @@ const rerun = "COCOON_TEST_INIT"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(rerun) != "" {
-		os.Exit(run(context.Background(), os.Args, os.Stderr))
+		os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
@@ -119,7 +121,7 @@ func TestARequiredServiceBeyondSavingIsReportedOnce(t *testing.T) {
 
 func TestEveryCommandIsListedOnceAndDescribed(t *testing.T) {
 	var stderr bytes.Buffer
-	run(context.Background(), []string{"init", "help"}, &stderr)
+	run(context.Background(), []string{"init", "help"}, io.Discard, &stderr)
 	for _, c := range commands() {
 		if strings.Count(stderr.String(), "init "+c.name+" ") != 1 || c.does == "" || c.run == nil {
 			t.Errorf("command %s in %q", c.name, stderr.String())
@@ -172,6 +174,7 @@ func TestASignalIsTheNormalEndOfARole(t *testing.T) {
 		"broken while told":  {signalled, broken, exitError},
 		"broken":             {t.Context(), broken, exitError},
 		"nothing to do":      {t.Context(), nil, exitError},
+		"misnamed":           {t.Context(), fmt.Errorf("opening: %w", cli.Misnamed("x", os.ErrNotExist)), exitUsage},
 	} {
 		code, err := served(tc.stop, tc.err)
 		if code != tc.want || (err == nil) != (tc.want == 0) {

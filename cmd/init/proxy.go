@@ -54,8 +54,8 @@ type proxyProcess struct {
 }
 
 // runProxy is `init proxy -c FILE`.
-func runProxy(ctx context.Context, args []string) (int, error) {
-	start, code, err := readStart("proxy", args)
+func runProxy(ctx context.Context, out io.Writer, args []string) (int, error) {
+	start, code, err := readStart("proxy", out, args)
 	if start == nil {
 		return code, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"cocoon/cmd/internal/calm"
+	"cocoon/cmd/internal/cli"
 	"cocoon/guest/klog"
 	"cocoon/guest/router"
 	"cocoon/measure/bootfiles"
@@ -39,19 +41,19 @@ const (
 )
 
 // runRouter is `init router`: the reference's router by its own command line.
-func runRouter(ctx context.Context, args []string) (int, error) {
+func runRouter(ctx context.Context, out io.Writer, args []string) (int, error) {
 	cfg, err := router.Parse(args, readRouterFile)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		router.Usage(os.Stdout)
-		return 0, nil
+		var text bytes.Buffer
+		router.Usage(&text)
+		return printed(out, text.String())
 	case errors.Is(err, router.ErrExample):
-		_, err := io.WriteString(os.Stdout, router.Example)
-		return exitError, err
+		return printed(out, router.Example)
 	case err != nil:
-		return exitUsage, err
+		return misused("router", err)
 	case len(cfg.Ports) == 0:
-		return exitUsage, errors.New("no listener is configured: give -S, -F or -R, or -c with ports; -h lists the flags")
+		return misused("router", errors.New("no listener is configured: give -S, -F or -R, or -c with ports"))
 	}
 	local, err := mayBeLocal(imageFile)
 	if err != nil {
@@ -81,19 +83,16 @@ func runRouter(ctx context.Context, args []string) (int, error) {
 	return served(stop, p.run(stop))
 }
 
-// readRouterFile reads a configuration file once, so that what is parsed is what was read.
-func readRouterFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+// printed is the end of a command that was asked for a text.
+func printed(out io.Writer, text string) (int, error) {
+	if _, err := io.WriteString(out, text); err != nil {
+		return exitError, err
 	}
-	defer f.Close() //nolint:errcheck // read side
-	data, err := io.ReadAll(io.LimitReader(f, maxRouterFile+1))
-	if err == nil && len(data) > maxRouterFile {
-		err = fmt.Errorf("%s: over %d bytes", path, maxRouterFile)
-	}
-	return data, err
+	return 0, nil
 }
+
+// readRouterFile reads a configuration file once, so that what is parsed is what was read.
+func readRouterFile(path string) ([]byte, error) { return cli.ReadFile(path, maxRouterFile) }
 
 // mayBeLocal tells whether the configuration may be a local network's. Within an image only the test variant's may,
 // because a local network's router admits evidence that proves nothing (attestation.md section 16.4).

@@ -167,7 +167,7 @@ func (p *routerProcess) collateral(roots *dcap.Roots, changed func(dcap.Platform
 	}
 	cache, _, err := sources.Open(c) // the cache asks the store
 	if err != nil {
-		return nil, err
+		return nil, misnamed(err)
 	}
 	p.closers = append(p.closers, cache.Close)
 	p.background = append(p.background, cache.Run)
@@ -182,7 +182,7 @@ func (p *routerProcess) credentials(ctx context.Context, judge *ratls.Judge, met
 	if p.cfg.CertBase != "" {
 		files, err := ratls.OpenFiles(p.cfg.CertBase, p.now)
 		if err != nil {
-			return nil, err
+			return nil, misnamed(err)
 		}
 		metrics.WatchCertificate(files.Expires, p.now)
 		p.background = append(p.background, func(ctx context.Context) error {

@@ -45,7 +45,7 @@ func TestRouterArgumentsOfNoConfiguration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stderr bytes.Buffer
-			code := run(t.Context(), append([]string{"/init", "router"}, tc.args...), &stderr)
+			code := run(t.Context(), append([]string{"/init", "router"}, tc.args...), io.Discard, &stderr)
 			if code != tc.code || !strings.Contains(stderr.String(), tc.want) || !strings.HasPrefix(stderr.String(), "error: init router: ") {
 				t.Errorf("code %d, %s", code, stderr.String())
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -148,17 +149,17 @@ func (s *services) stopServices(ctx context.Context) error {
 }
 
 // enterSandbox is pid 1 of the engine's namespaces.
-func enterSandbox(context.Context, []string) (int, error) {
+func enterSandbox(context.Context, io.Writer, []string) (int, error) {
 	return sandbox.Enter(slog.New(klog.New(klog.Options{Console: os.Stderr})))
 }
 
 // execSandboxed becomes the engine; it returns only when it could not.
-func execSandboxed(context.Context, []string) (int, error) {
+func execSandboxed(context.Context, io.Writer, []string) (int, error) {
 	return exitError, errors.Join(errors.New("engine not started"), sandbox.Exec())
 }
 
 // forwardSandboxed is `init sandbox-forward SOCKET ADDRESS`, in the engine's sandbox.
-func forwardSandboxed(ctx context.Context, args []string) (int, error) {
+func forwardSandboxed(ctx context.Context, _ io.Writer, args []string) (int, error) {
 	const operands = 2
 	if len(args) != operands {
 		return exitUsage, errors.New("write the socket and the address")

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"os"
@@ -16,6 +19,7 @@ import (
 	"strings"
 
 	"cocoon/cmd/internal/calm"
+	"cocoon/cmd/internal/cli"
 	"cocoon/guest/klog"
 )
 
@@ -30,8 +34,8 @@ const (
 )
 
 // roomy runs a role with that memory, and calm.
-func roomy(run func(ctx context.Context, args []string) (int, error)) func(ctx context.Context, args []string) (int, error) {
-	return func(ctx context.Context, args []string) (int, error) {
+func roomy(run job) job {
+	return func(ctx context.Context, out io.Writer, args []string) (int, error) {
 		calm.Down()
 		debug.SetGCPercent(roleGCPercent)
 		ballast := make([]byte, roleBallast)
@@ -39,11 +43,12 @@ func roomy(run func(ctx context.Context, args []string) (int, error)) func(ctx c
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		go calm.GiveBack(ctx)
-		return run(ctx, args)
+		return run(ctx, out, args)
 	}
 }
 
-// served is how a role ends. A signal is its normal end; what broke by itself, or took everything else with it, is an error.
+// served is how a role ends. A signal is its normal end; what broke by itself, or took everything else with it, is an
+// error, and one about what the command line names has its own exit code.
 func served(stop context.Context, err error) (int, error) {
 	switch {
 	case stop.Err() != nil && (err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(stop))):
@@ -51,7 +56,18 @@ func served(stop context.Context, err error) (int, error) {
 	case err == nil:
 		return exitError, errors.New("it ended by itself")
 	}
+	if tagged, ok := errors.AsType[*cli.Error](err); ok {
+		return tagged.Kind.Code(), err
+	}
 	return exitError, err
+}
+
+// misnamed gives an error about a file that the configuration names its exit code and the next step.
+func misnamed(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return cli.Misnamed(at.Path, err)
+	}
+	return err
 }
 
 // start is what the command line of a role says.
@@ -64,21 +80,30 @@ type start struct {
 
 // readStart reads the command line of a role, -c FILE and -v, and the file. Without a start the code and the error are
 // the command's.
-func readStart(role string, args []string) (*start, int, error) {
+func readStart(role string, out io.Writer, args []string) (*start, int, error) {
+	var text bytes.Buffer
 	flags := flag.NewFlagSet(role, flag.ContinueOnError)
+	flags.SetOutput(&text)
+	flags.Usage = func() {}
 	path := flags.String("c", "", "configuration `file`: the reference's "+role+" configuration with keys of ours")
 	verbose := flags.Bool("v", false, "log each connection and request")
-	switch err := flags.Parse(args); {
+	err := flags.Parse(args)
+	switch {
 	case errors.Is(err, flag.ErrHelp):
-		return nil, 0, nil
-	case err != nil:
-		return nil, exitUsage, err
-	case *path == "" || flags.NArg() > 0:
-		return nil, exitUsage, errors.New("write -c FILE and nothing else")
+		text.Reset()
+		fmt.Fprintf(&text, "usage: init %s -c FILE [-v]\n", role)
+		flags.PrintDefaults()
+		code, err := printed(out, text.String())
+		return nil, code, err
+	case err == nil && (*path == "" || flags.NArg() > 0):
+		err = errors.New("write -c FILE and nothing else")
+	}
+	if err != nil {
+		code, err := misused(role, err)
+		return nil, code, err
 	}
 	s := &start{path: *path}
-	var err error
-	if s.file, err = readRouterFile(*path); err != nil {
+	if s.file, err = cli.ReadFile(*path, maxRoleFile); err != nil {
 		return nil, exitUsage, fmt.Errorf("reading %s configuration: %w", role, err)
 	}
 	if s.allowLocal, err = mayBeLocal(imageFile); err != nil {

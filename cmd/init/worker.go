@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -46,8 +47,8 @@ type workerProcess struct {
 }
 
 // runWorker is `init worker -c FILE`.
-func runWorker(ctx context.Context, args []string) (int, error) {
-	start, code, err := readStart("worker", args)
+func runWorker(ctx context.Context, out io.Writer, args []string) (int, error) {
+	start, code, err := readStart("worker", out, args)
 	if start == nil {
 		return code, err
 	}

@@ -98,7 +98,7 @@ func TestWorkerArguments(t *testing.T) {
 		"an unknown engine": {[]string{"-c", file}, exitError, "engine kind"},
 	} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), append([]string{"/init", "worker"}, tc.args...), &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.want) {
+		if code := run(t.Context(), append([]string{"/init", "worker"}, tc.args...), io.Discard, &stderr); code != tc.code || !strings.Contains(stderr.String(), tc.want) {
 			t.Errorf("%s: %d, %s", name, code, stderr.String())
 		}
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,36 +16,11 @@ import (
 
 // Bounds of files that are read whole.
 const (
-	maxArtefact = 1 << 31
+	maxArtefact = 1 << 31   // as launch/pe; a manifest says how large its own are
+	maxUKI      = 512 << 20 // one of ours is about 40 MB, one with a distribution's whole initrd a few times that
 	maxFirmware = 64 << 20
 	maxEvidence = 16 << 20 // event logs and quotes
 )
-
-// readFile reads a bounded file. A missing one is a usage error: the operator named it.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return nil, cli.Tag(cli.KindUsage, err)
-	}
-	defer f.Close() //nolint:errcheck // read side
-	st, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, err
-	case st.IsDir():
-		return nil, cli.Usagef("reading %s: it is a folder", path)
-	case st.Size() > limit:
-		return nil, cli.Usagef("reading %s: %d bytes, at most %d", path, st.Size(), limit)
-	}
-	data := bytes.NewBuffer(make([]byte, 0, st.Size()+bytes.MinRead))
-	if _, err := data.ReadFrom(io.LimitReader(f, limit+1)); err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if int64(data.Len()) > limit {
-		return nil, cli.Usagef("reading %s: more than %d bytes", path, limit)
-	}
-	return data.Bytes(), nil
-}
 
 // build is a manifest and the folder its artefacts lie in.
 type build struct {
@@ -85,7 +58,7 @@ func (b *build) read(k manifest.Kind) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := readFile(path, maxArtefact)
+	data, err := cli.ReadFile(path, maxArtefact)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +142,7 @@ func (b *build) firmware(override, profile, usual string) (*launch.Firmware, err
 		return launch.NamedFirmware(usual)
 	}
 	if override != "" {
-		data, err = readFile(override, maxFirmware)
+		data, err = cli.ReadFile(override, maxFirmware)
 	} else {
 		data, err = b.read(manifest.KindFirmware)
 	}
@@ -177,9 +150,12 @@ func (b *build) firmware(override, profile, usual string) (*launch.Firmware, err
 		return nil, err
 	}
 	fw, err := launch.LoadFirmware(data, extra...)
-	if errors.Is(err, launch.ErrNoProfile) {
+	switch {
+	case errors.Is(err, launch.ErrNoProfile):
 		return nil, cli.Tag(cli.KindPrerequisite, err,
 			"measure firmware FILE prints what the file itself says", "measure profile FILE derives a profile, for --profile")
+	case err != nil && override != "":
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("%s: %w", override, err))
 	}
 	return fw, err
 }

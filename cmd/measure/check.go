@@ -131,7 +131,7 @@ func (d *checkDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 	}
 	verdict := v.Document()
 	d.Verdict, d.Note = &verdict, t.noted(noteCompared)
-	return firstOf(verdictErr(&v), t.checkCertificate(x)), nil
+	return firstOf(t.verdictErr(&v), t.checkCertificate(x)), nil
 }
 
 // addRTMR3 compares the register that follows from the spec.

@@ -15,7 +15,7 @@ const maxPrediction = 8 << 20
 // readPrediction reads what `predict -o json` printed. Events are what a prediction is; values that do not follow from
 // them are an error.
 func readPrediction(path string) (*predictDoc, error) {
-	data, err := readFile(path, maxPrediction)
+	data, err := cli.ReadFile(path, maxPrediction)
 	if err != nil {
 		return nil, err
 	}

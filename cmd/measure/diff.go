@@ -2,14 +2,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"cocoon/cmd/internal/cli"
 	"cocoon/image/manifest"
 	"cocoon/measure/eventlog"
+	"cocoon/measure/tdx"
 )
 
 func setupDiff(fs *flag.FlagSet) action {
@@ -38,38 +41,37 @@ func setupDiff(fs *flag.FlagSet) action {
 		if err != nil {
 			return err
 		}
+		var quoted *tdx.Measurements
+		if *quotePath != "" {
+			quote, err := readQuote(*quotePath)
+			if err != nil {
+				return err
+			}
+			quoted = &quote.TD.Measurements
+		}
 		predicted, err := f.predict(ctx, e, operands[0])
 		if err != nil {
 			return err
 		}
-		if *quotePath == "" {
-			return check(e, predicted, log, nil)
-		}
-		quote, err := readQuote(*quotePath)
-		if err != nil {
-			return err
-		}
-		return check(e, predicted, log, &quote.TD.Measurements)
+		return check(e, predicted, log, quoted)
 	}
 }
 
 // isManifest tells a manifest (a folder, or JSON) from an event log, whose first byte is a register number.
 func isManifest(path string) (bool, error) {
-	st, err := os.Stat(path) //nolint:gosec // the operator names the file
-	if err != nil {
-		return false, cli.Tag(cli.KindUsage, err)
-	}
-	if st.IsDir() {
-		return true, nil
-	}
 	f, err := os.Open(path) //nolint:gosec // the operator names the file
 	if err != nil {
-		return false, cli.Tag(cli.KindUsage, err)
+		return false, cli.Misnamed(path, err)
 	}
 	defer f.Close() //nolint:errcheck // read side
 	var first [1]byte
-	if _, err := io.ReadFull(f, first[:]); err != nil {
-		return false, cli.Usagef("reading %s: %w", path, err)
+	switch _, err := io.ReadFull(f, first[:]); {
+	case errors.Is(err, syscall.EISDIR):
+		return true, nil
+	case errors.Is(err, io.EOF):
+		return false, cli.Usagef("%s is empty", path)
+	case err != nil:
+		return false, cli.Misnamed(path, err)
 	}
 	return first[0] == '{', nil
 }

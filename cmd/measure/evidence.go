@@ -31,7 +31,7 @@ type exhibit struct {
 
 // readExhibit reads a quote, as bytes or as hexadecimal text, or a certificate that carries one, in PEM or DER.
 func readExhibit(path string) (*exhibit, error) {
-	data, err := readFile(path, maxExhibit)
+	data, err := cli.ReadFile(path, maxExhibit)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func readLog(path string, kind logKind) (*eventlog.Log, error) {
 	default:
 		return nil, cli.Usagef("log kind %q is neither td nor tpm", kind)
 	}
-	data, err := readFile(path, maxEvidence)
+	data, err := cli.ReadFile(path, maxEvidence)
 	if err != nil {
 		return nil, err
 	}

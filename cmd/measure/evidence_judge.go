@@ -140,16 +140,18 @@ func claimsOf(c *cert.Claims) *policy.Claims {
 }
 
 // verdictErr is nil for a verdict that accepts, else the difference with what to do next.
-func verdictErr(v *policy.Verdict) error {
+func (t *trust) verdictErr(v *policy.Verdict) error {
 	err := v.Err()
 	if err == nil {
 		return nil
 	}
-	return cli.Tag(cli.KindDifference, err, verdictHints(v.Code)...)
+	return cli.Tag(cli.KindDifference, err, t.verdictHints(v.Code)...)
 }
 
-func verdictHints(code policy.Code) []string {
+func (t *trust) verdictHints(code policy.Code) []string {
 	switch code {
+	case policy.Code(dcap.ClassCollateralMalformed):
+		return []string{t.collateral + " is no collateral bundle: \"cocoon collateral fetch --quote QUOTE\" makes one"}
 	case policy.CollateralExpired, policy.Code(dcap.ClassCollateralNotYetValid):
 		return []string{"--at TIME judges at another time; else fetch current collateral"}
 	case policy.Root:

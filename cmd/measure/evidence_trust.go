@@ -45,8 +45,9 @@ type trust struct {
 	roots *dcap.Roots
 	// simulated is the root that --root names; nil for Intel's.
 	simulated *dcap.RootID
-	// bundle is the collateral's bytes; nil when no verdict is asked for.
-	bundle []byte
+	// bundle is the collateral's bytes, of the file that --collateral names; nil when no verdict is asked for.
+	bundle     []byte
+	collateral string
 	// policy is that of --policy; nil for the defaults with images.
 	policy     *policy.Policy
 	images     [][32]byte
@@ -102,7 +103,7 @@ func (f *trustFlags) loadRoot(t *trust) error {
 	if f.root == "" {
 		return nil
 	}
-	data, err := readFile(f.root, maxRoot)
+	data, err := cli.ReadFile(f.root, maxRoot)
 	if err != nil {
 		return err
 	}
@@ -128,7 +129,8 @@ func (f *trustFlags) loadRoot(t *trust) error {
 
 func (f *trustFlags) loadBundle(t *trust) (err error) {
 	if f.collateral != "" {
-		t.bundle, err = readFile(f.collateral, dcap.MaxBundle)
+		t.collateral = f.collateral
+		t.bundle, err = cli.ReadFile(f.collateral, dcap.MaxBundle)
 	}
 	return err
 }
@@ -137,7 +139,7 @@ func (f *trustFlags) loadPolicy(t *trust) error {
 	if f.policy == "" {
 		return nil
 	}
-	data, err := readFile(f.policy, maxPolicy)
+	data, err := cli.ReadFile(f.policy, maxPolicy)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 
 func setupFirmware(_ *flag.FlagSet) action {
 	return func(_ context.Context, e *env, operands []string) error {
-		data, err := readFile(operands[0], maxFirmware)
+		data, err := cli.ReadFile(operands[0], maxFirmware)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 func setupImage(fs *flag.FlagSet) action {
 	name := fs.String("firmware-profile", launch.DefaultFirmware, "firmware `profile` whose rules apply")
 	return func(_ context.Context, e *env, operands []string) error {
-		data, err := readFile(operands[0], maxArtefact)
+		data, err := cli.ReadFile(operands[0], maxUKI)
 		if err != nil {
 			return err
 		}

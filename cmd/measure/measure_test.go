@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,12 +37,16 @@ var testNow = time.Date(2026, 2, 19, 0, 0, 0, 0, time.UTC)
 func measure(tb testing.TB, args ...string) result {
 	tb.Helper()
 	var out, errs bytes.Buffer
-	e := &env{
-		stdout: &out, stderr: &errs, getenv: func(string) string { return "" },
+	code := run(context.Background(), testEnv(&out, &errs), args)
+	return result{code, out.String(), errs.String()}
+}
+
+// testEnv is a process at that time.
+func testEnv(out, errs io.Writer) *env {
+	return &env{
+		stdout: out, stderr: errs, getenv: func(string) string { return "" },
 		now: func() time.Time { return testNow }, parallel: 2,
 	}
-	code := run(context.Background(), e, args)
-	return result{code, out.String(), errs.String()}
 }
 
 // want checks the exit code and that the words appear somewhere.
@@ -219,7 +224,7 @@ func TestPredictRefusesWhatDoesNotBelongTogether(t *testing.T) {
 	measure(t, "predict", filepath.Join(dir, "none")).want(t, cli.ExitUsage, "make image")
 	measure(t, "predict", dir, "--spec", filepath.Join(dir, "none")).want(t, cli.ExitUsage, "reading spec")
 	write(t, filepath.Join(dir, "fw.fd"), make([]byte, 4096))
-	measure(t, "predict", dir, "--firmware", filepath.Join(dir, "fw.fd")).want(t, cli.ExitError)
+	measure(t, "predict", dir, "--firmware", filepath.Join(dir, "fw.fd")).want(t, cli.ExitUsage, "fw.fd")
 	measure(t, "predict", dir, "--timeout", "1ns").want(t, cli.ExitTimeout)
 }
 
@@ -309,7 +314,7 @@ func TestFirmwareImageQuoteAndSpec(t *testing.T) {
 	measure(t, "image", filepath.Join(dir, "vmlinuz")).want(t, cli.ExitUsage, "not a unified kernel image")
 	measure(t, "image", filepath.Join(dir, "image.efi"), "--firmware-profile", "x").want(t, cli.ExitUsage, "is none of")
 	measure(t, "firmware", filepath.Join(dir, "vmlinuz")).want(t, cli.ExitUsage)
-	measure(t, "firmware", dir).want(t, cli.ExitUsage, "it is a folder")
+	measure(t, "firmware", dir).want(t, cli.ExitUsage, "is a directory")
 	measure(t, "quote", vector(t, "attestation/cocoon_quote.dat")).want(t, cli.ExitOK,
 		"04b3afd931d28680af91a15b09d672c40ad6b141f7f9089a8d67d595220f7436", "BLOv2THShoCvkaFbCdZyxArWsUH3+QiajWfVlSIPdDY=", "these fields are a claim")
 	spec := specDir(t, `{"a":1}`+"\n")

@@ -211,7 +211,7 @@ func readSpec(dir string) (*spec.Hash, error) {
 	}
 	_, tree, err := spec.FromFS(os.DirFS(dir))
 	if err != nil {
-		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading spec %s: %w", dir, err))
+		return nil, cli.Tag(cli.KindUsage, fmt.Errorf("reading spec %s: %w", dir, err), "a spec is a folder of files: \"ls -lR "+dir+"\" shows what it has")
 	}
 	return &tree, nil
 }

@@ -19,7 +19,7 @@ func setupProfile(fs *flag.FlagSet) action {
 	logPath := fs.String("tpm-log", "", "event log `file` of a software TPM, of a boot with -kernel")
 	dmiPath := fs.String("dmi", "", "SMBIOS table `file` of a guest, /sys/firmware/dmi/tables/DMI, for the firmware's strings")
 	return func(_ context.Context, e *env, operands []string) error {
-		data, err := readFile(operands[0], maxFirmware)
+		data, err := cli.ReadFile(operands[0], maxFirmware)
 		if err != nil {
 			return err
 		}
@@ -67,7 +67,7 @@ func learnDMI(p *launch.FirmwareProfile, path string) error {
 	if path == "" {
 		return nil
 	}
-	table, err := readFile(path, maxEvidence)
+	table, err := cli.ReadFile(path, maxEvidence)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func readProfile(path string) ([]*launch.FirmwareProfile, error) {
 	if path == "" {
 		return nil, nil
 	}
-	data, err := readFile(path, maxEvidence)
+	data, err := cli.ReadFile(path, maxEvidence)
 	if err != nil {
 		return nil, err
 	}

@@ -109,10 +109,10 @@ func (f *chainFlags) open(ctx context.Context, e *env) (*site, error) {
 		GlobalConfig: f.globalConfig, Trust: filepath.Join(out.dir, "trusted.json"), OneServer: f.oneServer, Now: e.now,
 		Log: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, chain.ErrMalformed) {
+	if errors.Is(err, chain.ErrMalformed) {
 		return nil, cli.Tag(cli.KindUsage, err)
 	}
-	return out, explained(err)
+	return out, explained(cli.Misnamed(f.globalConfig, err))
 }
 
 // explained gives an error of the chain or of publishing its exit code and hint.
@@ -199,12 +199,9 @@ func (f *publishFlags) signer() (*publish.Signer, error) {
 	case f.key == "":
 		return nil, nil //nolint:nilnil // no key is a choice
 	}
-	if st, err := os.Stat(f.key); err == nil && st.Mode().Perm()&0o077 != 0 {
-		return nil, cli.Tag(cli.KindPrerequisite, fmt.Errorf("reading key %s: others may read it (mode %04o)", f.key, st.Mode().Perm()), "chmod 600 "+f.key)
-	}
-	data, err := readFile(f.key, publish.MaxKeyFile)
+	data, err := cli.ReadSecret(f.key, publish.MaxKeyFile)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading key: %w", err)
 	}
 	s, err := publish.ParseSigner(data)
 	if err != nil {
@@ -249,7 +246,7 @@ func (f *chainFlags) entries(ctx context.Context, e *env, p *predictFlags, opera
 
 func operand(ctx context.Context, e *env, p *predictFlags, name string) ([]publish.Entry, error) {
 	if st, err := os.Stat(name); err == nil && !st.IsDir() { //nolint:gosec // the operator names the file
-		data, err := readFile(name, maxEntries)
+		data, err := cli.ReadFile(name, maxEntries)
 		if err != nil {
 			return nil, err
 		}

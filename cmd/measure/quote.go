@@ -197,7 +197,7 @@ func (d *quoteDoc) trust(t *trust, x *exhibit) (denied, failed error) {
 	}
 	d.warnFake(x)
 	d.Note = t.noted(d.Note)
-	return firstOf(verdictErr(&v), certificate), nil
+	return firstOf(t.verdictErr(&v), certificate), nil
 }
 
 // warnFake adds why there is no image hash.

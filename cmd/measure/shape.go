@@ -21,7 +21,7 @@ func loadShape(name string) (*launch.Machine, error) {
 	if _, err := os.Stat(name); err != nil && !strings.ContainsAny(name, "./") { //nolint:gosec // the operator names the file
 		return nil, unknown("shape", name, launch.Shapes())
 	}
-	data, err := readFile(name, maxEvidence)
+	data, err := cli.ReadFile(name, maxEvidence)
 	if err != nil {
 		return nil, err
 	}

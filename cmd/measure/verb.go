@@ -166,9 +166,8 @@ func (v verb) run(ctx context.Context, e *env, args []string) error {
 	timeout := fs.Duration("timeout", defaultTimeout, "`limit` for the whole command")
 	act := v.setup(fs)
 	operands, err := parse(fs, args)
-	if f, formatErr := cli.ParseFormat(*format); formatErr == nil {
-		e.format = f // also for the error document of what follows
-	} else {
+	e.format = cli.WishedFormat(args, "", "-o", "--o")
+	if _, formatErr := cli.ParseFormat(*format); formatErr != nil {
 		err = errors.Join(err, formatErr)
 	}
 	switch {

@@ -233,3 +233,28 @@ func sampleEvents() []Event {
 		{Kind: EventFail, Name: "disk", Detail: "no space left"},
 	}
 }
+
+func TestErrorsOfTheCommandLineHaveTheWishedFormat(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args  []string
+		usual string
+		want  Format
+	}{
+		"none":            {[]string{"image"}, "", Text},
+		"word":            {[]string{"--nosuch", "-o", "json"}, "", JSON},
+		"joined":          {[]string{"-ojsonl", "x"}, "", JSONL},
+		"equals":          {[]string{"--output=json"}, "", JSON},
+		"equals, short":   {[]string{"-o=json"}, "", JSON},
+		"last one counts": {[]string{"-o", "json", "-o", "text"}, "", Text},
+		"no format":       {[]string{"-o", "yaml"}, "", Text},
+		"no value":        {[]string{"-o"}, "", Text},
+		"environment":     {nil, "json", JSON},
+		"flag wins":       {[]string{"-o", "text"}, "json", Text},
+		"another's":       {[]string{"localnet", "run", "--", "ls", "-o", "json"}, "", Text},
+		"folder":          {[]string{"--out", "json"}, "", Text},
+	} {
+		if got := WishedFormat(tc.args, tc.usual, "-o", "--output"); got != tc.want {
+			t.Errorf("%s: %s, want %s", name, got, tc.want)
+		}
+	}
+}

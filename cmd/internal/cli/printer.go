@@ -33,6 +33,32 @@ func ParseFormat(s string) (Format, error) {
 	return "", Usagef("output format %q is none of text, json, jsonl", s)
 }
 
+// WishedFormat is the format that a command line asks for by one of the flags, although it is wrong and was not read to
+// its end: who reads documents gets one for this, too. Without such a flag it is usual; what is no format is Text.
+func WishedFormat(args []string, usual string, flags ...string) Format {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		for _, flag := range flags {
+			switch rest, ok := strings.CutPrefix(arg, flag); {
+			case !ok:
+			case rest == "" && i+1 < len(args):
+				usual = args[i+1]
+			case strings.HasPrefix(rest, "="):
+				usual = rest[1:]
+			case flag == "-o":
+				usual = rest
+			}
+		}
+	}
+	format, err := ParseFormat(usual)
+	if err != nil {
+		return Text
+	}
+	return format
+}
+
 // Document is a command's result. As JSON it is encoded in field order and its first field is its schema.
 type Document interface {
 	// Text writes the form for people.
