@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/mattn/go-isatty"
+
 	"cocoon/cmd/internal/cli"
 )
 
@@ -25,7 +27,7 @@ func main() {
 	}
 	os.Exit(run(os.Args[1:], deps{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, getwd: os.Getwd, now: time.Now,
-		terminal: cli.IsTerminal(os.Stderr, os.Getenv), interactive: cli.IsTerminal(os.Stdin, os.Getenv),
+		terminal: isTerminal(os.Stderr, os.Getenv), interactive: isTerminal(os.Stdin, os.Getenv),
 		executable: os.Executable,
 	}))
 }
@@ -60,4 +62,9 @@ func run(args []string, d deps) int {
 		app.format = cli.WishedFormat(args, d.getenv("COCOON_OUTPUT"), "-o", "--output")
 	}
 	return cli.Finish(program, app.format, d.stdout, d.stderr, classify(end, err))
+}
+
+// isTerminal tells whether f is a terminal that can move its cursor.
+func isTerminal(f *os.File, getenv func(string) string) bool {
+	return isatty.IsTerminal(f.Fd()) && getenv("TERM") != "dumb"
 }

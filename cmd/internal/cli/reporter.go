@@ -3,12 +3,9 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/mattn/go-isatty"
 )
 
 // EventKind is what happened to a step.
@@ -111,9 +108,4 @@ func StepLine(e Event) string {
 		b.WriteString("  failed")
 	}
 	return b.String()
-}
-
-// IsTerminal tells whether f is a terminal that can move its cursor.
-func IsTerminal(f *os.File, getenv func(string) string) bool {
-	return isatty.IsTerminal(f.Fd()) && getenv("TERM") != "dumb"
 }
