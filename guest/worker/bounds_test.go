@@ -45,9 +45,10 @@ func TestTheLastBytesHaveTheirReason(t *testing.T) {
 		status  int32
 	}{
 		"slow reader": {100 * time.Millisecond, 20, session.CodeCancelled, "slow reader", 1},
-		"deadline":    {patience, 0.5, session.CodeTimeout, "timeout", 2},
+		"deadline":    {patience, 2, session.CodeTimeout, "timeout", 2},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			k := newKit(t, func(c *Config, d *Deps) {
 				c.Times.Slow = tc.slow
 				d.Engine = serveEngine(t, says(stream), nil)

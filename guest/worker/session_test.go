@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -180,23 +181,44 @@ func TestAnnouncements(t *testing.T) {
 	}
 }
 
+// held is an answer that stops behind its first writes until it may go on.
+type held struct {
+	http.ResponseWriter
+	goOn   <-chan struct{}
+	writes int
+}
+
+func (h *held) Write(b []byte) (int, error) {
+	if h.writes++; h.writes > 2 {
+		<-h.goOn
+	}
+	return h.ResponseWriter.Write(b)
+}
+
+func (h *held) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
 // TestAnEngineThatIsTooBusyForItsHealthCheck: proxies send nothing more, what it has not begun is given back, and a stream
 // that goes on goes on.
 func TestAnEngineThatIsTooBusyForItsHealthCheck(t *testing.T) {
-	fake := enginetest.New()
+	t.Parallel()
+	fake, release := enginetest.New(), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(goOn)
 	k := newKit(t, func(_ *Config, d *Deps) {
-		d.Engine = serveEngine(t, fake, func(c *engine.Config) {
-			c.Health.Interval, c.Health.Timeout = engine.Duration(10*time.Millisecond), engine.Duration(50*time.Millisecond)
+		engines := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fake.ServeHTTP(&held{ResponseWriter: w, goOn: release}, r) })
+		d.Engine = serveEngine(t, engines, func(c *engine.Config) {
+			c.Health.Interval, c.Health.Timeout = engine.Duration(10*time.Millisecond), engine.Duration(500*time.Millisecond)
 		})
 	})
 	p := k.connect(5)
-	busy := p.query(1, call{body: chat(true, "fault:slow-gaps")})
+	busy := p.query(1, call{body: chat(true, "fault:good")})
 	if head, ok := p.next().(*tl.ProxyQueryAnswerEx); !ok || head.RequestID != busy {
 		t.Fatalf("%+v", head)
 	}
 	fake.SetMute(true)
 	for notice[*tl.WorkerEnabledDisabled](t, p).Disabled != 1 {
 	}
+	goOn()
 	var got []byte
 	for last := false; !last; {
 		part, ok := p.next().(*tl.ProxyQueryAnswerPartEx)
