@@ -205,7 +205,9 @@ func TestAnEngineThatIsTooBusyForItsHealthCheck(t *testing.T) {
 	goOn := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(goOn)
 	k := newKit(t, func(_ *Config, d *Deps) {
-		engines := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fake.ServeHTTP(&held{ResponseWriter: w, goOn: release}, r) })
+		engines := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fake.ServeHTTP(&held{ResponseWriter: w, goOn: release}, r)
+		})
 		d.Engine = serveEngine(t, engines, func(c *engine.Config) {
 			c.Health.Interval, c.Health.Timeout = engine.Duration(10*time.Millisecond), engine.Duration(500*time.Millisecond)
 		})
