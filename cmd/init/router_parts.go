@@ -131,8 +131,8 @@ func (p *routerProcess) build(ctx context.Context) (r *router.Router, err error)
 		}
 	}
 	r, err = router.New(p.cfg, router.Deps{
-		Log: p.log, Now: p.now, Credentials: credentials, Judge: judge, Listen: p.listen, Metrics: metrics, AllowLocal: p.allowLocal,
-		Handlers: p.handlers, Images: listed,
+		Log: p.log, Now: p.now, Credentials: credentials, Judge: judge, Quoter: p.quoterOrNil(), Listen: p.listen, Metrics: metrics,
+		AllowLocal: p.allowLocal, Handlers: p.handlers, Images: listed,
 	})
 	if err == nil && p.root != nil {
 		p.root.OnChange(judgeAnew(r))
@@ -233,6 +233,14 @@ func (p *routerProcess) quotes() (quotes, error) {
 		return nil, err
 	}
 	return device.NewSimulated(at), nil
+}
+
+// quoterOrNil is the source of quotes, if build found one.
+func (p *routerProcess) quoterOrNil() ratls.Quoter {
+	if p.quoter == nil {
+		return nil
+	}
+	return p.quoter
 }
 
 // ownPolicy is what the process's own certificates are checked by before anybody sees them: everything but the image,

@@ -265,6 +265,54 @@ func TestRouterProcesses(t *testing.T) {
 	}
 }
 
+// TestRoutersShowEachOtherQuotesOfTheConnection where both offer it, and who requires it talks to nobody without.
+func TestRoutersShowEachOtherQuotesOfTheConnection(t *testing.T) {
+	s := newSimulation(t)
+	m := s.td.Measurements()
+	image := tdx.ImageHash(&m).String()
+	file := func(fresh string) func() string {
+		text := strings.Replace(s.file(t, image), `{`, `{"claims":{"role":"tool","network_id":-217},"profile":"auto","fresh":"`+fresh+`",`, 1)
+		return func() string { return text }
+	}
+	for name, tc := range map[string]struct {
+		near, far      string
+		admitted, seen bool
+	}{
+		"both require":           {"require", "require", true, true},
+		"required and offered":   {"offer", "require", true, true},
+		"offered by one":         {"off", "offer", true, false},
+		"required of who cannot": {"off", "require", false, false},
+		"required by the near":   {"require", "off", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := listenOnce(t, func(c net.Conn) { _, _ = io.Copy(c, c) })
+			metricsAddr := freeAddress(t)
+			far := startRouting(t, true, file(tc.far), "-d", "0", "--metrics", metricsAddr, "-R", "11001:"+service+"@sim")
+			near := startRouting(t, true, file(tc.near), "-F", "9000:"+far.listening(t)+"@sim")
+			app, err := new(net.Dialer).DialContext(t.Context(), "tcp", near.listening(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = app.Close() }()
+			_ = app.SetDeadline(time.Now().Add(routerWait))
+			_, err = app.Write([]byte("x"))
+			if err == nil {
+				_, err = io.ReadFull(app, make([]byte, 1))
+			}
+			if (err == nil) != tc.admitted {
+				t.Fatalf("the stream: %v\nnear:\n%s\nfar:\n%s", err, near.log, far.log)
+			}
+			page := get(t, "http://"+metricsAddr+"/metrics")
+			if seen := strings.Contains(page, `router_stage_seconds_count{listener="11001",stage="fresh"} 1`); seen != tc.seen {
+				t.Errorf("fresh quotes were exchanged: %t, want %t\n%s", seen, tc.seen, page)
+			}
+			if ok := strings.Contains(page, `router_handshakes_total{listener="11001",code="ok"} 1`); ok != tc.admitted {
+				t.Errorf("admitted: %t, want %t\n%s", ok, tc.admitted, page)
+			}
+		})
+	}
+}
+
 // TestProductionRefusesLocalNetworks: an image that is not for tests does not even make the certificate.
 func TestProductionRefusesLocalNetworks(t *testing.T) {
 	s := newSimulation(t)

@@ -42,6 +42,7 @@ type cli struct {
 	collateral     string
 	reply          Reply
 	profile        Profile
+	fresh          Fresh
 	set            map[string]bool
 }
 
@@ -102,6 +103,7 @@ func (l *cli) flags() *flag.FlagSet {
 	fs.StringVar(&l.collateral, "collateral", "", "`folder` or file with offline collateral")
 	fs.StringVar((*string)(&l.reply), "socks-reply", string(l.reply), "answer SOCKS `early` (TCP stands) or late (the peer is admitted)")
 	fs.StringVar((*string)(&l.profile), "profile", string(l.profile), "RA-TLS wire profile: `v1`, v2 or auto")
+	fs.Func("fresh", "quotes of the moment, bound to the connection: `off`, offer or require", into(&l.fresh, ParseFresh))
 	return fs
 }
 

@@ -100,6 +100,7 @@ type Port struct {
 	// Difficulty is what a reverse port asks of clients while calm, MaxDifficulty what the others solve at most.
 	Difficulty, MaxDifficulty int
 	Reply                     Reply
+	Fresh                     Fresh
 	// Limits are complete: a configuration file's are filled up from the router's.
 	Limits Limits
 }
@@ -166,6 +167,8 @@ type Config struct {
 	RootLists []registry.List
 	Preamble  wire.Generation
 	Profile   Profile
+	// Fresh is for Router.Dial; ports have their own.
+	Fresh Fresh
 	// Local is true for the router of a local network, the only one that may admit evidence that proves nothing.
 	// Simulated is nil outside of those.
 	Local     bool
@@ -248,6 +251,7 @@ func (c *Config) global() []problem {
 	}
 	add(c.Threads >= 0 && c.Threads <= maxThreads, "threads", "%d is not in 0..%d", c.Threads, maxThreads)
 	add(slices.Contains([]Profile{V1, V2, Auto}, c.Profile), "profile", "%q is none of v1, v2, auto", c.Profile)
+	out = append(out, c.freshProblems()...)
 	if c.Simulated != nil {
 		add(c.Local, "simulated", "only a local network has simulated platforms: %s is missing", `"network": "local"`)
 		_, err := c.Simulated.Certificate()

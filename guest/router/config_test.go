@@ -211,7 +211,7 @@ func TestSpecialArguments(t *testing.T) {
 	}
 	var text strings.Builder
 	Usage(&text)
-	for _, f := range []string{"-S", "-F", "-R", "-P", "-serialize-info", "-image-source", "-preamble", "-metrics", "-profile", "-socks-reply"} {
+	for _, f := range []string{"-S", "-F", "-R", "-P", "-serialize-info", "-image-source", "-preamble", "-metrics", "-profile", "-socks-reply", "-fresh"} {
 		if !strings.Contains(text.String(), f+" ") && !strings.Contains(text.String(), f+"\n") && !strings.Contains(text.String(), f+"\t") {
 			t.Errorf("usage does not tell of %s", f)
 		}

@@ -124,6 +124,7 @@ func (c *connection) outward(ctx context.Context) error {
 	target := addressOf(peer.RemoteAddr())
 	d := c.router.dialer(c.metrics, policyName, &c.port.Limits, c.port.MaxDifficulty)
 	d.Detachable = true
+	c.router.freshen(&d.Endpoint, c.port.Fresh)
 	conn, err := d.Handshake(ctx, peer)
 	if err := c.admitted(conn, err); err != nil {
 		if c.port.Reply == Late {

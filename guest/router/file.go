@@ -38,6 +38,8 @@ type document struct {
 	Network   string             `json:"network"`
 	Simulated *simulatedDocument `json:"simulated"`
 	Claims    *claimsDocument    `json:"claims"`
+	Profile   *Profile           `json:"profile"`
+	Fresh     *Fresh             `json:"fresh"`
 	// Root says which root contract lists the images of policies whose source is the chain, RootLists which of its lists.
 	Root      json.RawMessage `json:"root"`
 	RootLists []string        `json:"root_lists"`
@@ -89,6 +91,7 @@ type portDocument struct {
 	Difficulty      *int            `json:"pow_difficulty"`
 	MaxDifficulty   *int            `json:"max_pow_difficulty"`
 	Reply           *Reply          `json:"socks_reply"`
+	Fresh           *Fresh          `json:"fresh"`
 	Limits          *limitsDocument `json:"limits"`
 }
 
@@ -154,6 +157,7 @@ type globals struct {
 	serialize                 bool
 	difficulty, maxDifficulty int
 	reply                     Reply
+	fresh                     Fresh
 	limits                    Limits
 }
 
@@ -165,7 +169,7 @@ func defaultGlobals() globals {
 func (g *globals) port(number uint16, kind Kind) Port {
 	return Port{
 		Listen: number, Kind: kind, Serialize: g.serialize, Difficulty: g.difficulty, MaxDifficulty: g.maxDifficulty,
-		Reply: g.reply, Limits: g.limits,
+		Reply: g.reply, Fresh: g.fresh, Limits: g.limits,
 	}
 }
 
@@ -177,6 +181,7 @@ func (d *portDocument) port(g *globals) Port {
 	override(&p.Difficulty, d.Difficulty)
 	override(&p.MaxDifficulty, d.MaxDifficulty)
 	override(&p.Reply, d.Reply)
+	override(&p.Fresh, d.Fresh)
 	p.Limits = d.Limits.limits().over(g.limits)
 	return p
 }
@@ -245,7 +250,9 @@ func (d *document) apply(c *Config, g *globals) {
 	if d.Claims != nil {
 		c.Claims = &Claims{Role: policy.Role(d.Claims.Role), NetworkID: d.Claims.NetworkID}
 	}
-	c.Limits = d.Limits.limits()
+	override(&c.Profile, d.Profile)
+	override(&c.Fresh, d.Fresh)
+	c.Limits, g.fresh = d.Limits.limits(), c.Fresh
 	g.limits = c.Limits.over(g.limits)
 	for i := range d.Policies {
 		p := &d.Policies[i]

@@ -5,10 +5,10 @@ import "fmt"
 // join makes the configuration of the file and the command line.
 func (l *cli) join(read func(path string) ([]byte, error)) (*Config, error) {
 	g := defaultGlobals()
-	g.serialize, g.difficulty, g.maxDifficulty, g.reply = l.serialize, l.difficulty, l.maxDifficulty, l.reply
+	g.serialize, g.difficulty, g.maxDifficulty, g.reply, g.fresh = l.serialize, l.difficulty, l.maxDifficulty, l.reply, l.fresh
 	c := &Config{
 		Verbosity: l.verbosity, ImageSource: l.source, Preamble: l.preamble,
-		Profile: l.profile, Metrics: l.metrics, Collateral: Collateral{Refresh: true},
+		Profile: l.profile, Fresh: l.fresh, Metrics: l.metrics, Collateral: Collateral{Refresh: true},
 	}
 	if l.file != "" {
 		data, err := read(l.file)
@@ -18,6 +18,12 @@ func (l *cli) join(read func(path string) ([]byte, error)) (*Config, error) {
 		d, err := decodeFile(data)
 		if err != nil {
 			return nil, fmt.Errorf("reading configuration %s: %w", l.file, err)
+		}
+		if l.set["profile"] {
+			d.Profile = nil
+		}
+		if l.set["fresh"] {
+			d.Fresh = nil
 		}
 		d.apply(c, &g)
 	}

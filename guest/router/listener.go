@@ -49,6 +49,7 @@ func newListener(r *Router, p Port) *listener {
 		MaxPending: p.Limits.Pending,
 	}
 	l.server.Detachable = r.deps.Handlers[p.Listen] == nil // a handler gets the connection as crypto/tls has it
+	r.freshen(&l.server.Endpoint, p.Fresh)
 	r.deps.Metrics.Gauge(fmt.Sprintf(`router_pow_difficulty{listener=%q}`, l.metrics.name), func() float64 {
 		return float64(l.server.PoW.For(netip.Addr{}, l.gate.pending(), l.server.MaxPending))
 	})

@@ -72,6 +72,7 @@ func waiting(a, b *Config) []string {
 		{"collateral", a.Collateral, b.Collateral},
 		{"preamble", a.Preamble, b.Preamble},
 		{"profile", a.Profile, b.Profile},
+		{"fresh", a.Fresh, b.Fresh},
 		{"metrics", a.Metrics, b.Metrics},
 		{"simulated", a.Simulated, b.Simulated},
 		{"claims", a.Claims, b.Claims},

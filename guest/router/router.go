@@ -31,6 +31,8 @@ type Deps struct {
 	// Credentials are shown to peers, Judge judges theirs.
 	Credentials ratls.Credentials
 	Judge       *ratls.Judge
+	// Quoter makes this machine's quotes, for connections with fresh ones; nil where it makes none.
+	Quoter ratls.Quoter
 	// Images lists the images that the chain allows, for policies whose image source it is; Blocks dates its blocks.
 	Images policy.Images
 	Blocks policy.Blocks
@@ -92,6 +94,8 @@ type Router struct {
 	// outgoing counts what Dial does.
 	outgoing *listenerMetrics
 	models   *models
+	// quoter makes fresh quotes for all connections; nil where there are none.
+	quoter ratls.Quoter
 	// lot is where idle sessions wait while Run runs.
 	lot    *lot
 	reload sync.Mutex
@@ -117,6 +121,9 @@ func New(cfg *Config, deps Deps) (*Router, error) {
 		return nil, errors.New("making router: the configuration is a local network's, which this image refuses")
 	}
 	if err := r.setPolicies(&r.cfg); err != nil {
+		return nil, fmt.Errorf("making router: %w", err)
+	}
+	if err := r.useQuoter(deps.Quoter); err != nil {
 		return nil, fmt.Errorf("making router: %w", err)
 	}
 	var err error
@@ -205,6 +212,7 @@ func (r *Router) Dial(ctx context.Context, policyName, address string) (*ratls.C
 	limits := r.cfg.Limits.over(DefaultLimits())
 	d := r.dialer(r.outgoing, policyName, &limits, pow.DefaultAccepted)
 	d.DialContext = r.deps.Dial
+	r.freshen(&d.Endpoint, r.cfg.Fresh)
 	r.outgoing.accepted.Inc()
 	conn, err := d.Dial(ctx, address)
 	r.outgoing.outcome(string(ratls.CodeOf(err)))
