@@ -61,7 +61,7 @@ func refused(status int, code string) fate {
 
 // late is a request whose time is up; the prompt was handed to the engine and is billed.
 func late(status int) fate {
-	return fate{status: status, code: "timeout", outcome: receipt.Deadline, prompt: estimate, source: "counted", extra: `,"timeout":0.5`}
+	return fate{status: status, code: "timeout", outcome: receipt.Deadline, prompt: estimate, source: "counted", extra: `,"timeout":2`}
 }
 
 // streamFates are the fates of streams, by the engine's behaviour (inference.md section 14).
@@ -110,7 +110,7 @@ func wholeFates() map[string]fate {
 func TestEveryBehaviourOfAnEngineHasItsFate(t *testing.T) {
 	n := faulty(t, options{tune: tuning{
 		proxy:  func(c *proxy.Config) { c.Breaker.After = 1 << 20 }, // breakers have a test of their own
-		worker: func(_ int, c *worker.Config) { c.MaxActive, c.Times.Gap = 64, time.Second },
+		worker: func(_ int, c *worker.Config) { c.MaxActive, c.Times.Gap = 64, 3*time.Second },
 	}})
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 8)

@@ -95,7 +95,7 @@ func (n *world) reconciled() (missing int) {
 	n.t.Helper()
 	n.until("nothing is under way", func() bool { return n.held() == 0 })
 	n.balanced()
-	const coming = gap + soon // a receipt that is later than this does not come
+	const coming = 2 * gap // a receipt that is later than this does not come
 	for limit := time.Now().Add(coming); ; {
 		if missing = n.compare(); missing == 0 || time.Now().After(limit) {
 			return missing

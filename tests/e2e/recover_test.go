@@ -17,7 +17,7 @@ import (
 )
 
 // quick is what an answer may take that needs nobody else, on a machine that is busy with something else.
-const quick = 2 * time.Second
+const quick = patience / 2
 
 // breaks asks for a stream that does not end by itself, has something happen in its middle, and checks that the app is told.
 func (n *world) breaks(happen func()) (took time.Duration) {
@@ -83,7 +83,7 @@ func TestAnotherProxyTakesOver(t *testing.T) {
 // TestAWorkerThatFailsIsLeftAloneAndComesBack: three failures in a row open its breaker, callers are told at once when to
 // come back, one probe decides, and a good one closes it (inference.md section 11).
 func TestAWorkerThatFailsIsLeftAloneAndComesBack(t *testing.T) {
-	const rest = time.Second
+	const rest = 2 * time.Second
 	n := faulty(t, options{tune: tuning{proxy: func(c *proxy.Config) { c.Breaker = sched.Breaker{Open: rest, Max: 2 * rest} }}})
 	fake := n.workers[0].fake
 	fail := func() {
@@ -94,12 +94,11 @@ func TestAWorkerThatFailsIsLeftAloneAndComesBack(t *testing.T) {
 	}
 	alone := func(most time.Duration) {
 		t.Helper()
-		before, began := fake.Requests.Load(), time.Now()
-		s := n.try(t.Context(), chatBody("good", ""))
-		took := time.Since(began)
+		before := fake.Requests.Load()
+		s := n.try(t.Context(), chatBody("good", "")) // one that waited for the probe would be served
 		after, err := strconv.Atoi(s.header.Get("Retry-After"))
-		if s.status != http.StatusTooManyRequests || s.code != "rate_limit_exceeded" || err != nil || after < 1 || time.Duration(after)*time.Second > most+time.Second || took > rest/2 {
-			t.Errorf("after %s: status %d, Retry-After %d, %s", took, s.status, after, s.body)
+		if s.status != http.StatusTooManyRequests || s.code != "rate_limit_exceeded" || err != nil || after < 1 || time.Duration(after)*time.Second > most+time.Second {
+			t.Errorf("status %d, Retry-After %d, %s", s.status, after, s.body)
 		}
 		if fake.Requests.Load() != before {
 			t.Error("an engine that is to be left alone was asked")
@@ -176,7 +175,7 @@ func TestOneBrokenWorkerCostsNobodyAnything(t *testing.T) {
 
 // TestAFullLineIsToldSo: who cannot wait is told when to come back, at once, and who waited too long as well.
 func TestAFullLineIsToldSo(t *testing.T) {
-	const wait = 500 * time.Millisecond
+	const wait = 2 * time.Second
 	n := faulty(t, options{tune: tuning{
 		proxy:  func(c *proxy.Config) { c.Times.Queue = wait },
 		worker: func(_ int, c *worker.Config) { c.MaxActive = 1 },
@@ -187,7 +186,10 @@ func TestAFullLineIsToldSo(t *testing.T) {
 	}
 	const line, late = 4, 6 // four wait for each slot, the others find the line full
 	answers := make(chan error, line+late)
-	for range line + late {
+	for i := range line + late {
+		if i == line {
+			n.until("the line is full", func() bool { return n.proxy.Status().Choices.Queued == line })
+		}
 		go func() {
 			began := time.Now()
 			s := n.try(t.Context(), chatBody("good", ""))
@@ -207,7 +209,7 @@ func TestAFullLineIsToldSo(t *testing.T) {
 		}
 	}
 	refused := n.proxy.Status().Choices.Refused
-	if refused["queue_full"] == 0 || refused["queue_wait"] != line {
+	if refused["queue_full"] != late || refused["queue_wait"] != line {
 		t.Errorf("refused: %v", refused)
 	}
 	check(t, busy.resp.Body.Close())

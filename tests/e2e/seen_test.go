@@ -145,8 +145,7 @@ func (s *seen) document(doc string, text *strings.Builder) {
 
 // entry waits for what a ledger says of a request; false after a while without any.
 func (n *world) entry(id string) (e ledger.Entry, ok bool) {
-	const long = 5 * time.Second
-	limit := time.NewTimer(long)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
@@ -166,8 +165,7 @@ func (n *world) entry(id string) (e ledger.Entry, ok bool) {
 
 // paper waits for the receipt that belongs to an entry; false after a while without any.
 func (n *world) paper(e ledger.Entry) (record, bool) {
-	const long = 5 * time.Second
-	limit := time.NewTimer(long)
+	limit := time.NewTimer(patience)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const (
 	// patience bounds every wait.
-	patience = 20 * time.Second
+	patience = time.Minute
 	// model is what the workers serve; apps ask for base.
 	base  = "demo/model"
 	model = base + "@0123456789abcdef0123456789abcdef01234567:f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6f6"
