@@ -132,14 +132,16 @@ func TestAProxyThatRunsOutOfTimeEarlyIsNotTheLastWord(t *testing.T) {
 		}
 	}
 	for name, tc := range map[string]struct {
-		wait   time.Duration
-		status int
-	}{"early": {0, 200}, "late": {350 * time.Millisecond, 504}} {
+		wait    time.Duration
+		timeout string // in seconds; a quarter of it is too little
+		status  int
+	}{"early": {0, "60", 200}, "late": {1800 * time.Millisecond, "2", 504}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := start(t, setup{}, newScripted("impatient", 5, impatient(tc.wait)), newScripted("good", 5, good))
 			w.until(func() bool { return w.stateOf("impatient") == upstream.Ready && w.stateOf("good") == upstream.Ready })
 			w.link("impatient").Report(false, time.Millisecond)
-			if r := w.chat(`,"timeout":0.4`); r.status != tc.status || w.count("impatient") != 1 || (w.count("good") == 1) != (tc.status == 200) {
+			if r := w.chat(`,"timeout":` + tc.timeout); r.status != tc.status || w.count("impatient") != 1 || (w.count("good") == 1) != (tc.status == 200) {
 				t.Errorf("%d %s, the other one was asked %d times", r.status, r.body, w.count("good"))
 			}
 		})

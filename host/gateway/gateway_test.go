@@ -169,7 +169,7 @@ func (p *scripted) keyset() *receipt.Keyset {
 
 func (p *scripted) session() []byte {
 	return []byte(`{"api_version":"aci/1","channel_binding":[{"origin":"x","spki_sha256":"ws","type":"tls_spki_sha256"}],"claims":{},` +
-		`"established_at":1,"evidence":{"data":"","digest":""},"expires_at":2,"identity":{"engine":"fake/1","image_hash":"ih","model_id":"org/model@c:r","owner":"o","worker_sc":"0:77"}}`)
+		`"established_at":1,"evidence":{"data":"","digest":""},"expires_at":4102444800,"identity":{"engine":"fake/1","image_hash":"ih","model_id":"org/model@c:r","owner":"o","worker_sc":"0:77"}}`)
 }
 
 func (q *query) send(v tl.Object) { _ = q.s.Send(context.Background(), v) }
@@ -278,6 +278,9 @@ type world struct {
 	conns   sync.Map // proxy name -> net.Conn of the gateway's side
 }
 
+// shortly is the time for the receipt of an answer that has none.
+const shortly = 300 * time.Millisecond
+
 type setup struct {
 	keys       *keys.Book
 	mode       Mode
@@ -288,7 +291,7 @@ type setup struct {
 	ping, gap  time.Duration
 	body       time.Duration
 	maxBody    int64
-	receipt    time.Duration // 300 ms when 0
+	receipt    time.Duration // 10 s when 0: whoever gives none says shortly
 	origins    []string
 	dir        string
 	budgets    string
@@ -339,7 +342,7 @@ func start(t *testing.T, c setup, proxies ...*scripted) *world {
 	w.server, err = New(Config{
 		Pool: pool, Keys: c.keys, Budgets: c.budgets, Chain: c.chain, Store: w.store, Checker: receipts.NewChecker(evidence{}, time.Now), Receipts: c.mode, Test: true,
 		Owner: testOwner, Root: "0:root", Build: Build{Version: "v1", Commit: "abc"}, Now: time.Now, Log: log,
-		Ping: c.ping, Gap: c.gap, Body: c.body, MaxBody: c.maxBody, Receipt: cmp.Or(c.receipt, 300*time.Millisecond), Origins: c.origins,
+		Ping: c.ping, Gap: c.gap, Body: c.body, MaxBody: c.maxBody, Receipt: cmp.Or(c.receipt, 10*time.Second), Origins: c.origins,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -387,7 +390,7 @@ func (w *world) until(ok func() bool) {
 	w.t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(10 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for !ok() {
 		select {

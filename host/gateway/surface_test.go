@@ -129,7 +129,7 @@ func TestEveryRowOfTheErrorTable(t *testing.T) {
 		"unsupported field":    {setup: none, extra: `,"kv_transfer_params":{}`, status: 400, kind: "invalid_request_error", code: "unsupported_parameter", param: "kv_transfer_params"},
 		"unsupported value":    {setup: none, extra: `,"service_tier":"priority"`, status: 400, kind: "invalid_request_error", code: "unsupported_value", param: "service_tier"},
 		"remote media":         {setup: none, body: `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://x/y"}}]}]}`, status: 400, kind: "invalid_request_error", code: "remote_media_refused"},
-		"context too long":     {setup: none, serve: answering(400, overlong), status: 400, kind: "invalid_request_error", code: "context_length_exceeded", param: "messages", says: "4096"},
+		"context too long":     {setup: func(*testing.T) setup { return setup{receipt: shortly} }, serve: answering(400, overlong), status: 400, kind: "invalid_request_error", code: "context_length_exceeded", param: "messages", says: "4096"},
 		"price cap too low":    {setup: none, serve: failing(651, "can run this query with coefficient=2500"), status: 400, kind: "invalid_request_error", code: "price_limit_exceeded", param: "max_coefficient", says: "2500"},
 		"no key":               {setup: keyed, status: 401, kind: "authentication_error", code: "invalid_api_key"},
 		"wrong key":            {setup: keyed, header: []string{"Authorization", "Bearer wrong"}, status: 401, kind: "authentication_error", code: "invalid_api_key"},
