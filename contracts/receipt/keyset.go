@@ -12,8 +12,11 @@ import (
 // apiVersion is the version of the published draft that the documents follow.
 const apiVersion = "aci/1"
 
-// hashName stands before a digest.
-const hashName = "sha256:"
+// hashName stands before a digest, subjectName before the contract of a keyset's proxy (inference.md section 10.2).
+const (
+	hashName    = "sha256:"
+	subjectName = "cocoon:proxy:"
+)
 
 // SHA256 is a digest in the documents' form: "sha256:" and lower-case hex.
 func SHA256(data []byte) string {
@@ -72,6 +75,9 @@ func ParseKeyset(raw []byte) (*Keyset, error) {
 
 // Digest names the keyset in receipts.
 func (k *Keyset) Digest() string { return k.digest }
+
+// Subject is that of the keyset of a proxy, by its contract in raw form.
+func Subject(proxySC string) string { return subjectName + proxySC }
 
 // NewKeyset writes a proxy's keyset in canonical form, for one receipt key and its RA-TLS keys.
 func NewKeyset(subject string, notAfter time.Time, keyID string, key ed25519.PublicKey, spki []string) []byte {

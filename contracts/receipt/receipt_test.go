@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -115,6 +116,37 @@ func TestReceipts(t *testing.T) {
 				t.Errorf("signature %x, want %x", got, r.Statement.Signature)
 			}
 		})
+	}
+}
+
+// TestDocumentsStandForTheirReceiptAlone: a keyset for the proxy that it names, a session until its end. Both are as good as
+// the vectors' else.
+func TestDocumentsStandForTheirReceiptAlone(t *testing.T) {
+	v, ctx := load(t)
+	c := v.Receipts[0]
+	ctx.Request, ctx.Response = []byte(c.Request), []byte(c.Response)
+	keyset, session := *ctx.Keysets[v.KeysetDigest], *ctx.Session(v.SessionID)
+	served := Read([]byte(c.Document)).seal().served
+	for name, tc := range map[string]struct {
+		subject string
+		until   time.Duration // from when the receipt was signed
+		want    Class
+	}{
+		"as they are":            {keyset.Subject, time.Hour, ""},
+		"at the session's end":   {keyset.Subject, 0, ""},
+		"after its end":          {keyset.Subject, -time.Second, SessionUnknown},
+		"another proxy's keyset": {Subject("0:" + strings.Repeat("d4", 32)), time.Hour, ChannelMismatch},
+		"another kind's":         {"dstack-app://example-app", time.Hour, ChannelMismatch},
+		"the bare address":       {v.Context.ProxySC, time.Hour, ChannelMismatch},
+		"nobody's":               {"", time.Hour, ChannelMismatch},
+	} {
+		k, s := keyset, session
+		k.Subject, s.Until = tc.subject, time.Unix(served, 0).Add(tc.until)
+		ctx.Keysets = map[string]*Keyset{v.KeysetDigest: &k}
+		ctx.Session = func(string) *Session { return &s }
+		if _, err := Verify([]byte(c.Document), ctx); ClassOf(err) != tc.want || (err == nil) != (tc.want == "") {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"strings"
 	"time"
 
 	"cocoon/contracts/api/sse"
@@ -363,12 +364,23 @@ func checkChannel(r *Receipt, ctx Context) error {
 	if r.Channel.ProxySC != ctx.ProxySC || r.Channel.ClientSC != ctx.ClientSC {
 		return broken(ChannelMismatch, "the receipt is for the channel between %.70q and %.70q", r.Channel.ClientSC, r.Channel.ProxySC)
 	}
+	if of, ok := strings.CutPrefix(ctx.Keysets[r.KeysetDigest].Subject, subjectName); !ok || of != r.Channel.ProxySC {
+		return broken(ChannelMismatch, "the keyset is that of %.100q, the channel's proxy is %.70q", ctx.Keysets[r.KeysetDigest].Subject, r.Channel.ProxySC)
+	}
 	return nil
 }
 
+// checkSession does not compare with the session's beginning: a clock that was set back in between is no lie.
 func checkSession(r *Receipt, ctx Context) error {
-	if r.Verified.OK && ctx.Session(r.Verified.SessionID) == nil {
+	if !r.Verified.OK {
+		return nil
+	}
+	s := ctx.Session(r.Verified.SessionID)
+	switch {
+	case s == nil:
 		return broken(SessionUnknown, "no judged session has the id %.70q", r.Verified.SessionID)
+	case time.Unix(r.ServedAt, 0).After(s.Until):
+		return broken(SessionUnknown, "the session ended at %s, before the receipt", s.Until.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

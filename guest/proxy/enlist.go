@@ -74,11 +74,11 @@ func (w *worker) connect(q *tl.WorkerConnectToProxy) (tl.Object, error) {
 	w.spki, w.image = spki(w.peer.Key), hex.EncodeToString(w.peer.Image[:])
 	slots := (int64(*params.MaxActiveRequests) + int64(*params.ProxyCnt) - 1) / int64(*params.ProxyCnt)
 	w.params, w.held = root.ParamsVersion, w.p.offered(root, w.model)
-	w.session = w.p.papers.meet(w, root)
 	w.sched = w.p.sched.Add(sched.Spec{
-		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version), Session: w.session,
+		Model: w.model, Coefficient: int64(params.Coefficient), Slots: int(slots), Features: features(version),
 		Name: strings.Join([]string{w.party.Address, w.model, w.image}, " "), // protocol.md section 10.2
 	})
+	w.document(root)
 	w.p.meet(w, w.held)
 	w.step()
 	return &tl.WorkerConnectedToProxy{Params: w.p.params(root, version), WorkerSCAddress: contract.Friendly(w.p.cfg.Testnet)}, nil

@@ -80,7 +80,7 @@ func (r *request) announce(h *tl.HTTPResponse, billed *ledger.Entry) {
 	h.Headers = slices.DeleteFunc(h.Headers, func(x tl.HTTPHeader) bool {
 		return strings.EqualFold(x.Name, headerKeyset) || strings.EqualFold(x.Name, headerCost)
 	})
-	if _, digest, err := r.p.papers.current(); err == nil {
+	if _, digest, err := r.p.papers.of(r.p.contractBy(&r.root).Address); err == nil {
 		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerKeyset, Value: digest})
 	}
 	if billed != nil {

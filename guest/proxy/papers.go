@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -34,11 +35,7 @@ type papers struct {
 	keyID string
 
 	mu       sync.Mutex
-	keyset   []byte
-	of       Address // the contract that it names
-	digest   string
-	until    time.Time
-	inUse    [][32]byte // keys of our certificates
+	keysets  map[Address]*edition // by the contract that they name
 	sessions map[string][]byte
 	order    []string
 
@@ -49,26 +46,37 @@ type papers struct {
 	cachedK string
 }
 
+// edition is a keyset as it is in force for a contract.
+type edition struct {
+	raw    []byte
+	digest string
+	until  time.Time
+	inUse  [][32]byte // keys of our certificates
+}
+
 func newPapers(p *Proxy) (*papers, error) {
 	public, ok := p.deps.ReceiptKey.Public().(ed25519.PublicKey)
 	if !ok {
 		return nil, fmt.Errorf("receipt key is no ed25519 key")
 	}
 	sum := sha256.Sum256(public)
-	d := &papers{p: p, keyID: "r-" + hex.EncodeToString(sum[:4]), sessions: make(map[string][]byte), quoting: make(chan struct{}, 1)}
+	d := &papers{p: p, keyID: "r-" + hex.EncodeToString(sum[:4]), keysets: make(map[Address]*edition), sessions: make(map[string][]byte), quoting: make(chan struct{}, 1)}
 	d.quoting <- struct{}{}
 	_, _, err := d.current()
 	return d, err
 }
 
-// current is the keyset that receipts cite now. A certificate that was renewed, or age, makes a new one.
-func (d *papers) current() (keyset []byte, digest string, err error) {
-	inUse := d.p.deps.TLSKeys()
-	now, contract := d.p.deps.Now(), d.p.contract()
+// current is the keyset of the proxy's contract as it is now.
+func (d *papers) current() (keyset []byte, digest string, err error) { return d.of(d.p.contract()) }
+
+// of is the keyset that receipts for channels of a contract cite now: what runs when the root's parameters change ends under
+// the contract that it began with. A certificate that was renewed, or age, makes a new one.
+func (d *papers) of(contract Address) (keyset []byte, digest string, err error) {
+	inUse, now := d.p.deps.TLSKeys(), d.p.deps.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.keyset != nil && d.of == contract && now.Before(d.until.Add(-overlap)) && slices.Equal(inUse, d.inUse) {
-		return d.keyset, d.digest, nil
+	if e := d.keysets[contract]; e != nil && now.Before(e.until.Add(-overlap)) && slices.Equal(inUse, e.inUse) {
+		return e.raw, e.digest, nil
 	}
 	keys := make([]string, 0, len(inUse))
 	for _, k := range inUse {
@@ -76,13 +84,14 @@ func (d *papers) current() (keyset []byte, digest string, err error) {
 	}
 	public, _ := d.p.deps.ReceiptKey.Public().(ed25519.PublicKey)
 	until := now.Add(d.p.cfg.Times.Keyset)
-	raw := receipt.NewKeyset("cocoon:proxy:"+contract.String(), until, d.keyID, public, keys)
+	raw := receipt.NewKeyset(receipt.Subject(contract.String()), until, d.keyID, public, keys)
 	set, err := receipt.ParseKeyset(raw)
 	if err != nil {
 		return nil, "", err
 	}
-	d.keyset, d.digest, d.until, d.inUse, d.of = raw, set.Digest(), until, inUse, contract
-	return d.keyset, d.digest, nil
+	maps.DeleteFunc(d.keysets, func(_ Address, e *edition) bool { return now.After(e.until) })
+	d.keysets[contract] = &edition{raw, set.Digest(), until, inUse}
+	return raw, set.Digest(), nil
 }
 
 type claim struct {

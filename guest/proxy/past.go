@@ -118,6 +118,10 @@ func (p *past) look(s *Status) {
 
 // look keeps the page's history and the beginning of the verdict.
 func (p *Proxy) look() {
+	now := p.deps.Now()
+	for _, w := range p.allWorkers() {
+		w.look(now)
+	}
 	s := p.Status()
 	p.metrics.past.look(&s)
 	p.verdict(&s)

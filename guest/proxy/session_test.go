@@ -578,6 +578,61 @@ func TestKeysetsAreRenewedBeforeTheirEnd(t *testing.T) {
 	})
 }
 
+// TestAKeysetIsOfTheContractThatAReceiptIsFor: what runs when the root's parameters change ends under the old one.
+func TestAKeysetIsOfTheContractThatAReceiptIsFor(t *testing.T) {
+	inProxy(t, func(b *bench) {
+		d := b.p.papers
+		digests := make(map[string]bool)
+		for _, contract := range []Address{b.p.contract(), address(77), b.p.contract()} {
+			raw, digest, err := d.of(contract)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set, err := receipt.ParseKeyset(raw)
+			if err != nil || set.Subject != receipt.Subject(contract.String()) || set.Digest() != digest {
+				t.Errorf("%s: %v, %+v", contract, err, set)
+			}
+			digests[digest] = true
+		}
+		if len(digests) != 2 || len(d.keysets) != 2 {
+			t.Errorf("%d digests, %d keysets", len(digests), len(d.keysets))
+		}
+		<-time.After(25 * time.Hour)
+		if _, _, err := d.current(); err != nil || len(d.keysets) != 1 {
+			t.Errorf("%v, %d keysets, of which the old ones have ended", err, len(d.keysets))
+		}
+	})
+}
+
+// TestWorkersDocumentsAreRenewedBeforeTheirEnd: a connection stands for longer than what was said at its beginning, and a
+// receipt always cites a document that is valid.
+func TestWorkersDocumentsAreRenewedBeforeTheirEnd(t *testing.T) {
+	inProxy(t, func(b *bench) {
+		b.worker(5, obeys)
+		began := time.Now()
+		cited := make(map[string]bool)
+		for i, at := range []time.Duration{0, 22 * time.Hour, 23*time.Hour + time.Minute, 25 * time.Hour, 47 * time.Hour} {
+			<-time.After(time.Until(began.Add(at)))
+			b.p.look()
+			c := b.client(5)
+			id := byte(i + 1)
+			c.send(run(id, stream))
+			hear[*tl.ClientQueryAnswerPartEx](c.party)
+			c.send(&tl.ClientCancelQuery{RequestID: [32]byte{id}})
+			c.collect(id)
+			doc, err := b.verify(hear[*tl.ClientQueryReceipt](c.party).Receipt, stream, first)
+			if err != nil {
+				t.Fatalf("%s later: %v", at, err)
+			}
+			cited[doc.Verified.SessionID] = true
+			c.leave()
+		}
+		if len(cited) != 3 {
+			t.Errorf("%d documents were cited, want one for each 23 hours", len(cited))
+		}
+	})
+}
+
 // TestDocumentsOfSessionsAreBounded: the oldest go first.
 func TestDocumentsOfSessionsAreBounded(t *testing.T) {
 	d := newBench(t).p.papers

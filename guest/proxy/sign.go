@@ -27,7 +27,8 @@ func (r *request) giveReceipt(ctx context.Context, e ledger.Entry) {
 }
 
 func (r *request) receipt(e ledger.Entry) ([]byte, error) {
-	_, keyset, err := r.p.papers.current()
+	contract := r.p.contractBy(&r.root)
+	_, keyset, err := r.p.papers.of(contract.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 		Verified: receipt.Verified{Required: true, Model: r.ask.model},
 		Usage:    r.metered(e),
 		Channel: receipt.Channel{
-			ProxySC: r.p.contractBy(&r.root).text, ClientSC: r.c.contract, ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
+			ProxySC: contract.text, ClientSC: r.c.contract, ProxyKey: r.p.deps.PaymentKey, Test: r.p.cfg.Test,
 			LedgerSeq: e.Seq, Total: uint64(max(e.Total, 0)), Committed: uint64(max(e.Committed, 0)),
 		},
 		Outcome: r.outcome(out, now.Sub(r.began).Milliseconds()),

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"time"
 
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
@@ -35,7 +36,8 @@ type worker struct {
 	told  told
 
 	mu       sync.Mutex
-	session  string // id of its document
+	session  string    // id of its document
+	renew    time.Time // when the next one is written
 	stage    stage
 	closed   bool
 	attempts map[[32]byte]*attempt
@@ -167,9 +169,7 @@ func (w *worker) judge(root Root) {
 	was := w.held
 	w.held = held
 	if held == nil && was != nil {
-		w.session = w.p.papers.meet(w, root)
-		session := w.session
-		w.p.sched.Update(w.sched, func(s *sched.Spec) { s.Session = session })
+		w.document(root)
 		w.p.sched.Enable(w.sched, w.enabled)
 	}
 	w.mu.Unlock()
@@ -179,6 +179,25 @@ func (w *worker) judge(root Root) {
 	case held == nil && was != nil:
 		w.p.meet(w, nil)
 		w.p.log.Info("Worker eligible", slog.String("contract", w.name), slog.String("model", w.model))
+	}
+}
+
+// document writes down what is known of the worker now, in a document that its receipts cite from here on. The caller holds the lock.
+func (w *worker) document(root Root) {
+	session := w.p.papers.meet(w, root)
+	w.session, w.renew = session, w.p.deps.Now().Add(w.p.cfg.Times.Keyset-overlap)
+	w.p.sched.Update(w.sched, func(s *sched.Spec) { s.Session = session })
+}
+
+// look renews the worker's document before its end: a connection may stand for longer than what was said at its beginning.
+func (w *worker) look(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || now.Before(w.renew) {
+		return
+	}
+	if root, err := w.p.deps.Chain.Root(); err == nil { // else nobody new is served, and soon it is tried again
+		w.document(root)
 	}
 }
 

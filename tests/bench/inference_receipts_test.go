@@ -88,7 +88,8 @@ func newPapers(t *testing.T) *papers {
 	p.session.ReceiptKey = public(p.worker)
 	var err error
 	until := time.Now().Add(time.Hour)
-	if p.keyset, err = receipt.ParseKeyset(receipt.NewKeyset("cocoon:proxy", until, "r-1", public(p.proxy), []string{hex64})); err != nil {
+	p.session.Until = until
+	if p.keyset, err = receipt.ParseKeyset(receipt.NewKeyset(receipt.Subject("0:"+hex64), until, "r-1", public(p.proxy), []string{hex64})); err != nil {
 		t.Fatal(err)
 	}
 	multipliers := pricing.Multipliers{Prompt: 10_000, Cached: 10_000, Completion: 10_000, Reasoning: 10_000}

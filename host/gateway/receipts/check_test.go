@@ -29,12 +29,12 @@ func newParty() *party {
 	return &party{
 		key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)), spki: "spki",
 		session: `{"api_version":"aci/1","channel_binding":[{"origin":"x","spki_sha256":"ws","type":"tls_spki_sha256"}],"claims":{},` +
-			`"established_at":1,"evidence":{"data":"","digest":""},"expires_at":2,"identity":{"engine":"e","image_hash":"ih","model_id":"m","owner":"o","worker_sc":"0:77"}}`,
+			`"established_at":1,"evidence":{"data":"","digest":""},"expires_at":4102444800,"identity":{"engine":"e","image_hash":"ih","model_id":"m","owner":"o","worker_sc":"0:77"}}`,
 	}
 }
 
 func (p *party) rawKeyset() []byte {
-	return receipt.NewKeyset("s", t0.Add(time.Hour), "k", ed25519.PublicKey(p.key[32:]), []string{"spki"})
+	return receipt.NewKeyset(receipt.Subject("0:p"), t0.Add(time.Hour), "k", ed25519.PublicKey(p.key[32:]), []string{"spki"})
 }
 
 func (p *party) digest(tb testing.TB) string {
