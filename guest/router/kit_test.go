@@ -40,7 +40,7 @@ func mustPrefixes(texts ...string) (out []netip.Prefix) {
 }
 
 // within bounds every wait of a test.
-const within = 10 * time.Second
+const within = time.Minute
 
 // world is a simulated platform with a TD, and what verifies its quotes.
 type world struct {

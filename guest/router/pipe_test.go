@@ -240,12 +240,12 @@ func TestIdleSessionsHoldNoBuffer(t *testing.T) {
 	})
 	r := start(t, w, w.identity(t, nil), "-d 0 -R 11001:"+service.dest()+"@any", "")
 	d := w.client(t, w.identity(t, nil), policy.Builtin(policy.Any))
-	heap := func() uint64 {
+	heap := func() int64 {
 		var m runtime.MemStats
 		runtime.GC()
 		runtime.GC() // the second empties the pools
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return int64(m.HeapAlloc)
 	}
 	before := heap()
 	for range sessions {

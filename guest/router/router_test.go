@@ -166,17 +166,17 @@ func TestFirstBytesTravelWithThePreamble(t *testing.T) {
 		n, _ := c.Read(buf)
 		got <- n
 	})
+	written := make(chan struct{})
 	far := start(t, w, w.identity(t, nil), "-s -d 0 -R 11001:"+service.dest()+"@any", "", func(d *Deps) {
 		d.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-			// The peer's bytes are there before the service is.
-			timer := time.NewTimer(20 * time.Millisecond)
-			defer timer.Stop()
-			<-timer.C
+			<-written // the peer's bytes are there before the service is
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}
 	})
 	conn := dialPeer(t, w.client(t, w.identity(t, nil), policy.Builtin(policy.Any)), far.addr[11001])
-	if _, err := conn.Write([]byte("first")); err != nil {
+	_, err := conn.Write([]byte("first"))
+	close(written)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if n := <-got; n != 4+572+len("first") {

@@ -19,11 +19,12 @@ func TestStagesDeadlinesEndWithThem(t *testing.T) {
 	w := newWorld(t)
 	id := w.identity(t, nil)
 	service := serveInner(t, echo)
-	const short = 150 * time.Millisecond
+	const short = time.Second
 	limits := fmt.Sprintf(`{"limits": {"socks": %q, "dial": %q, "inner_dial": %q, "preamble": %q, "pow": %q, "handshake": %q, "client_handshake": %q, "drain": "10ms"}}`,
 		short, short, short, short, 10*short, 10*short, 10*short)
 	for _, reply := range []string{"early", "late"} {
 		t.Run(reply, func(t *testing.T) {
+			t.Parallel()
 			far := start(t, w, id, "-s -d 0 -R 11001:"+service.dest()+"@any", strings.Replace(limits, `"drain"`, `"pending": 9, "drain"`, 1))
 			near := start(t, w, id, "-S 8116@any --socks-reply "+reply, limits)
 			app := dialTCP(t, near.addr[8116])
