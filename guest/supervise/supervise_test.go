@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -35,14 +36,14 @@ func shell(script string) func(context.Context) (*exec.Cmd, error) {
 
 func await(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-deadline.C:
-			t.Fatalf("waited 10 s for %s", what)
+			t.Fatalf("waited in vain for %s", what)
 		case <-tick.C:
 		}
 	}
@@ -120,6 +121,34 @@ func TestProgressExtendsThePatience(t *testing.T) {
 		Name: "a", Command: shell("exec sleep 60"), ReadyTimeout: limit, Progress: until(100), Ready: ready,
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestAMachineThatStoodStillIsNoLateProcess: the limit and a probe are due at the same moment, and the process is ready, or got
+// on, meanwhile.
+func TestAMachineThatStoodStillIsNoLateProcess(t *testing.T) {
+	const limit = time.Second
+	for name, gotOn := range map[string]bool{"is ready": false, "got on": true} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 { // of two things that are due, either may be seen first
+				synctest.Test(t, func(t *testing.T) {
+					looks := 0
+					r := &running{ctx: t.Context(), Service: Service{ReadyTimeout: limit, Ready: func(context.Context) error {
+						if looks++; looks > 1 && !gotOn || looks > 2 {
+							return nil
+						}
+						<-time.After(2 * limit) // nothing runs
+						return errors.New("loading")
+					}}}
+					if gotOn {
+						r.Progress = func() uint64 { return uint64(looks) }
+					}
+					if err := new(Supervisor).awaitReady(t.Context(), r, new(process)); err != nil {
+						t.Errorf("look %d: %v", looks, err)
+					}
+				})
+			}
+		})
 	}
 }
 

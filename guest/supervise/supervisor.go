@@ -145,6 +145,8 @@ func (s *Supervisor) launch(ctx context.Context, r *running) (*process, error) {
 	return p, nil
 }
 
+// awaitReady looks until the process is ready. A process is late only by a look that began behind its limit: when the whole
+// machine stood still meanwhile, the process did, too.
 func (s *Supervisor) awaitReady(ctx context.Context, r *running, p *process) error {
 	if r.Ready == nil {
 		return nil
@@ -154,6 +156,7 @@ func (s *Supervisor) awaitReady(ctx context.Context, r *running, p *process) err
 	tick := time.NewTicker(probeInterval)
 	defer tick.Stop()
 	var seen uint64
+	over := false
 	for {
 		probe, done := context.WithTimeout(ctx, probeTimeout)
 		last := r.Ready(probe)
@@ -163,9 +166,12 @@ func (s *Supervisor) awaitReady(ctx context.Context, r *running, p *process) err
 		}
 		if r.Progress != nil {
 			if now := r.Progress(); now != seen {
-				seen = now
+				seen, over = now, false
 				timeout.Reset(r.ReadyTimeout)
 			}
+		}
+		if over {
+			return r.late(last)
 		}
 		select {
 		case <-p.exited:
@@ -175,7 +181,7 @@ func (s *Supervisor) awaitReady(ctx context.Context, r *running, p *process) err
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for readiness: %w; %w", ctx.Err(), last)
 		case <-timeout.C:
-			return r.late(last)
+			over = true
 		case <-tick.C:
 		}
 	}
