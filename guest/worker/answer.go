@@ -78,7 +78,7 @@ func (q *query) finish(ctx context.Context, out outcome) outcome {
 	case out.code == 0:
 		if err := q.emitTail(ctx, out); err != nil {
 			q.blame(err)
-			out = q.broken(out.used, false)
+			out = q.broken(out.used, false, whySent)
 			last = q.errorMessage(out)
 			break
 		}

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"cocoon/contracts/api"
 	"cocoon/contracts/api/stats"
+	"cocoon/guest/worker/meter"
 )
 
 func (k *kit) html() string {
@@ -127,12 +130,46 @@ func TestThePageTellsOfErrorsWithoutTheirContent(t *testing.T) {
 	k.until("the third is over", func() bool { return k.w.Status().Totals.Refused == 1 })
 	page := k.w.Page()
 	errs := page.Tables[1]
-	if len(errs.Rows) != 2 || errs.Rows[1][1].Text != "engine error" || errs.Rows[0][2].Text != "engine truncated" { // the third is its caller's
+	if len(errs.Rows) != 2 || errs.Rows[1][1].Text != "engine error" || errs.Rows[1][2].Text != "status 500" || errs.Rows[0][2].Text != "engine truncated" { // the third is its caller's
 		t.Errorf("%+v", errs.Rows)
 	}
 	raw, err := json.Marshal([]any{page, k.w.JSONStats()})
 	if err != nil || bytes.Contains(raw, []byte(canary)) || strings.Contains(k.metrics(), canary) {
 		t.Errorf("a prompt is shown, or %v", err)
+	}
+}
+
+// TestThePageSaysWhyTheEngineFailed, in words of its own, whatever was wrong.
+func TestThePageSaysWhyTheEngineFailed(t *testing.T) {
+	k := newKit(t, nil)
+	p := k.connect(5)
+	id := byte(0)
+	for fault, want := range map[string]string{
+		"status-500": "status 500", "cut-in-head": "closed the connection", "gzip": "no answer came", "redirect": "status 3", "huge-header": "no answer came",
+		"wrong-type": "another type", "ndjson": "another type",
+	} {
+		id++
+		p.run(uint32(id), call{body: chat(true, "fault:"+fault+" "+canary)})
+		k.until(fault, func() bool { return k.w.Status().Totals.Failed == int64(id) })
+		row := k.w.Page().Tables[1].Rows[0]
+		if row[1].Text != "engine error" || !strings.Contains(row[2].Text, want) || strings.Contains(row[2].Text, canary) {
+			t.Errorf("%s: %q %q, want %q", fault, row[1].Text, row[2].Text, want)
+		}
+	}
+	for name, tc := range map[string]struct {
+		out  outcome
+		want string
+	}{
+		"silent":       {outcome{why: reasonOf(fmt.Errorf("reading: %w", errSilent), "x"), used: meter.Result{Code: api.EngineError}}, "it fell silent"},
+		"went down":    {outcome{why: reasonOf(errEngineDown, "x")}, "it did not answer its health check"},
+		"an error":     {outcome{used: meter.Result{Code: api.EngineError}}, "its answer is an error"},
+		"truncated":    {outcome{used: meter.Result{Code: api.EngineTruncated}, why: "x"}, string(api.EngineTruncated)},
+		"unknown":      {outcome{why: reasonOf(errors.New(canary), "x")}, "x"},
+		"a time limit": {outcome{text: "timeout"}, "timeout"},
+	} {
+		if got := tc.out.reason(); got != tc.want {
+			t.Errorf("%s: %q, want %q", name, got, tc.want)
+		}
 	}
 }
 

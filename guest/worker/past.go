@@ -115,11 +115,7 @@ func (p *past) over(q *query, out outcome, bill pricing.Billed) {
 	defer p.mu.Unlock()
 	p.hold(now, u, bill)
 	if outcome == outcomeFailed { // what callers did wrong is no error of this machine
-		code := string(out.used.Code)
-		if code == "" && out.code != 0 {
-			code = out.text
-		}
-		p.mishaps = append(p.mishaps, mishap{now, string(out.status), code})
+		p.mishaps = append(p.mishaps, mishap{now, string(out.status), out.reason()})
 		p.mishaps = p.mishaps[max(len(p.mishaps)-maxMishaps, 0):]
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"cocoon/contracts/api"
 	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
 	"cocoon/contracts/wire/session"
@@ -48,10 +49,25 @@ type outcome struct {
 	code   session.Code
 	text   string
 	used   meter.Result
+	// why is the reason of a failure of the engine, for the page: one of this package's words, never the engine's.
+	why string
 	// tail is what remains to be sent as the last part of the body.
 	tail []byte
 	// whole, when set, is sent as the head with its body.
 	whole *tl.HTTPResponse
+}
+
+// reason is why a request failed, as the page has it.
+func (o *outcome) reason() string {
+	switch code := o.used.Code; {
+	case code != "" && code != api.EngineError:
+		return string(code)
+	case o.why != "":
+		return o.why
+	case code == api.EngineError:
+		return "its answer is an error"
+	}
+	return o.text
 }
 
 // start admits a query, or refuses it; both without waiting.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"math/bits"
@@ -11,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"cocoon/contracts/api"
@@ -56,7 +59,7 @@ func (q *query) serve() outcome {
 		if q.ctx.Err() == nil {
 			w.lookNow()
 		}
-		return q.broken(meter.New(p.meter).Result(), errors.Is(err, engine.ErrPath))
+		return q.broken(meter.New(p.meter).Result(), errors.Is(err, engine.ErrPath), reasonOf(err, "no answer came"))
 	}
 	defer res.Body.Close() //nolint:errcheck // closing stops the engine's work; there is nothing to lose
 	switch {
@@ -66,7 +69,7 @@ func (q *query) serve() outcome {
 		q.extra = carried(res.Header)
 		return q.stream(res, p)
 	case p.stream || res.ContentType != jsonType:
-		return q.broken(meter.New(p.meter).Result(), false)
+		return q.broken(meter.New(p.meter).Result(), false, "the answer is of another type than was asked for")
 	}
 	q.extra = carried(res.Header)
 	return q.whole(res, p)
@@ -106,14 +109,15 @@ func nano(a, b int64, price uint64) int64 {
 }
 
 // broken is the outcome of an answer that ended before its head was sent, for the reason that the context knows or the
-// engine's own. unseen says that the engine has not seen the request.
-func (q *query) broken(used meter.Result, unseen bool) outcome {
-	out := outcome{status: receipt.EngineError, code: session.CodeError, text: "engine error", used: used}
+// engine's own, which why puts in words. unseen says that the engine has not seen the request.
+func (q *query) broken(used meter.Result, unseen bool, why string) outcome {
+	out := outcome{status: receipt.EngineError, code: session.CodeError, text: "engine error", used: used, why: why}
 	if unseen {
 		out.used = meter.Result{Source: meter.FromNothing}
 	}
 	switch cause := context.Cause(q.ctx); {
 	case q.ctx.Err() == nil || errors.Is(cause, errEngineDown):
+		out.why = reasonOf(cause, why)
 		if used.Source == meter.FromCounting && used.Content == 0 { // the engine failed before it gave anything
 			out.used = meter.Result{Source: meter.FromNothing}
 		}
@@ -125,6 +129,36 @@ func (q *query) broken(used meter.Result, unseen bool) outcome {
 		out.status, out.code, out.text = receipt.Cancelled, session.CodeCancelled, "cancelled"
 	}
 	return out
+}
+
+// Reasons that stand in more than one place.
+const (
+	whySent   = "the answer could not be sent"
+	whySealed = "the answer cannot be encrypted"
+)
+
+// reasonOf puts an engine's failure in words of ours: its own may hold a part of a prompt.
+func reasonOf(err error, usual string) string {
+	for _, known := range []struct {
+		is    error
+		words string
+	}{
+		{errEngineDown, "it did not answer its health check"},
+		{errSilent, "it fell silent"},
+		{errExceeded, "it went on beyond the bound of tokens"},
+		{engine.ErrPath, "it is not asked for this path"},
+		{engine.ErrTooLarge, "its answer is too large"},
+		{syscall.ECONNREFUSED, "nothing listens at its address"},
+		{fs.ErrNotExist, "its socket is not there"},
+		{io.EOF, "it closed the connection"},
+		{io.ErrUnexpectedEOF, "it closed the connection in the middle of its answer"},
+		{syscall.ECONNRESET, "it closed the connection in the middle of its answer"},
+	} {
+		if errors.Is(err, known.is) {
+			return known.words
+		}
+	}
+	return usual
 }
 
 // answerRefusal answers with an error object of the API, or with an error message when it is one of the wire.
@@ -143,13 +177,13 @@ func (q *query) answerRefusal(err error) outcome {
 func (q *query) engineRefusal(res *engine.Response, p *prepared) outcome {
 	body, err := res.ReadAll(maxRefusal)
 	if err != nil && q.ctx.Err() != nil {
-		return q.broken(meter.New(p.meter).Result(), false)
+		return q.broken(meter.New(p.meter).Result(), false, reasonOf(err, "its error was cut short"))
 	}
 	e := q.c.w.deps.Engine.Config().Failure(res.Status, body)
 	switch e.Code {
 	case api.EngineError:
 		q.c.w.lookNow()
-		return q.broken(meter.Result{Source: meter.FromNothing}, true)
+		return q.broken(meter.Result{Source: meter.FromNothing}, true, "status "+strconv.Itoa(res.Status))
 	case api.RateLimitExceeded:
 		return refused(&wireError{session.CodeNotReady, "no ready workers for model: the engine is busy"})
 	default:
@@ -161,17 +195,17 @@ func (q *query) engineRefusal(res *engine.Response, p *prepared) outcome {
 func (q *query) whole(res *engine.Response, p *prepared) outcome {
 	body, err := res.ReadAll(maxWhole)
 	if err != nil {
-		return q.broken(meter.New(p.meter).Result(), false)
+		return q.broken(meter.New(p.meter).Result(), false, reasonOf(err, "the answer was cut short"))
 	}
 	q.firstByte = q.c.w.deps.Now()
 	body, used := meter.Whole(body, p.meter)
 	q.clamp(&used, p)
 	if used.Code != "" {
-		return q.broken(used, false)
+		return q.broken(used, false, "what it answered is no answer of this API")
 	}
 	if p.talk != nil {
 		if body, err = p.talk.SealAnswer(body, rand.Reader); err != nil {
-			return q.broken(used, false)
+			return q.broken(used, false, whySealed)
 		}
 	}
 	out := outcome{status: receipt.Complete, used: used}
@@ -180,12 +214,12 @@ func (q *query) whole(res *engine.Response, p *prepared) outcome {
 		return out
 	}
 	if err := q.head(q.ctx, q.response(http.StatusOK, jsonType, nil)); err != nil {
-		return q.broken(used, false)
+		return q.broken(used, false, whySent)
 	}
 	last := len(body) - len(body)%session.MaxPart
 	if err := q.emit(q.ctx, body[:last]); err != nil {
 		q.blame(err)
-		return q.broken(used, false)
+		return q.broken(used, false, whySent)
 	}
 	out.tail = body[last:]
 	return out

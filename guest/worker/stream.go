@@ -60,7 +60,7 @@ func (q *query) stream(res *engine.Response, p *prepared) outcome {
 		r.cipher = &cipher{talk: p.talk}
 	}
 	if err := q.head(q.ctx, q.response(http.StatusOK, eventStream, nil)); err != nil {
-		return q.broken(r.m.Result(), false)
+		return q.broken(r.m.Result(), false, whySent)
 	}
 	wake := context.AfterFunc(q.ctx, func() { _ = r.body.Close() }) // whatever the body is made of, a read of it ends
 	err := r.pump()
@@ -235,7 +235,9 @@ func (r *relay) end(err error) outcome {
 		return r.broken()
 	case q.ctx.Err() != nil || errors.Is(err, errSilent) || errors.Is(err, errExceeded):
 		q.c.w.lookNow()
-		return r.failed(api.EngineError, receipt.EngineError)
+		out := r.failed(api.EngineError, receipt.EngineError)
+		out.why = reasonOf(errors.Join(err, cause), "the stream was cut short")
+		return out
 	case err != nil && !errors.Is(err, io.EOF) && q.c.ctx.Err() != nil:
 		return r.broken()
 	}
@@ -257,7 +259,7 @@ func (r *relay) failed(code api.Code, status receipt.Status) outcome {
 
 // broken ends the stream with an error message: its reader does not want more.
 func (r *relay) broken() outcome {
-	out := r.q.broken(r.m.Result(), false)
+	out := r.q.broken(r.m.Result(), false, "the stream was cut short")
 	r.q.clamp(&out.used, r.p)
 	return out
 }
@@ -267,7 +269,9 @@ func (r *relay) closing(out outcome, tail []byte) outcome {
 	if r.cipher != nil {
 		sealed, err := r.cipher.seal(tail)
 		if err != nil {
-			return r.broken()
+			broken := r.broken()
+			broken.why = whySealed
+			return broken
 		}
 		tail = sealed
 	}
