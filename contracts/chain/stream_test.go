@@ -69,7 +69,7 @@ func (h *history) Wait(context.Context, uint32) error { return errDone }
 // drain follows until the history has no more.
 func drain(tb testing.TB, h *history, from Cursor) ([]Transaction, error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var out []Transaction
 	for tx, err := range Follow(ctx, h, address.NewAddress(0, 0, make([]byte, 32)), from) {

@@ -114,7 +114,7 @@ func (n *network) options(tb testing.TB, servers ...*adnl.Server) Options {
 	if servers == nil {
 		servers = n.servers
 	}
-	o := Options{Trusted: n.pinned(tb, 1), Now: n.clock, OneServer: true, Execute: machine.Execute, Timeout: 5 * time.Second}
+	o := Options{Trusted: n.pinned(tb, 1), Now: n.clock, OneServer: true, Execute: machine.Execute, Timeout: 30 * time.Second}
 	for _, s := range servers {
 		o.Servers = append(o.Servers, Server{Addr: s.Addr(), Key: s.Key()})
 	}
@@ -530,6 +530,17 @@ func TestSenderConfirmsExpiresAndRefuses(t *testing.T) {
 	}
 }
 
+// ends is a client whose process ends once a message has left.
+type ends struct {
+	*Client
+	end context.CancelFunc
+}
+
+func (e ends) Send(ctx context.Context, message *cell.Cell) error {
+	defer e.end()
+	return e.Client.Send(ctx, message)
+}
+
 func TestSenderFinishesAfterARestart(t *testing.T) {
 	n := newNetwork(t)
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{9}, 32))
@@ -540,8 +551,8 @@ func TestSenderFinishesAfterARestart(t *testing.T) {
 	outbox := &chain.MemoryOutbox{}
 	until := n.clock().Add(time.Hour)
 	_, msg := walletMessage(t, key, 0, until)
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	_, err := chain.NewSender(client, outbox).Send(ctx, chain.Message{Cell: msg, ValidUntil: until}) // no block comes
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := chain.NewSender(ends{client, cancel}, outbox).Send(ctx, chain.Message{Cell: msg, ValidUntil: until}) // no block comes
 	cancel()
 	if !errors.Is(err, chain.ErrUnconfirmed) {
 		t.Fatalf("got %v", err)

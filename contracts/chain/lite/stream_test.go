@@ -32,6 +32,10 @@ type flaky struct {
 	to      *address.Address
 }
 
+// here is an address of the loopback network that nobody else is at: servers come back to the port they had, which a connection
+// of another process may have taken at the usual one.
+const here = "127.83.76.1:0"
+
 func newFlaky(tb testing.TB, seed uint64) *flaky {
 	tb.Helper()
 	f := &flaky{
@@ -49,7 +53,7 @@ func (f *flaky) open() {
 		f.tb.Fatal(err)
 	}
 	for i := range f.servers {
-		f.serve(i, "127.0.0.1:0")
+		f.serve(i, here)
 	}
 }
 
@@ -135,7 +139,7 @@ func (f *flaky) client() *Client {
 	if err != nil {
 		f.tb.Fatal(err)
 	}
-	o := Options{Trusted: keyBlockOf(p.ID()), Timeout: 2 * time.Second, Now: func() time.Time {
+	o := Options{Trusted: keyBlockOf(p.ID()), Timeout: 10 * time.Second, Now: func() time.Time {
 		b, err := f.chain.Head(context.Background())
 		if err != nil {
 			return time.Now()
@@ -212,7 +216,7 @@ func (f *flaky) follow(t *testing.T, c *Client, at chain.Cursor, got *[]uint64) 
 	if uint64(len(*got)) == f.sent {
 		return at
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for tx, err := range c.Transactions(ctx, f.to, at) {
 		if errors.Is(err, chain.ErrForked) || (err != nil && ctx.Err() != nil) {

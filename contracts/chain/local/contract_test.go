@@ -321,10 +321,10 @@ func note(tb testing.TB, c *Chain, to *address.Address, n uint64, amount int64) 
 	}
 }
 
-// read takes what a stream has within a second.
+// read takes what a stream has.
 func read(tb testing.TB, c *Chain, to *address.Address, from chain.Cursor, most int) (int, error) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	n := 0
 	for _, err := range c.Transactions(ctx, to, from) {
