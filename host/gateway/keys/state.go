@@ -1,17 +1,11 @@
 package keys
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"math"
-	"os"
 	"time"
 
-	"github.com/google/renameio/v2"
-
+	"cocoon/host/gateway/kept"
 	"cocoon/measure/strictjson"
 )
 
@@ -51,11 +45,7 @@ func (b *Book) Save(path string) error {
 		}
 		a.mu.Unlock()
 	}
-	data, err := json.Marshal(file)
-	if err == nil {
-		err = renameio.WriteFile(path, append(data, '\n'), 0o600)
-	}
-	if err != nil {
+	if err := kept.Write(path, file); err != nil {
 		b.unsaved.Store(true)
 		return fmt.Errorf("writing budgets: %w", err)
 	}
@@ -65,14 +55,9 @@ func (b *Book) Save(path string) error {
 // Recall goes on where Save was; known says whether there was a file. Keys that are no more are forgotten, and what lies in
 // the future of now, after a clock was set back, begins anew.
 func (b *Book) Recall(path string, now time.Time) (known bool, err error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := kept.Read(path, maxState)
+	if data == nil && err == nil {
 		return false, nil
-	}
-	var data []byte
-	if err == nil {
-		defer f.Close()                                       //nolint:errcheck // read side
-		data, err = io.ReadAll(io.LimitReader(f, maxState+1)) // whatever its size is said to be
 	}
 	var file stateFile
 	if err == nil {

@@ -1,20 +1,14 @@
 package upstream
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"time"
 
-	"github.com/google/renameio/v2"
-
+	"cocoon/host/gateway/kept"
 	"cocoon/measure/strictjson"
 )
 
@@ -137,17 +131,12 @@ func (p *Pool) recall() error {
 	if p.cfg.ScoreFile == "" {
 		return nil
 	}
-	f, err := os.Open(p.cfg.ScoreFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	var data []byte
-	if err == nil {
-		defer f.Close() //nolint:errcheck // read side
-		data, err = io.ReadAll(io.LimitReader(f, maxScoreFile+1))
-	}
-	if err != nil {
+	data, err := kept.Read(p.cfg.ScoreFile, maxScoreFile)
+	switch {
+	case err != nil:
 		return fmt.Errorf("reading records of proxies: %w", err)
+	case data == nil:
+		return nil
 	}
 	past, err := parseScores(data)
 	if err != nil {
@@ -186,11 +175,7 @@ func (p *Pool) save() error {
 	if p.cfg.ScoreFile == "" {
 		return nil
 	}
-	data, err := json.Marshal(scoreFile{scoreSchema, p.records()})
-	if err == nil {
-		err = renameio.WriteFile(p.cfg.ScoreFile, append(data, '\n'), 0o600)
-	}
-	if err != nil {
+	if err := kept.Write(p.cfg.ScoreFile, scoreFile{scoreSchema, p.records()}); err != nil {
 		return fmt.Errorf("writing records of proxies: %w", err)
 	}
 	return nil
