@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"cocoon/contracts/api"
+	"cocoon/contracts/receipt/often"
 	"cocoon/contracts/registry/follow"
 	"cocoon/contracts/wire/session"
 	"cocoon/guest/proxy/sched"
@@ -32,6 +33,7 @@ type Proxy struct {
 	metrics *Metrics
 	totals  totals
 	papers  *papers
+	signers often.Cache     // the workers' receipt keys
 	routing [32]byte        // keys route digests; leaves this process never
 	atOnce  context.Context //nolint:containedctx // has ended: what finds no room at once is not waited for
 

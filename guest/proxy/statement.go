@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/ed25519"
 	"encoding/hex"
 	"sync"
 	"time"
@@ -89,7 +88,7 @@ func (r *request) holds(a *attempt, res result, s *tl.ProxyQueryStatement) bool 
 		RequestID: hex.EncodeToString(r.ask.id[:]), RequestHash: r.bodies.forwarded, ResponseHash: digest(s.ResponseHash[:]),
 		Status: statusWord(s.Status), ServedAt: s.ServedAt, WorkerSC: a.w.name, Tokens: tokens,
 	}
-	return ed25519.Verify(a.w.says.key, signed.Bytes(), s.Signature)
+	return r.p.signers.Verify(a.w.says.key, signed.Bytes(), s.Signature)
 }
 
 // odd says that an answer is not what nearly all are: whole, good, counted by the engine, within its reservation, given by

@@ -64,7 +64,7 @@ type papers struct {
 	proxy, worker     ed25519.PrivateKey
 	signature         []byte
 	store             *receipts.Store
-	signers           often.Cache
+	signers, workers  often.Cache // the gateway's and the proxy's
 	kept              int
 }
 
@@ -123,7 +123,7 @@ func (p *papers) state() {
 // believe is the check of the worker's signature, as the proxy makes it of one statement in verifiedOne once a worker has
 // shown that it signs well (guest/proxy).
 func (p *papers) believe() error {
-	if !ed25519.Verify(p.session.ReceiptKey, p.statement.Bytes(), p.signature) {
+	if !p.workers.Verify(p.session.ReceiptKey, p.statement.Bytes(), p.signature) {
 		return fmt.Errorf("the worker's statement does not hold")
 	}
 	return nil
