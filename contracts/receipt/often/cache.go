@@ -9,7 +9,7 @@ import (
 
 const (
 	// worthIt is how often a key comes before it gets a table, which costs as much to make as five verifications, the first
-	// one, with the generator's, as twenty.
+	// one, with the generator's, as a dozen.
 	worthIt = 16
 	// maxKeys bounds the keys that are remembered, and so the memory: 64 KiB for each that has a table.
 	maxKeys = 128
