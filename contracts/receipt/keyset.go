@@ -12,6 +12,9 @@ import (
 // apiVersion is the version of the published draft that the documents follow.
 const apiVersion = "aci/1"
 
+// claimsSize is the size of the claims of wire profile v2 (attestation.md section 15).
+const claimsSize = 116
+
 // hashName stands before a digest, subjectName before the contract of a keyset's proxy (inference.md section 10.2).
 const (
 	hashName    = "sha256:"
@@ -112,10 +115,13 @@ type Session struct {
 	WorkerSC, Image    string
 	Model, Engine      string
 	SPKI               string // of the worker's RA-TLS key, hex
-	ReceiptKeyID       string
-	ReceiptKey         ed25519.PublicKey // nil for workers that sign nothing
-	EvidenceDigest     string
-	EvidenceData       string
+	// Key is that key itself, and Claims are those of its certificate of wire profile v2: the quote's report data commits to
+	// them. Both are nil where the proxy did not write them down, and Claims under v1.
+	Key, Claims    []byte
+	ReceiptKeyID   string
+	ReceiptKey     ed25519.PublicKey // nil for workers that sign nothing
+	EvidenceDigest string
+	EvidenceData   string
 }
 
 // ParseSession reads a session and names it.
@@ -138,6 +144,12 @@ func ParseSession(raw []byte) (*Session, error) {
 	for _, b := range r.objects("channel_binding") {
 		if b.text("type") == "tls_spki_sha256" {
 			s.SPKI = b.text("spki_sha256")
+			if _, there := b.doc.get("public_key"); there {
+				s.Key = b.bytes("public_key", ed25519.PublicKeySize)
+			}
+			if _, there := b.doc.get("claims"); there {
+				s.Claims = b.bytes("claims", claimsSize)
+			}
 		}
 		r.join(&b)
 	}

@@ -120,12 +120,17 @@ func (d *papers) meet(w *worker, root Root) string {
 	if w.says.key != nil {
 		identity["receipt_key"], identity["receipt_key_id"] = w.says.Key, w.says.KeyID
 	}
+	binding := map[string]any{
+		"type": "tls_spki_sha256", "origin": fmt.Sprintf("cocoon://%x", w.contract.Hash), "spki_sha256": w.spki,
+		"public_key": hex.EncodeToString(w.peer.Key[:]),
+	}
+	if w.peer.Claims != nil {
+		binding["claims"] = hex.EncodeToString(w.peer.Claims)
+	}
 	raw, err := json.Marshal(map[string]any{
 		"api_version": "aci/1", "upstream_name": "worker:" + w.name, "endpoint": nil, "verifier_id": d.p.cfg.Software,
 		"established_at": now.Unix(), "expires_at": now.Add(d.p.cfg.Times.Keyset).Unix(), "identity": identity,
-		"channel_binding": []any{map[string]any{
-			"type": "tls_spki_sha256", "origin": fmt.Sprintf("cocoon://%x", w.contract.Hash), "spki_sha256": w.spki,
-		}},
+		"channel_binding": []any{binding},
 		"claims": map[string]any{
 			"tee_attested":                known(w.peer.Attested, "hardware_proven", "TDX quote verified"),
 			"gpu_attested":                known(checked, derived, "judged by the measured guest"),

@@ -29,6 +29,8 @@ type Peer struct {
 	// Quote is the evidence itself, and TCB its status; empty behind an external router, which keeps them.
 	Quote []byte
 	TCB   string
+	// Claims are those of the peer's certificate of wire profile v2, to which the quote commits besides the key.
+	Claims []byte
 }
 
 // PeerOf is the peer of a connection that this process has accepted.
@@ -36,7 +38,7 @@ func PeerOf(c *ratls.Conn) Peer {
 	p := Peer{Key: c.Peer.Key}
 	if q := c.Peer.Report; q != nil && q.TD != nil {
 		p.image(&q.TD.Measurements)
-		p.Quote = quoteOf(c.Peer.Certificate)
+		p.Quote, p.Claims = quoteOf(c.Peer.Certificate)
 		if r := c.Peer.Verdict.Quote; r != nil {
 			p.TCB = r.Combined.String()
 		}
@@ -44,17 +46,20 @@ func PeerOf(c *ratls.Conn) Peer {
 	return p
 }
 
-// quoteOf is the quote in a certificate that was judged, without what pads it: a verdict keeps no bytes.
-func quoteOf(c *x509.Certificate) []byte {
+// quoteOf is the quote in a certificate that was judged, without what pads it, and its claims: a verdict keeps no bytes.
+func quoteOf(c *x509.Certificate) (quote, claims []byte) {
 	e, err := cert.Inspect(c, cert.Client)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	q, err := tdx.ParseQuote(e.Quote)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return bytes.Clone(q.Signed)
+	if e.Claims != nil {
+		claims = e.Claims.Append(nil)
+	}
+	return bytes.Clone(q.Signed), claims
 }
 
 // PeerOfPreamble is the peer behind an external router, whose word counts for quotes below roots.

@@ -18,6 +18,7 @@ import (
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy/ledger"
+	"cocoon/measure/ratls/cert"
 )
 
 // failure is the code and text of a query's error.
@@ -631,6 +632,24 @@ func TestWorkersDocumentsAreRenewedBeforeTheirEnd(t *testing.T) {
 			t.Errorf("%d documents were cited, want one for each 23 hours", len(cited))
 		}
 	})
+}
+
+// TestADocumentSaysWhichKeyItsQuoteSpeaksFor, so that who reads it can compare the two.
+func TestADocumentSaysWhichKeyItsQuoteSpeaksFor(t *testing.T) {
+	d := newBench(t).p.papers
+	for name, peer := range map[string]Peer{
+		"v1": {Key: [32]byte{1}, Quote: []byte("quote")},
+		"v2": {Key: [32]byte{2}, Quote: []byte("quote"), Claims: cert.Claims{Role: cert.RoleWorker, NetworkID: -217}.Append(nil)},
+	} {
+		id, err := hex.DecodeString(d.meet(&worker{p: d.p, name: name, peer: peer, spki: spki(peer.Key)}, Root{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := receipt.ParseSession(d.session([32]byte(id)))
+		if err != nil || !bytes.Equal(s.Key, peer.Key[:]) || !bytes.Equal(s.Claims, peer.Claims) || s.SPKI != spki(peer.Key) {
+			t.Errorf("%s: %v, %+v", name, err, s)
+		}
+	}
 }
 
 // TestDocumentsOfSessionsAreBounded: the oldest go first.

@@ -237,7 +237,9 @@ func (n *Network) Keyset(ctx context.Context, quote []byte, reportData [32]byte)
 	return n.cfg.Proxies.Check(policy.Evidence{Quote: result, Detached: true}, policy.Env{Now: n.cfg.Now(), Images: n.cfg.ProxyImages}).Err()
 }
 
-// Worker implements receipts.Evidence.
+// Worker implements receipts.Evidence: the quote must be of the image that the session names, and commit to the key that
+// receipts name as the worker's. That this key was at the other end, and that the receipt key is this worker's, is the word of
+// the proxy, which its own quote stands for.
 func (n *Network) Worker(ctx context.Context, s *receipt.Session) error {
 	text, ok := strings.CutPrefix(s.EvidenceData, "data:application/octet-stream;base64,")
 	if !ok {
@@ -263,7 +265,12 @@ func (n *Network) Worker(ctx context.Context, s *receipt.Session) error {
 			return err
 		}
 	}
-	verdict := rules.Check(policy.Evidence{Quote: result, Detached: true}, policy.Env{Now: n.cfg.Now(), Images: n.cfg.WorkerImages})
+	want, err := commitment(s)
+	if err != nil {
+		return err
+	}
+	bound := result.Quote.TD != nil && result.Quote.TD.ReportData == want
+	verdict := rules.Check(policy.Evidence{Quote: result, ReportDataOK: bound}, policy.Env{Now: n.cfg.Now(), Images: n.cfg.WorkerImages})
 	if err := verdict.Err(); err != nil {
 		return err
 	}
@@ -271,6 +278,25 @@ func (n *Network) Worker(ctx context.Context, s *receipt.Session) error {
 		return fmt.Errorf("the session names image %.64s, the quote has %s", s.Image, got)
 	}
 	return nil
+}
+
+// commitment is the report data of a quote that speaks for the key of a session's channel.
+func commitment(s *receipt.Session) (data [64]byte, err error) {
+	if len(s.Key) != len(cert.Key{}) {
+		return data, errors.New("the session does not say which key its quote speaks for: its proxy is too old")
+	}
+	key := cert.Key(s.Key)
+	if sum := sha256.Sum256(key.SPKI()); hex.EncodeToString(sum[:]) != s.SPKI {
+		return data, errors.New("the session's key is not the one whose hash it names")
+	}
+	if s.Claims == nil {
+		return cert.ReportData(key), nil
+	}
+	claims, err := cert.ParseClaims(s.Claims)
+	if err != nil {
+		return data, fmt.Errorf("reading claims of session: %w", err)
+	}
+	return cert.ReportDataV2(key, claims), nil
 }
 
 // Terms implements receipts.Evidence.

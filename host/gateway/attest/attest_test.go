@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"cocoon/measure/measuretest"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
+	"cocoon/measure/ratls/cert"
 	"cocoon/measure/tdx"
 )
 
@@ -353,19 +355,42 @@ func TestTheQuoteOfAKeysetCarriesItsStatement(t *testing.T) {
 
 func TestTheQuoteOfAWorkersSession(t *testing.T) {
 	w := newWorld(t)
-	quote, err := w.platform.Quote(t.Context(), [64]byte{5})
-	if err != nil {
-		t.Fatal(err)
+	key, other := cert.Key{5}, cert.Key{6}
+	claims := cert.Claims{Role: cert.RoleWorker, NotBefore: 1, NotAfter: 2}
+	evidence := func(data [64]byte) (digest, text string) {
+		t.Helper()
+		quote, err := w.platform.Quote(t.Context(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return receipt.SHA256(quote), "data:application/octet-stream;base64," + base64.StdEncoding.EncodeToString(quote)
 	}
-	good := receipt.Session{
-		Image: w.image().String(), EvidenceDigest: receipt.SHA256(quote),
-		EvidenceData: "data:application/octet-stream;base64," + base64.StdEncoding.EncodeToString(quote),
+	spki := func(k cert.Key) string {
+		sum := sha256.Sum256(k.SPKI())
+		return hex.EncodeToString(sum[:])
 	}
+	good := receipt.Session{Image: w.image().String(), SPKI: spki(key), Key: key[:]}
+	good.EvidenceDigest, good.EvidenceData = evidence(cert.ReportData(key))
 	for name, tc := range map[string]struct {
 		change func(s *receipt.Session)
 		want   string
 	}{
-		"good":         {func(*receipt.Session) {}, ""},
+		"good": {func(*receipt.Session) {}, ""},
+		// What is bound to what: a genuine quote of the right image speaks for one key, and for nobody else's channel.
+		"another worker's quote": {func(s *receipt.Session) { s.EvidenceDigest, s.EvidenceData = evidence(cert.ReportData(other)) }, "report_data"},
+		"a keyset's quote":       {func(s *receipt.Session) { s.EvidenceDigest, s.EvidenceData = evidence([64]byte{5}) }, "report_data"},
+		"another worker's key":   {func(s *receipt.Session) { s.Key, s.SPKI = other[:], spki(other) }, "report_data"},
+		"another channel":        {func(s *receipt.Session) { s.SPKI = spki(other) }, "whose hash it names"},
+		"no key":                 {func(s *receipt.Session) { s.Key = nil }, "which key"},
+		"profile v2": {func(s *receipt.Session) {
+			s.Claims = claims.Append(nil)
+			s.EvidenceDigest, s.EvidenceData = evidence(cert.ReportDataV2(key, claims))
+		}, ""},
+		"claims of v2, quote of v1": {func(s *receipt.Session) { s.Claims = claims.Append(nil) }, "report_data"},
+		"quote of v2, no claims": {func(s *receipt.Session) {
+			s.EvidenceDigest, s.EvidenceData = evidence(cert.ReportDataV2(key, claims))
+		}, "report_data"},
+		"no claims":    {func(s *receipt.Session) { s.Claims = make([]byte, cert.ClaimsSize) }, "reading claims"},
 		"other image":  {func(s *receipt.Session) { s.Image = strings.Repeat("0", 64) }, "names image"},
 		"other digest": {func(s *receipt.Session) { s.EvidenceDigest = receipt.SHA256(nil) }, "digest"},
 		"no data":      {func(s *receipt.Session) { s.EvidenceData = "" }, "no quote"},
