@@ -24,6 +24,7 @@ import (
 	"cocoon/measure/tdx"
 	"cocoon/tests/bench/load"
 	"cocoon/tests/golden"
+	"cocoon/tests/ports"
 )
 
 const (
@@ -114,7 +115,8 @@ func startOurs(t *testing.T, engine engineAt) (*path, string) {
 			"port": port, "type": "reverse", "policy_name": policy, "destination_host": "localhost", "destination_port": inner, "pow_difficulty": 4,
 		}
 	}
-	clients, workers, innerClients, innerWorkers, apps := freePort(t), freePort(t), freePort(t), freePort(t), freePort(t)
+	free := ports.Free(t, 5)
+	clients, workers, innerClients, innerWorkers, apps := free[0], free[1], free[2], free[3], free[4]
 	owner := func(n int) string { return "0:" + strings.Repeat(fmt.Sprintf("%02d", n), 32) }
 	proxyFile := file("proxy.json", object{
 		"is_test": true, "owner_address": owner(1), "client_rpc_port": innerClients, "workers_rpc_port": innerWorkers,

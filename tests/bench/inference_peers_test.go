@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"cocoon/tests/ports"
 )
 
 // Environment of the test binary when it plays one of the Go proxies.
@@ -79,7 +81,7 @@ func startNginx(t *testing.T, engine engineAt) (*path, string) {
 	if binary == "" {
 		return nil, "nginx is not installed (package nginx-light)"
 	}
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), ports.Free(t, 1)[0]
 	file := filepath.Join(dir, "nginx.conf")
 	put(t, file, fmt.Appendf(nil, `daemon off;
 master_process off;
@@ -116,7 +118,7 @@ func startHTTPHAProxy(t *testing.T, engine engineAt) (*path, string) {
 	if binary == "" {
 		return nil, "HAProxy is not installed (package haproxy)"
 	}
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), ports.Free(t, 1)[0]
 	file := filepath.Join(dir, "haproxy.cfg")
 	put(t, file, fmt.Appendf(nil, `global
     nbthread 1
@@ -144,7 +146,7 @@ func startCaddy(t *testing.T, engine engineAt) (*path, string) {
 	if binary == "" {
 		return nil, "Caddy is not installed (package caddy)"
 	}
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), ports.Free(t, 1)[0]
 	file := filepath.Join(dir, "Caddyfile")
 	put(t, file, fmt.Appendf(nil, `{
 	admin off
@@ -167,7 +169,7 @@ http://127.0.0.1:%d {
 func goPeer(kind string) func(t *testing.T, engine engineAt) (*path, string) {
 	return func(t *testing.T, engine engineAt) (*path, string) {
 		t.Helper()
-		port := freePort(t)
+		port := ports.Free(t, 1)[0]
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = []string{oneCore, peerKind + "=" + kind, fmt.Sprintf("%s=127.0.0.1:%d", peerListen, port), peerTarget + "=" + engine.address}
 		return alone(t, kind+" proxy in Go", port, cmd), ""

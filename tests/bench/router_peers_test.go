@@ -23,6 +23,7 @@ import (
 	"cocoon/measure/measuretest"
 	"cocoon/measure/policy"
 	"cocoon/measure/ratls"
+	"cocoon/tests/ports"
 )
 
 // Environment of the test binary when it plays the minimal pipe.
@@ -160,7 +161,7 @@ func (a authority) config() *tls.Config {
 
 func startPipe(t *testing.T, target string) *proxy {
 	t.Helper()
-	a, port := newAuthority(t), freePort(t)
+	a, port := newAuthority(t), ports.Free(t, 1)[0]
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = []string{fmt.Sprintf("%s=127.0.0.1:%d", pipeListen, port), pipeTarget + "=" + target, pipeFolder + "=" + a.dir}
 	p := startProxy(t, "minimal Go pipe", port, cmd)
@@ -174,7 +175,7 @@ func startHAProxy(t *testing.T, target string) (p *proxy, why string) {
 	if binary == "" {
 		return nil, "HAProxy is not installed (package haproxy)"
 	}
-	a, port := newAuthority(t), freePort(t)
+	a, port := newAuthority(t), ports.Free(t, 1)[0]
 	file := filepath.Join(a.dir, "haproxy.cfg")
 	put(t, file, fmt.Appendf(nil, `global
     nbthread 1
@@ -202,7 +203,7 @@ func startGhostunnel(t *testing.T, target string) (p *proxy, why string) {
 	if binary == "" {
 		return nil, "ghostunnel is not on PATH: no Debian package has it, build github.com/ghostunnel/ghostunnel"
 	}
-	a, port := newAuthority(t), freePort(t)
+	a, port := newAuthority(t), ports.Free(t, 1)[0]
 	p = startProxy(t, "ghostunnel", port, exec.Command(binary, "server", "--listen", fmt.Sprintf("127.0.0.1:%d", port), "--target", target,
 		"--cert", filepath.Join(a.dir, "server.crt"), "--key", filepath.Join(a.dir, "server.key"), "--cacert", filepath.Join(a.dir, "ca.crt"), "--allow-all",
 		"--quiet", "all")) // the others log no connections either

@@ -29,6 +29,7 @@ import (
 	"cocoon/measure/ratls"
 	"cocoon/measure/tdx"
 	"cocoon/tests/golden"
+	"cocoon/tests/ports"
 )
 
 // Bars of attestation.md section 18. The absolute ones are of its machine; elsewhere the ratio to the minimal pipe counts.
@@ -445,7 +446,7 @@ func startRouter(t *testing.T, target, policy string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), ports.Free(t, 1)[0]
 	binary := filepath.Join(dir, "init")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./cmd/init")
 	build.Dir, build.Env = golden.Root(t), append(os.Environ(), "CGO_ENABLED=0")
@@ -544,20 +545,6 @@ func startProxy(t *testing.T, name string, port int, cmd *exec.Cmd) *proxy {
 			t.Fatalf("%s does not listen:\n%s", name, out.String())
 		}
 	}
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-		return tcp.Port
-	}
-	t.Fatal(l.Addr())
-	return 0
 }
 
 // unattested is a client's throw-away certificate.

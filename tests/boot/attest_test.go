@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,6 +26,7 @@ import (
 	"cocoon/measure/simtd"
 	"cocoon/measure/spec"
 	"cocoon/measure/tdx"
+	"cocoon/tests/ports"
 )
 
 const (
@@ -55,7 +55,8 @@ type attested struct {
 // imitate gives a machine software TDX, behind the two ports that PID 1 and its service look for.
 func imitate(s *subject) *attested {
 	s.t.Helper()
-	a := &attested{subject: s, seed: [measuretest.SeedSize]byte{7}, outside: freePort(s.t), pcs: freePort(s.t)}
+	free := ports.Free(s.t, 2)
+	a := &attested{subject: s, seed: [measuretest.SeedSize]byte{7}, outside: free[0], pcs: free[1]}
 	var err error
 	if a.platform, err = measuretest.NewPlatform(measuretest.Options{Seed: a.seed, Now: time.Now()}); err != nil {
 		s.t.Fatal(err)
@@ -78,16 +79,6 @@ func newAttested(t *testing.T) *attested {
 	a.machine.Paths.Netdev = fmt.Sprintf("user,hostfwd=tcp:127.0.0.1:%d-:%d", a.outside, routerPort)
 	a.files = append(a.files, spec.File{Path: "router.json", Data: encode(t, a.routerConfig("any", nil, reverse(routerPort, "any", 11101)))})
 	return a
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()                     //nolint:errcheck // it only found a number
-	return l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // a TCP listener's address
 }
 
 func (a *attested) socket(i int) string { return filepath.Join(a.dir, "simtdx"+strconv.Itoa(i)) }

@@ -26,6 +26,7 @@ import (
 	"cocoon/measure/ratls"
 	"cocoon/measure/spec"
 	"cocoon/measure/tdx"
+	"cocoon/tests/ports"
 )
 
 const (
@@ -45,7 +46,7 @@ const (
 func TestACompletionComesFromMachineToMachine(t *testing.T) {
 	t.Parallel()
 	proxy, worker := imitate(newSubject(t, proxyImage, bootfiles.Test, launch.BootUKI)), imitate(newSubject(t, workerImage, bootfiles.Test, launch.BootUKI))
-	forWorkers := freePort(t)
+	forWorkers := ports.Free(t, 1)[0]
 	worker.pcs, worker.shared = proxy.pcs, true
 	worker.withModel()
 	var measured config.Measured

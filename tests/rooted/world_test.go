@@ -38,6 +38,7 @@ import (
 	"cocoon/measure/eventlog"
 	"cocoon/measure/measuretest"
 	"cocoon/measure/tdx"
+	"cocoon/tests/ports"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -89,8 +90,9 @@ func newWorld(t *testing.T) *world {
 	pccs := httptest.NewServer(measuretest.NewService(w.platform))
 	t.Cleanup(pccs.Close)
 	w.pccs = pccs.URL
-	for _, name := range []string{"clients", "workers", "inner clients", "inner workers", "proxy", "worker"} {
-		w.ports[name] = freePort(t)
+	names := []string{"clients", "workers", "inner clients", "inner workers", "proxy", "worker"}
+	for i, port := range ports.Free(t, len(names)) {
+		w.ports[names[i]] = port
 	}
 	return w
 }
@@ -105,20 +107,6 @@ func (w *world) build() {
 	if err != nil {
 		w.t.Fatalf("building the guest binary: %v\n%s", err, out)
 	}
-}
-
-// freePort asks the system for a port that nobody has. Two answers differ because the first is still open.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	check(t, err)
-	t.Cleanup(func() { _ = l.Close() })
-	_, text, err := net.SplitHostPort(l.Addr().String())
-	check(t, err)
-	var n int
-	_, err = fmt.Sscan(text, &n)
-	check(t, errors.Join(err, l.Close()))
-	return n
 }
 
 // startChain deploys a root whose lists are empty and lets blocks be made by themselves.
