@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds the wait for a shell on a busy machine.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // mark is what a debug image's boot makes.
 func mark(t *testing.T) boot.DebugMark {
