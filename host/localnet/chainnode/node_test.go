@@ -108,7 +108,7 @@ func (r *running) client(tb testing.TB) (*lite.Client, error) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	c, err := lite.New(tb.Context(), lite.Options{Servers: n.Servers, Trusted: n.Init, Now: r.blockTime, Timeout: 5 * time.Second})
+	c, err := lite.New(tb.Context(), lite.Options{Servers: n.Servers, Trusted: n.Init, Now: r.blockTime, Timeout: 30 * time.Second})
 	if err == nil {
 		tb.Cleanup(c.Close)
 	}
@@ -215,7 +215,7 @@ func TestSplitBrainBeginsAndEnds(t *testing.T) {
 func TestPaceAndPause(t *testing.T) {
 	r := start(t)
 	s := r.must("pace", `{"period_ms":10,"paused":false}`)
-	late := time.NewTimer(10 * time.Second)
+	late := time.NewTimer(time.Minute)
 	defer late.Stop()
 	for r.chain.Newest() < s.Seqno+3 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

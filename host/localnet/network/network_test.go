@@ -137,7 +137,7 @@ func TestAChildEndsWhenItIsTold(t *testing.T) {
 	}()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(10 * time.Second); tail(log) != "begun"; {
+	for deadline := time.After(time.Minute); tail(log) != "begun"; {
 		select {
 		case <-tick.C:
 		case <-deadline:
