@@ -178,7 +178,7 @@ func TestRefusalsNameTheRule(t *testing.T) {
 			t.Errorf("%s: the server has connection %v", name, m.server)
 		}
 		if m.server == nil && m.client != nil {
-			_ = m.client.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_ = m.client.SetReadDeadline(time.Now().Add(time.Minute))
 			if n, err := m.client.Read(make([]byte, 1)); err == nil {
 				t.Errorf("%s: the refused client reads %d bytes", name, n)
 			}

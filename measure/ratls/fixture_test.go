@@ -206,7 +206,7 @@ func meet(tb testing.TB, d *Dialer, s *Server) meeting {
 
 func meetThrough(tb testing.TB, d *Dialer, s *Server, l net.Listener, addr string) (m meeting) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(tb.Context(), time.Minute)
 	defer cancel()
 	var both sync.WaitGroup
 	both.Go(func() {

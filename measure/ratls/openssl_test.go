@@ -99,7 +99,7 @@ func accept(t *testing.T, s *Server, l net.Listener) (*Conn, error) {
 		return nil, err
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	return c, c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c, c.SetDeadline(time.Now().Add(time.Minute))
 }
 
 func keyOf(t *testing.T, c Credentials) string {
@@ -316,7 +316,7 @@ func TestOpenSSLTools(t *testing.T) {
 		if _, err := c.Write([]byte("drawer\n")); err != nil {
 			t.Fatal(err)
 		}
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "reward\n" {
 			t.Errorf("s_server sends back %q (%v)", line, err)
 		}

@@ -254,7 +254,7 @@ func (v *town) greeted(t *testing.T, addr string) bool {
 		return false
 	}
 	defer c.Close() //nolint:errcheck // test
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
 	_, err = io.ReadFull(c, make([]byte, len("welcome")))
 	return err == nil
 }

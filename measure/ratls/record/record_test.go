@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // sockets are the two ends of a TCP connection.
 func sockets(tb testing.TB) (net.Conn, net.Conn) {
