@@ -30,7 +30,7 @@ const (
 	// payFees: the sender's wallet pays for sending, so that the value arrives whole.
 	payFees uint8 = 1
 	// patience ends a wait for a transaction, in real time.
-	patience = 20 * time.Second
+	patience = time.Minute
 )
 
 func check(tb testing.TB, err error) {
