@@ -176,6 +176,7 @@ func TestCancellationReachesTheEngine(t *testing.T) {
 				c := b.client(5)
 				q := run(1, fault(stream, "endless"))
 				if name == "by a deadline" {
+					q = run(1, fault(stream, "hang-body")) // which nothing else ends in time
 					q.Timeout = 2
 				}
 				c.send(q)
