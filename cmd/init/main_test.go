@@ -111,7 +111,7 @@ func TestARequiredServiceBeyondSavingIsReportedOnce(t *testing.T) {
 		if !strings.Contains(err.Error(), "required service probe") {
 			t.Errorf("err = %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("nothing reported")
 	}
 	if err := s.stop(context.Background()); err != nil {
@@ -143,14 +143,21 @@ func TestOutsideATDThereAreNoRegisters(t *testing.T) {
 }
 
 func TestAwaitChildrenEndsWithItsContext(t *testing.T) {
-	cmd := exec.Command("sleep", "1")
-	if err := cmd.Start(); err != nil {
+	cmd := exec.Command("cat") // which ends when it is told to
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
 	if err := (linuxMachine{}).AwaitChildren(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("err = %v", err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
 	}
 	if err := (linuxMachine{}).AwaitChildren(context.Background()); err != nil {
 		t.Errorf("err = %v", err)

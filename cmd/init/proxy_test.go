@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"cocoon/contracts/wire/session"
 	"cocoon/contracts/wire/tl"
 	"cocoon/guest/proxy"
+	"cocoon/tests/ports"
 )
 
 const (
@@ -101,7 +100,8 @@ func TestProxyBehindAnExternalRouter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.ClientPort, c.WorkersPort, c.HTTPPort, c.Access = freePort(t), freePort(t), freePort(t), ""
+	free := ports.Free(t, 3)
+	c.ClientPort, c.WorkersPort, c.HTTPPort, c.Access = int64(free[0]), int64(free[1]), int64(free[2]), ""
 	p := &proxyProcess{cfg: c, allowLocal: true, log: slog.New(slog.DiscardHandler), now: time.Now}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -142,26 +142,11 @@ func TestProxyBehindAnExternalRouter(t *testing.T) {
 	}
 }
 
-// freePort finds a port below those that the system gives to connections, so that it is still free a moment later.
-func freePort(t *testing.T) int64 {
-	t.Helper()
-	const from, to, tries = 12_000, 32_000, 100
-	for range tries {
-		port := from + rand.Int64N(to-from)
-		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.FormatInt(port, 10))); err == nil {
-			_ = l.Close() // only its number is wanted
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
-
 func dialUntil(t *testing.T, port int64) net.Conn {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		conn, err := new(net.Dialer).DialContext(ctx, "tcp", netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)).String())
@@ -181,7 +166,8 @@ func TestProxyPages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.ClientPort, c.WorkersPort = freePort(t), freePort(t)
+	free := ports.Free(t, 2)
+	c.ClientPort, c.WorkersPort = int64(free[0]), int64(free[1])
 	process := &proxyProcess{cfg: c, allowLocal: true, log: slog.New(slog.DiscardHandler), now: time.Now}
 	server, err := process.build(t.Context())
 	if err != nil {

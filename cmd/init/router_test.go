@@ -31,7 +31,7 @@ import (
 )
 
 // routerWait bounds every wait of these tests.
-const routerWait = 20 * time.Second
+const routerWait = time.Minute
 
 func TestRouterArgumentsOfNoConfiguration(t *testing.T) {
 	for name, tc := range map[string]struct {
