@@ -44,7 +44,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // kit is a worker between a fake engine and a scripted proxy.
 type kit struct {
-	t      *testing.T
+	t      testing.TB
 	w      *Worker
 	engine *enginetest.Engine
 	conns  chan net.Conn
@@ -54,7 +54,7 @@ type kit struct {
 }
 
 // newKit starts a worker. tweak may change what it is made of.
-func newKit(t *testing.T, tweak func(*Config, *Deps)) *kit {
+func newKit(t testing.TB, tweak func(*Config, *Deps)) *kit {
 	t.Helper()
 	fake := enginetest.New()
 	adapter := serveEngine(t, fake, nil)
@@ -135,7 +135,7 @@ func serveEngine(tb testing.TB, h http.Handler, tweak func(*engine.Config)) *eng
 
 // proxy is the other side of one connection.
 type proxy struct {
-	t       *testing.T
+	t       testing.TB
 	sess    *session.Session
 	packets chan tl.Object
 	// notices are the packets that belong to no query.
@@ -144,6 +144,8 @@ type proxy struct {
 	version int32
 	compare *tl.WorkerCompareBalanceWithProxyResult
 	status  *tl.WorkerPaymentStatus
+	// hear, where it is set, takes the packets in place of the channels.
+	hear func(o tl.Object)
 
 	mu    sync.Mutex
 	asked []tl.Function
@@ -222,6 +224,10 @@ func (p *proxy) Query(_ context.Context, fn tl.Function) (tl.Object, error) {
 
 // Packet collects what the worker sends.
 func (p *proxy) Packet(ctx context.Context, o tl.Object) error {
+	if p.hear != nil {
+		p.hear(o)
+		return nil
+	}
 	to := p.packets
 	switch o.(type) {
 	case *tl.WorkerEnabledDisabled, *tl.WorkerNewCoefficient:
