@@ -116,7 +116,10 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 		return nil, errors.New("asking engine: its answer is encoded although nobody asked for that")
 	}
 	out := &Response{Status: h.status, ContentType: h.kind, Header: passed(rest), Size: max(h.size, 0)}
-	body := io.ReadCloser(&watched{ReadCloser: from, abort: func() { a.abort(ctx, r.ID) }})
+	body := io.ReadCloser(from)
+	if a.cfg.Cancel.Abort.Path != "" {
+		body = &watched{ReadCloser: from, abort: func() { a.abort(ctx, r.ID) }}
+	}
 	if r.Stream && a.cfg.StreamFormat == "ndjson" && out.ContentType != "text/event-stream" && out.Status == http.StatusOK {
 		out.ContentType, out.Size, body = "text/event-stream", 0, newEvents(body)
 	}
@@ -126,6 +129,9 @@ func (a *Adapter) Do(ctx context.Context, r Request) (*Response, error) {
 
 // passed keeps headers that belong to the answer and not to the connection.
 func passed(h http.Header) http.Header {
+	if h == nil {
+		return nil
+	}
 	for _, word := range h.Values("Connection") {
 		for name := range strings.SplitSeq(word, ",") {
 			h.Del(strings.TrimSpace(name))
@@ -303,13 +309,17 @@ func (r *Response) ReadAll(limit int64) ([]byte, error) {
 	case r.Size <= 0 || r.Size > trusted: // its memory comes as it comes
 		return readAll(r.Body, limit)
 	}
-	out := make([]byte, r.Size)
-	if _, err := io.ReadFull(r.Body, out); err != nil {
-		return nil, err
+	out, n := make([]byte, r.Size+1), 0 // with room for what must not be there
+	for n < len(out) {
+		k, err := r.Body.Read(out[n:])
+		switch n += k; {
+		case errors.Is(err, io.EOF) && n < len(out)-1:
+			return nil, io.ErrUnexpectedEOF
+		case errors.Is(err, io.EOF) && n == len(out)-1: // whoever reads the end may use the connection again
+			return out[:n], nil
+		case err != nil:
+			return nil, err
+		}
 	}
-	var behind [1]byte
-	if n, err := r.Body.Read(behind[:]); n > 0 || !errors.Is(err, io.EOF) { // whoever reads the end may use the connection again
-		return nil, errors.Join(ErrTooLarge, err)
-	}
-	return out, nil
+	return nil, ErrTooLarge
 }

@@ -169,11 +169,22 @@ func (h *head) note(name, value []byte) error {
 		}
 	case bytes.EqualFold(name, []byte("Content-Type")) && !h.typed:
 		kind, _, _ := bytes.Cut(value, []byte(";"))
-		h.kind, h.typed = strings.ToLower(string(bytes.TrimSpace(kind))), true
+		h.kind, h.typed = kindOf(bytes.TrimSpace(kind)), true
 	case bytes.EqualFold(name, []byte("Content-Encoding")) && !h.coded:
 		h.encoding, h.coded = string(value), true
 	}
 	return nil
+}
+
+// kindOf is a media type in lower case. The two that engines answer with take no memory.
+func kindOf(name []byte) string {
+	switch string(name) {
+	case "application/json":
+		return "application/json"
+	case "text/event-stream":
+		return "text/event-stream"
+	}
+	return strings.ToLower(string(name))
 }
 
 // framing decides where the body ends. An answer that says it in two ways is none.
@@ -191,64 +202,54 @@ func (h *head) framing() error {
 	return nil
 }
 
-// body reads the answer's body, up to its own end.
-func (h *head) body(in *bufio.Reader) io.Reader {
-	switch {
-	case h.chunked:
-		return &chunks{in: in, data: httputil.NewChunkedReader(in)}
-	case h.size >= 0:
-		return &sized{in: in, left: h.size}
+// body is the answer's body, which ends where it says itself.
+func (h *head) body(in *bufio.Reader) body {
+	b := body{in: in, left: h.size}
+	if h.chunked {
+		b.chunks = httputil.NewChunkedReader(in)
 	}
-	return in
+	return b
 }
 
-// sized is a body of an announced size.
-type sized struct {
-	in   *bufio.Reader
+// body reads a body up to its own end.
+type body struct {
+	in *bufio.Reader
+	// chunks is set where it comes in chunks, which have a trailer behind them.
+	chunks io.Reader
+	// left is what is left of an announced size, -1 without one.
 	left int64
-}
-
-// Read reads the body.
-func (s *sized) Read(p []byte) (int, error) {
-	if s.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := s.in.Read(p[:min(int64(len(p)), s.left)])
-	s.left -= int64(n)
-	switch {
-	case s.left == 0:
-		err = io.EOF
-	case errors.Is(err, io.EOF):
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
-}
-
-// chunks is a body in chunks, with the trailer behind it.
-type chunks struct {
-	in   *bufio.Reader
-	data io.Reader
 	err  error
 }
 
 // Read reads the body.
-func (c *chunks) Read(p []byte) (int, error) {
-	if c.err != nil {
-		return 0, c.err
+func (b *body) Read(p []byte) (n int, err error) {
+	switch {
+	case b.err != nil:
+		return 0, b.err
+	case b.chunks != nil:
+		if n, err = b.chunks.Read(p); errors.Is(err, io.EOF) {
+			err = b.trailer()
+		}
+	case b.left < 0: // the end of the connection ends it
+		n, err = b.in.Read(p)
+	case b.left > 0:
+		n, err = b.in.Read(p[:min(int64(len(p)), b.left)])
+		if b.left -= int64(n); errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
 	}
-	n, err := c.data.Read(p)
-	if errors.Is(err, io.EOF) {
-		err = c.trailer()
+	if b.chunks == nil && b.left == 0 {
+		err = io.EOF
 	}
-	c.err = err
+	b.err = err
 	return n, err
 }
 
 // trailer reads what follows the last chunk, of which nobody wants anything. Its lines end in both characters: others would
 // look for its end elsewhere.
-func (c *chunks) trailer() error {
+func (b *body) trailer() error {
 	for range maxFields {
-		line, err := lineOf(c.in, maxTrailer)
+		line, err := lineOf(b.in, maxTrailer)
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,8 @@ func parseFrom(in *bufio.Reader) (head, string, error) {
 	if err != nil {
 		return h, "", err
 	}
-	body, err := io.ReadAll(h.body(in))
+	b := h.body(in)
+	body, err := io.ReadAll(&b)
 	return h, string(body), err
 }
 
@@ -124,7 +125,8 @@ func TestNoLineIsReadForEver(t *testing.T) {
 		in := bufio.NewReaderSize(io.MultiReader(strings.NewReader(start), io.LimitReader(&more, 1<<30)), linkBuffer)
 		h, err := readHead(in, nil)
 		if err == nil {
-			_, err = io.ReadAll(h.body(in))
+			b := h.body(in)
+			_, err = io.ReadAll(&b)
 		}
 		if err == nil || errors.Is(err, io.ErrUnexpectedEOF) || more.read > maxHeader+2*linkBuffer {
 			t.Errorf("%s: %v after %d bytes", name, err, more.read)
@@ -203,7 +205,8 @@ func BenchmarkHead(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if n, _ := h.body(in).Read(buf[:]); n != 3 {
+		body := h.body(in)
+		if n, _ := body.Read(buf[:]); n != 3 {
 			b.Fatal(n)
 		}
 	}

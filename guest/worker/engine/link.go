@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -46,8 +47,12 @@ type links struct {
 type link struct {
 	net.Conn
 	in *bufio.Reader
-	// out is memory for the pieces that are written.
-	out [][]byte
+	// ask and out are memory for a request's head and for the pieces that are written, of which parts are left.
+	ask   []byte
+	out   [][]byte
+	parts net.Buffers
+	// cut closes the connection.
+	cut func()
 	// raw is the connection for look, which is peek; nothing is what it found.
 	raw     syscall.RawConn
 	look    func(fd uintptr) bool
@@ -73,7 +78,7 @@ func (l *link) Read(p []byte) (int, error) {
 func newLink(conn net.Conn) (*link, error) {
 	l := &link{Conn: conn}
 	l.in = bufio.NewReaderSize(l, linkBuffer)
-	l.look = l.peek
+	l.look, l.cut = l.peek, func() { _ = conn.Close() }
 	if c, ok := conn.(syscall.Conn); ok {
 		raw, err := c.SyscallConn()
 		if err != nil {
@@ -189,19 +194,18 @@ func (p *links) close() {
 // post makes a request. One that died without a byte of an answer on a connection that had waited is repeated: the engine
 // had dropped that connection.
 func (p *links) post(ctx context.Context, r Request, rest http.Header) (head, *answer, error) {
-	ask, err := headOf(r)
-	if err != nil {
-		return head{}, nil, err
+	if !r.fit() {
+		return head{}, nil, errValue
 	}
 	for {
 		l, err := p.get(ctx)
 		if err != nil {
 			return head{}, nil, err
 		}
-		stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // whatever is under way on it ends
-		h, err := l.exchange(ask, r.Body, rest)
+		stop := context.AfterFunc(ctx, l.cut) // whatever is under way on it ends
+		h, err := l.exchange(&r, rest)
 		if err == nil {
-			return h, &answer{from: h.body(l.in), pool: p, link: l, stop: stop, last: h.last}, nil
+			return h, &answer{body: h.body(l.in), pool: p, link: l, stop: stop, last: h.last}, nil
 		}
 		stop()
 		_ = l.Close() // it is broken, or closed already
@@ -214,41 +218,42 @@ func (p *links) post(ctx context.Context, r Request, rest http.Header) (head, *a
 	}
 }
 
-// headOf is a request's head. Its values are from outside.
-func headOf(r Request) ([]byte, error) {
-	const around = 256
-	out := make([]byte, 0, around+len(r.Path)+len(r.ContentType)+len(r.ID))
+// fit says that what comes from outside is a header's value and nothing more.
+func (r *Request) fit() bool {
+	for _, value := range [...]string{r.ContentType, r.ID} {
+		for i := range len(value) {
+			if c := value[i]; c < ' ' && c != '\t' || c == 0x7f {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// appendHead appends a request's head.
+func (r *Request) appendHead(out []byte) []byte {
 	out = append(append(append(out, "POST "...), r.Path...), " HTTP/1.1\r\nHost: engine\r\n"...)
 	if r.Stream {
 		out = append(out, "Accept: text/event-stream\r\n"...)
 	}
-	for _, f := range [...]struct{ name, value string }{
-		{"Content-Type: ", r.ContentType},
-		{"Idempotency-Key: ", r.ID},
-	} {
-		for i := range len(f.value) {
-			if c := f.value[i]; c < ' ' && c != '\t' || c == 0x7f {
-				return nil, errValue
-			}
-		}
-		out = append(append(append(out, f.name...), f.value...), "\r\n"...)
-	}
+	out = append(append(append(out, "Content-Type: "...), r.ContentType...), "\r\n"...)
+	out = append(append(append(out, "Idempotency-Key: "...), r.ID...), "\r\n"...)
 	size := 0
 	for _, piece := range r.Body {
 		size += len(piece)
 	}
-	out = append(out, "Content-Length: "...)
-	out = strconv.AppendInt(out, int64(size), 10)
-	return append(out, "\r\n\r\n"...), nil
+	out = strconv.AppendInt(append(out, "Content-Length: "...), int64(size), 10)
+	return append(out, "\r\n\r\n"...)
 }
 
 // exchange writes a request in one write and reads the head of its answer. An engine that refuses a body before it has read
 // it breaks the writing, and its answer counts all the same.
-func (l *link) exchange(ask []byte, body [][]byte, rest http.Header) (head, error) {
+func (l *link) exchange(r *Request, rest http.Header) (head, error) {
 	l.count, l.left = 0, maxHeader
-	l.out = append(append(l.out[:0], ask), body...)
-	parts := net.Buffers(l.out)
-	_, broken := parts.WriteTo(l.Conn)
+	l.ask = r.appendHead(l.ask[:0])
+	l.out = append(append(l.out[:0], l.ask), r.Body...)
+	l.parts = l.out
+	_, broken := l.parts.WriteTo(l.Conn)
 	for range maxInformed {
 		clear(rest)
 		h, err := readHead(l.in, rest)
@@ -269,47 +274,42 @@ func (l *link) exchange(ask []byte, body [][]byte, rest http.Header) (head, erro
 // answer is the body of an answer. Closing it before its end closes the connection, and so stops the engine's work. Close
 // may come at any time from anywhere.
 type answer struct {
-	from io.Reader
+	body
 	pool *links
 	link *link
 	stop func() bool
 	last bool // nothing follows on the connection
-
-	mu     sync.Mutex
-	ended  bool
-	closed bool
+	// state is one of those below.
+	state atomic.Int32
 }
+
+// The states of an answer: an open one ends or is closed, an ended one is closed.
+const (
+	answerOpen int32 = iota
+	answerEnded
+	answerClosed
+)
 
 // Read reads the body.
 func (a *answer) Read(p []byte) (int, error) {
-	a.mu.Lock()
-	ended, closed := a.ended, a.closed
-	a.mu.Unlock()
-	switch {
-	case ended:
-		return 0, io.EOF
-	case closed:
+	if a.state.Load() == answerClosed {
 		return 0, net.ErrClosed
 	}
-	n, err := a.from.Read(p)
+	n, err := a.body.Read(p)
 	if errors.Is(err, io.EOF) {
-		a.mu.Lock()
-		a.ended = true
-		a.mu.Unlock()
+		a.state.CompareAndSwap(answerOpen, answerEnded)
 	}
 	return n, err
 }
 
 // Close gives the connection back or closes it.
 func (a *answer) Close() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.closed {
+	was := a.state.Swap(answerClosed)
+	if was == answerClosed {
 		return nil
 	}
-	a.closed = true
 	alive := a.stop() // else it was closed by the request's context
-	if alive && a.ended && !a.last && a.link.in.Buffered() == 0 {
+	if alive && was == answerEnded && !a.last && a.link.in.Buffered() == 0 {
 		a.pool.put(a.link)
 		return nil
 	}
