@@ -120,11 +120,14 @@ func NewPolicy(lim Limits) *Policy {
 }
 
 // Parse reads a body as the JSON object that it has to be. An error is always an *Error.
-func Parse(raw []byte) (jsonscan.Value, error) {
+func Parse(raw []byte) (jsonscan.Value, error) { return ParseWith(new(jsonscan.Reader), raw) }
+
+// ParseWith is Parse with a reader of the caller's.
+func ParseWith(in *jsonscan.Reader, raw []byte) (jsonscan.Value, error) {
 	if len(raw) > MaxBody {
 		return jsonscan.Value{}, &Error{Code: RequestTooLarge, Message: fmt.Sprintf("the body has %d bytes, at most %d are accepted; send less context", len(raw), MaxBody)}
 	}
-	doc, err := jsonscan.Check(raw)
+	doc, err := in.Check(raw)
 	if err != nil {
 		return jsonscan.Value{}, &Error{Code: InvalidJSON, Message: err.Error() + "; send one JSON object in UTF-8"}
 	}
@@ -142,27 +145,36 @@ func (p *Policy) Read(ep Endpoint, raw []byte) (*Request, error) {
 
 // ReadDocument checks a request body that Parse has read.
 func (p *Policy) ReadDocument(ep Endpoint, doc jsonscan.Value) (*Request, error) {
-	r := &Request{Endpoint: ep, N: 1, MaxCoefficient: DefaultMaxCoefficient, Timeout: DefaultTimeout, body: doc}
+	r := new(Request)
+	if err := p.ReadInto(r, ep, doc); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// ReadInto is ReadDocument into memory of the caller's; of a request that is refused nothing counts.
+func (p *Policy) ReadInto(r *Request, ep Endpoint, doc jsonscan.Value) error {
+	*r = Request{Endpoint: ep, N: 1, MaxCoefficient: DefaultMaxCoefficient, Timeout: DefaultTimeout, body: doc}
 	r.Encrypted = present(doc, markEncrypted)
 	for m := range doc.All() {
 		rule, ok := p.rules[string(m.Key)]
 		if !ok || rule.endpoints&ep == 0 {
 			key := string(m.Key)
 			if p.lim.Strict {
-				return nil, &Error{Code: UnsupportedParameter, Param: printable(key), Message: "this field is not known here; remove it"}
+				return &Error{Code: UnsupportedParameter, Param: printable(key), Message: "this field is not known here; remove it"}
 			}
 			if len(r.Ignored) == maxUnknown {
-				return nil, &Error{Code: UnsupportedParameter, Message: fmt.Sprintf("more than %d fields of the body are not known here; remove them", maxUnknown)}
+				return &Error{Code: UnsupportedParameter, Message: fmt.Sprintf("more than %d fields of the body are not known here; remove them", maxUnknown)}
 			}
 			r.Ignored = append(r.Ignored, printable(key))
 			r.consume = append(r.consume, key)
 			continue
 		}
 		if err := r.apply(m, rule, p.lim); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return r, r.complete(doc)
+	return r.complete(doc)
 }
 
 // apply checks one known field.
@@ -277,11 +289,17 @@ func (r *Request) Consumes(key string) bool { return slices.Contains(r.consume, 
 
 // Forward begins the body that goes to an engine: consumed and unknown fields are cut.
 func (r *Request) Forward() *jsonscan.Edit {
-	e := jsonscan.NewEdit(r.body)
+	e := new(jsonscan.Edit)
+	r.ForwardWith(e)
+	return e
+}
+
+// ForwardWith is Forward with an edit of the caller's.
+func (r *Request) ForwardWith(e *jsonscan.Edit) {
+	e.Begin(r.body)
 	for _, key := range r.consume {
 		e.Cut(key)
 	}
-	return e
 }
 
 // printable keeps a caller's field name harmless in headers and logs.

@@ -124,11 +124,17 @@ func (q *query) tokens(u meter.Usage) tl.TokensUsed {
 	}
 }
 
-// final is what stands at the end of every answer.
+// final is what stands at the end of every answer, valid until the next one is made.
 func (q *query) final(out outcome) *tl.ProxyQueryFinalInfo {
-	info := &tl.ProxyQueryFinalInfo{TokensUsed: q.tokens(out.used.Usage)}
+	d := &q.desk
+	info := &d.final
+	*info = tl.ProxyQueryFinalInfo{TokensUsed: q.tokens(out.used.Usage)}
 	if q.version >= versionTimes {
-		info.WorkerStartTime, info.WorkerEndTime = new(seconds(q.began)), new(seconds(q.c.w.deps.Now()))
+		if q.ended.IsZero() {
+			q.ended = q.c.w.deps.Now()
+		}
+		d.start, d.end = seconds(q.began), seconds(q.ended)
+		info.WorkerStartTime, info.WorkerEndTime = &d.start, &d.end
 	}
 	if q.ask.EnableDebug != nil && *q.ask.EnableDebug {
 		info.WorkerDebug = new(q.debug(out))
@@ -153,20 +159,23 @@ func (q *query) debug(out outcome) string {
 	return string(append(text, '}'))
 }
 
+// headMessage is valid until the next one is made.
 func (q *query) headMessage(r *tl.HTTPResponse, final *tl.ProxyQueryFinalInfo) tl.Object {
+	d := &q.desk
 	id, raw := q.ask.RequestID, r.Append(make([]byte, 0, len(r.Payload)+maxHead))
 	if q.version >= versionEx {
-		return &tl.ProxyQueryAnswerEx{RequestID: id, Answer: raw, FinalInfo: final}
+		d.answer = tl.ProxyQueryAnswerEx{RequestID: id, Answer: raw, FinalInfo: final}
+		return &d.answer
 	}
 	return &tl.ProxyQueryAnswer{Answer: raw, IsCompleted: final != nil, RequestID: id, TokensUsed: tokensOf(final)}
 }
 
-// partMessage is valid until the next one is made: who sends parts does so one after another, and a session keeps none.
+// partMessage is valid until the next one is made: who sends parts does so one after another.
 func (q *query) partMessage(data []byte, final *tl.ProxyQueryFinalInfo) tl.Object {
 	id := q.ask.RequestID
 	if q.version >= versionEx {
-		q.part = tl.ProxyQueryAnswerPartEx{RequestID: id, Answer: data, FinalInfo: final}
-		return &q.part
+		q.desk.part = tl.ProxyQueryAnswerPartEx{RequestID: id, Answer: data, FinalInfo: final}
+		return &q.desk.part
 	}
 	return &tl.ProxyQueryAnswerPart{Answer: data, IsCompleted: final != nil, RequestID: id, TokensUsed: tokensOf(final)}
 }

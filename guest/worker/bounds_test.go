@@ -112,7 +112,7 @@ func TestAnEngineThatGoesOnIsStopped(t *testing.T) {
 func TestEveryPromptIsBounded(t *testing.T) {
 	k := newKit(t, nil)
 	body := `{"model":"test/model","prompt":["a","b","c"],"n":2,"max_tokens":7}`
-	p, err := k.w.prepare(&tl.HTTPRequest{Method: http.MethodPost, URL: "/v1/completions", Payload: []byte(body)}, nil, strings.Repeat("0", 64))
+	p, err := k.w.prepare(&tl.HTTPRequest{Method: http.MethodPost, URL: "/v1/completions", Payload: []byte(body)}, nil, strings.Repeat("0", 64), new(desk))
 	if err != nil {
 		t.Fatal(err)
 	}

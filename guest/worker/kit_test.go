@@ -54,13 +54,13 @@ type kit struct {
 }
 
 // newKit starts a worker. tweak may change what it is made of.
-func newKit(t testing.TB, tweak func(*Config, *Deps)) *kit {
-	t.Helper()
+func newKit(tb testing.TB, tweak func(*Config, *Deps)) *kit {
+	tb.Helper()
 	fake := enginetest.New()
-	adapter := serveEngine(t, fake, nil)
+	adapter := serveEngine(tb, fake, nil)
 	seed := [ed25519.SeedSize]byte{1}
 	key := ed25519.NewKeyFromSeed(seed[:])
-	k := &kit{t: t, engine: fake, conns: make(chan net.Conn, 16), log: new(logbook.Book)}
+	k := &kit{t: tb, engine: fake, conns: make(chan net.Conn, 16), log: new(logbook.Book)}
 	k.key, _ = key.Public().(ed25519.PublicKey)
 	cfg := Config{Owner: proxyContract, Model: testModel, Coefficient: 1000, MaxActive: 8, ProxyCount: 1, Test: true}
 	deps := Deps{
@@ -83,9 +83,9 @@ func newKit(t testing.TB, tweak func(*Config, *Deps)) *kit {
 	}
 	var err error
 	if k.w, err = New(cfg, deps); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.w.Run(ctx) }()
 	k.stop = sync.OnceFunc(func() {
@@ -93,16 +93,16 @@ func newKit(t testing.TB, tweak func(*Config, *Deps)) *kit {
 		select {
 		case err := <-done:
 			if err != nil {
-				t.Errorf("running worker: %v", err)
+				tb.Errorf("running worker: %v", err)
 			}
 		case <-time.After(patience):
-			t.Error("the worker does not end")
+			tb.Error("the worker does not end")
 		}
 		if text := k.log.String(); strings.Contains(text, canary) {
-			t.Errorf("a prompt is in the log:\n%s", text)
+			tb.Errorf("a prompt is in the log:\n%s", text)
 		}
 	})
-	t.Cleanup(k.stop)
+	tb.Cleanup(k.stop)
 	return k
 }
 

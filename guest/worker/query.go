@@ -39,8 +39,9 @@ type query struct {
 	hash          hash.Hash
 	headSent      atomic.Bool
 	firstByte     time.Time
-	sent          int64 // bytes of the body
-	part          tl.ProxyQueryAnswerPartEx
+	ended         time.Time // when all was there, as the proxy is told
+	sent          int64     // bytes of the body
+	desk          desk
 }
 
 // outcome is how a request ended. Code 0 is an end that is no error message.
@@ -193,12 +194,21 @@ func (q *query) release() {
 func (q *query) guarded() (out outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			// The value may quote the request: only its type is told.
-			q.c.w.log.Error("Query panicked", slog.String("kind", fmt.Sprintf("%T", p)))
-			out = outcome{status: receipt.EngineError, code: session.CodeFailure, text: "internal error", used: meter.Result{Source: meter.FromNothing}}
+			q.panicked(p)
+			out = defective()
 		}
 	}()
 	return q.serve()
+}
+
+// panicked tells of a defect. The value may quote the request: only its type is told.
+func (q *query) panicked(p any) {
+	q.c.w.log.Error("Query panicked", slog.String("kind", fmt.Sprintf("%T", p)))
+}
+
+// defective is the outcome of a query that a defect of ours has ended.
+func defective() outcome {
+	return outcome{status: receipt.EngineError, code: session.CodeFailure, text: "internal error", used: meter.Result{Source: meter.FromNothing}}
 }
 
 // count adds a finished query to the totals.

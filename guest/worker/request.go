@@ -59,22 +59,38 @@ func envelope(raw []byte, id [32]byte) (*tl.HTTPRequest, string, error) {
 	if !ok || len(r.Headers) > maxHeaders {
 		return nil, "", &wireError{session.CodeProtocol, "the query is no http.request"}
 	}
-	name := hex.EncodeToString(id[:])
+	name := ""
 	for _, h := range r.Headers {
 		if !strings.EqualFold(h.Name, requestIDHeader) {
 			continue
 		}
-		if raw, err := hex.DecodeString(h.Value); err != nil || len(raw) != len(id) {
+		if name = hexName(h.Value); len(name) != hex.EncodedLen(len(id)) {
 			return nil, "", &wireError{session.CodeProtocol, requestIDHeader + " is not 64 hexadecimal digits"}
 		}
-		name = strings.ToLower(h.Value)
+	}
+	if name == "" {
+		name = hex.EncodeToString(id[:])
 	}
 	return r, name, nil
 }
 
+// hexName is a number in hexadecimal digits, with small letters; empty is none.
+func hexName(s string) string {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
+		case c >= 'A' && c <= 'F':
+			return hexName(strings.ToLower(s))
+		default:
+			return ""
+		}
+	}
+	return s
+}
+
 // endpoint finds what a request asks for, by exact path.
 func (w *Worker) endpoint(r *tl.HTTPRequest) (api.Endpoint, error) {
-	ep, ok := api.Paths()[r.URL]
+	ep, ok := w.paths[r.URL]
 	if r.URL == api.TranscriptionsPath {
 		ep, ok = api.Transcriptions, true
 	}
@@ -92,7 +108,7 @@ func (w *Worker) endpoint(r *tl.HTTPRequest) (api.Endpoint, error) {
 }
 
 // prepare checks a request once more and writes what the engine gets. An error is an *api.Error or a *wireError.
-func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepared, error) {
+func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string, d *desk) (*prepared, error) {
 	ep, err := w.endpoint(r)
 	if err != nil {
 		return nil, err
@@ -104,24 +120,26 @@ func (w *Worker) prepare(r *tl.HTTPRequest, key *[32]byte, name string) (*prepar
 	if ep == api.Transcriptions {
 		return w.prepareForm(r, key, name)
 	}
-	doc, salt, talk, err := read(r.Payload, key)
+	doc, salt, talk, err := read(&d.in, r.Payload, key)
 	if err != nil {
 		return nil, err
 	}
-	q, err := w.policy.ReadDocument(ep, doc)
-	if err != nil {
+	q := &d.request
+	if err := w.policy.ReadInto(q, ep, doc); err != nil {
 		return nil, err
 	}
 	if err := w.serves(q); err != nil {
 		return nil, err
 	}
-	p := &prepared{path: r.URL, contentType: jsonType, stream: q.Stream, talk: talk}
+	p := &d.prepared
+	*p = prepared{path: r.URL, contentType: jsonType, stream: q.Stream, talk: talk}
 	each := cfg.Limits.MaxOutput
 	if q.MaxTokens > 0 {
 		each = min(each, q.MaxTokens)
 	}
 	p.maxTokens = each * q.N
-	p.body = edited(cfg, q, each, salt, name)
+	w.edit(d, q, each, salt, name)
+	p.body = d.edit.Pieces()
 	p.meter = meter.Options{
 		IncludeUsage: q.IncludeUsage, Choices: q.N, Responses: ep == api.Responses, SingleChoiceUsage: !cfg.Usage.SumsChoices,
 		PromptTokens: q.PromptTokens(), RequestID: "req_" + name[:32],
@@ -172,9 +190,9 @@ func (w *Worker) prepareForm(r *tl.HTTPRequest, key *[32]byte, name string) (*pr
 
 // read reads a body, and decrypts it where it is encrypted. A key without encryption is refused, and the reverse
 // (protocol.md section 9).
-func read(body []byte, key *[32]byte) (doc jsonscan.Value, salt string, talk *promptcrypt.Conversation, err error) {
+func read(in *jsonscan.Reader, body []byte, key *[32]byte) (doc jsonscan.Value, salt string, talk *promptcrypt.Conversation, err error) {
 	keyed := key != nil && *key != [32]byte{}
-	doc, err = api.Parse(body)
+	doc, err = api.ParseWith(in, body)
 	if err == nil {
 		if salt, err = saltOf(doc); err != nil {
 			return doc, "", nil, err
@@ -243,12 +261,13 @@ func (w *Worker) serves(q *api.Request) error {
 	return nil
 }
 
-// edited is the body for the engine: consumed fields are cut, the model gets the engine's name, the answer its bound.
-func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name string) [][]byte {
-	e := q.Forward()
+// edit makes the body for the engine: consumed fields are cut, the model gets the engine's name, the answer its bound.
+func (w *Worker) edit(d *desk, q *api.Request, maxTokens int64, salt, name string) {
+	cfg, e := w.deps.Engine.Config(), &d.edit
+	q.ForwardWith(e)
 	text := func(s string) []byte { return strconv.AppendQuoteToASCII(make([]byte, 0, len(s)+len(`""`)), s) }
-	e.Set("model", text(cfg.Model))
-	limit := strconv.AppendInt(nil, maxTokens, 10)
+	e.Set("model", w.modelName)
+	limit := strconv.AppendInt(d.limit[:0], maxTokens, 10)
 	switch q.Endpoint {
 	case api.Chat, api.Completions:
 		field := "max_tokens"
@@ -273,7 +292,6 @@ func edited(cfg *engine.Config, q *api.Request, maxTokens int64, salt, name stri
 	if field := cfg.Set.RequestIDField; field != "" {
 		e.Set(field, text(name))
 	}
-	return e.Pieces()
 }
 
 // setUsage asks the engine to count while it streams.

@@ -47,7 +47,7 @@ func (q *query) serve() outcome {
 	if q.version < versionKeys {
 		key = nil
 	}
-	p, err := w.prepare(r, key, name)
+	p, err := w.prepare(r, key, name, &q.desk)
 	if err != nil {
 		return q.answerRefusal(err)
 	}
@@ -193,12 +193,14 @@ func (q *query) engineRefusal(res *engine.Response, p *prepared) outcome {
 
 // whole relays an answer that is no stream.
 func (q *query) whole(res *engine.Response, p *prepared) outcome {
+	d := &q.desk
 	body, err := res.ReadAll(maxWhole)
 	if err != nil {
 		return q.broken(meter.New(p.meter).Result(), false, reasonOf(err, "the answer was cut short"))
 	}
-	q.firstByte = q.c.w.deps.Now()
-	body, used := meter.Whole(body, p.meter)
+	d.meter.Begin(p.meter)
+	body = d.meter.Whole(body)
+	used := d.meter.Result()
 	q.clamp(&used, p)
 	if used.Code != "" {
 		return q.broken(used, false, "what it answered is no answer of this API")
@@ -211,6 +213,7 @@ func (q *query) whole(res *engine.Response, p *prepared) outcome {
 	out := outcome{status: receipt.Complete, used: used}
 	if len(body) <= session.MaxPart {
 		out.whole = q.response(http.StatusOK, jsonType, body)
+		q.firstByte = q.ended
 		return out
 	}
 	if err := q.head(q.ctx, q.response(http.StatusOK, jsonType, nil)); err != nil {
@@ -244,14 +247,16 @@ func (q *query) blame(err error) {
 	}
 }
 
-// response makes an http.response. One without a body is the head of parts to come.
+// response makes an http.response, valid until the next one is made. One without a body is the head of parts to come.
 func (q *query) response(status int, contentType string, body []byte) *tl.HTTPResponse {
-	r := &tl.HTTPResponse{
+	r := &q.desk.response
+	*r = tl.HTTPResponse{
 		HTTPVersion: "HTTP/1.1", StatusCode: int32(status), Reason: http.StatusText(status), Payload: body, //nolint:gosec // three digits
-		Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: contentType}, {Name: "X-Cocoon-Worker-Start", Value: stamp(q.began)}},
+		Headers: append(q.desk.headers[:0], tl.HTTPHeader{Name: "Content-Type", Value: contentType}, tl.HTTPHeader{Name: "X-Cocoon-Worker-Start", Value: stamp(q.began)}),
 	}
 	if body != nil {
-		r.Headers = append(r.Headers, tl.HTTPHeader{Name: "X-Cocoon-Worker-End", Value: stamp(q.c.w.deps.Now())})
+		q.ended = q.c.w.deps.Now()
+		r.Headers = append(r.Headers, tl.HTTPHeader{Name: "X-Cocoon-Worker-End", Value: stamp(q.ended)})
 	}
 	r.Headers = append(r.Headers, q.extra...)
 	return r

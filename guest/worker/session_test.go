@@ -560,7 +560,7 @@ func FuzzEnvelope(f *testing.F) {
 		if keyed {
 			key = &[32]byte{1}
 		}
-		p, err := w.prepare(r, key, name)
+		p, err := w.prepare(r, key, name, new(desk))
 		if err != nil {
 			return
 		}
@@ -595,7 +595,7 @@ func BenchmarkPrepare(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := w.prepare(r, nil, name); err != nil {
+				if _, err := w.prepare(r, nil, name, new(desk)); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -85,10 +85,11 @@ func (r *relay) ended() error {
 	return context.Cause(r.q.ctx)
 }
 
-// errSilent means that the engine stopped talking, errExceeded that it talks more than it may.
+// errSilent means that the engine stopped talking, errExceeded that it talks more than it may, errDefect that we have one.
 var (
 	errSilent   = errors.New("the engine is silent")
 	errExceeded = errors.New("the engine exceeds the bound of tokens")
+	errDefect   = errors.New("internal error")
 )
 
 // pump moves events until the stream is over; io.EOF is its own end, a nil error the meter's verdict.
@@ -101,9 +102,9 @@ func (r *relay) pump() error {
 	defer pool.Put(data)
 	r.hear()
 	r.sending.Lock()
-	r.gap = time.AfterFunc(times.Gap, r.silent)
+	r.gap = time.AfterFunc(times.Gap, r.guarded(r.silent))
 	if r.q.version >= versionOurs { // others do not expect comments in bodies
-		r.ping = time.AfterFunc(times.Ping, r.sign)
+		r.ping = time.AfterFunc(times.Ping, r.guarded(r.sign))
 	}
 	r.sending.Unlock()
 	defer r.hush()
@@ -136,6 +137,19 @@ func (r *relay) age() time.Duration { return r.q.c.w.deps.Now().Sub(r.q.began) }
 
 // silence is how long the engine was not heard.
 func (r *relay) silence() time.Duration { return r.age() - time.Duration(r.heard.Load()) }
+
+// guarded is what a timer does: a defect in it costs this query alone, as one of the query's own goroutine does.
+func (r *relay) guarded(do func()) func() {
+	return func() {
+		defer func() {
+			if p := recover(); p != nil {
+				r.q.panicked(p)
+				r.stop(errDefect)
+			}
+		}()
+		do()
+	}
+}
 
 // silent ends a stream whose engine says nothing.
 func (r *relay) silent() {
@@ -226,6 +240,8 @@ func (r *relay) end(err error) outcome {
 	q := r.q
 	cause := context.Cause(q.ctx)
 	switch {
+	case errors.Is(err, errDefect):
+		return defective()
 	case errors.Is(err, errSlowReader):
 		q.cancel(errSlowReader)
 		return r.broken()

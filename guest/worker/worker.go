@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,8 +52,11 @@ type Worker struct {
 	// machine is what the worker says about itself to proxies, JSON.
 	machine string
 	buffers sync.Pool
-	proofs  *Proofs
-	poke    chan struct{} // has an element when the engine should be looked at now
+	// paths are the endpoints that take JSON, modelName the engine's name of its model in JSON.
+	paths     map[string]api.Endpoint
+	modelName []byte
+	proofs    *Proofs
+	poke      chan struct{} // has an element when the engine should be looked at now
 
 	mu          sync.Mutex
 	changed     chan struct{} // closed and replaced when something below changes
@@ -88,6 +92,7 @@ func New(cfg Config, deps Deps) (*Worker, error) {
 		load: engine.Load{Running: -1, Waiting: -1, KVUse: -1}, engineError: "the engine has not answered yet",
 		taken: make(map[string]bool), conns: make(map[*connection]struct{}), started: deps.Now(), past: newPast(deps.Now),
 		buffers: sync.Pool{New: func() any { return new([readSize]byte) }},
+		paths:   api.Paths(), modelName: strconv.AppendQuoteToASCII(nil, eng.Model),
 	}
 	w.base, _, _ = strings.Cut(cfg.Model, "@")
 	machine, err := json.Marshal(struct {

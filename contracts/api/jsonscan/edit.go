@@ -1,13 +1,18 @@
 package jsonscan
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
-// Edit collects changes to the members of one object and applies them to a copy of its document.
+// Edit collects changes to the members of one object and applies them to a copy of its document. Begin makes one ready that
+// is zero, or was used before.
 type Edit struct {
 	object  Value
 	members []member
 	changes []change
 	splice  []byte
+	few     [fewChanges]change
 }
 
 // change is what becomes of one member.
@@ -26,7 +31,17 @@ const (
 
 // NewEdit begins to change an object.
 func NewEdit(object Value) *Edit {
-	return &Edit{object: object, members: object.all(), changes: make([]change, 0, fewChanges)}
+	e := new(Edit)
+	e.Begin(object)
+	return e
+}
+
+// Begin begins to change another object; what was to become of the one before is forgotten.
+func (e *Edit) Begin(object Value) {
+	if e.changes == nil {
+		e.changes = e.few[:0]
+	}
+	e.object, e.members, e.changes, e.splice = object, object.all(), e.changes[:0], e.splice[:0]
 }
 
 // all are the members of an object.
@@ -58,7 +73,7 @@ func (e *Edit) Set(key string, value []byte) {
 		e.change(change{index: i, value: value})
 		return
 	}
-	if e.splice == nil {
+	if cap(e.splice) == 0 {
 		e.splice = make([]byte, 0, fewAdded)
 	}
 	e.splice = append(e.splice, ',')
@@ -134,11 +149,16 @@ func (e *Edit) pieces(put func(piece []byte)) {
 
 // Bytes is the changed document.
 func (e *Edit) Bytes() []byte {
+	return e.Append(nil)
+}
+
+// Append appends the changed document.
+func (e *Edit) Append(dst []byte) []byte {
 	size := 0
 	e.pieces(func(piece []byte) { size += len(piece) })
-	out := make([]byte, 0, size)
-	e.pieces(func(piece []byte) { out = append(out, piece...) })
-	return out
+	dst = slices.Grow(dst, size)
+	e.pieces(func(piece []byte) { dst = append(dst, piece...) })
+	return dst
 }
 
 // Pieces is the changed document in pieces, none of them empty, of which most are the document's own bytes.

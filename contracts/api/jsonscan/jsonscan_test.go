@@ -117,6 +117,7 @@ func TestIntegersAreWrittenAsIntegers(t *testing.T) {
 }
 
 func TestEdits(t *testing.T) {
+	var used Edit // by one case after the other
 	for name, tc := range map[string]struct {
 		doc  string
 		cut  []string
@@ -149,16 +150,18 @@ func TestEdits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e := NewEdit(v)
-			for _, k := range tc.cut {
-				e.Cut(k)
-			}
-			for _, kv := range tc.set {
-				e.Set(kv[0], []byte(kv[1]))
-			}
-			got := e.Bytes()
-			if string(got) != tc.want {
-				t.Errorf("got  %s\nwant %s", got, tc.want)
+			used.Begin(v)
+			var got []byte
+			for _, e := range []*Edit{&used, NewEdit(v)} {
+				for _, k := range tc.cut {
+					e.Cut(k)
+				}
+				for _, kv := range tc.set {
+					e.Set(kv[0], []byte(kv[1]))
+				}
+				if got = e.Bytes(); string(got) != tc.want {
+					t.Errorf("got  %s\nwant %s", got, tc.want)
+				}
 			}
 			if _, err := Check(got); err != nil {
 				t.Error(err)
@@ -197,7 +200,7 @@ func FuzzCheck(f *testing.F) {
 		for _, m := range members {
 			if text, ok := m.Text(); ok {
 				var want string
-				if err := json.Unmarshal(m.Raw(), &want); err != nil || text != want {
+				if err := json.Unmarshal(m.Raw(), &want); err != nil || text != want || !m.Is(want) || m.Is(want+"x") {
 					t.Fatalf("%s is %q, the standard library reads %q, %v", m.Raw(), text, want, err)
 				}
 			}

@@ -41,6 +41,11 @@ func (v Value) Text() (string, bool) {
 	return string(unquote(v.Raw())), true
 }
 
+// Is says that the value is a string and reads like this.
+func (v Value) Is(text string) bool {
+	return v.Kind() == String && string(unquote(v.Raw())) == text
+}
+
 // Int reads an integer that is written as one: no fraction, no exponent, no minus zero.
 func (v Value) Int() (int64, bool) {
 	if v.Kind() != Number {

@@ -25,7 +25,7 @@ func (m *Meter) Finish(dst []byte) []byte {
 		m.res.Events++
 		return append(dst, m.done...)
 	case m.opt.Responses:
-		return dst
+		return nil
 	}
 	return append(dst, sse.Done...)
 }
@@ -109,18 +109,17 @@ func (m *Meter) Progress() (through bool, tokens int64) {
 	return m.finished.size() >= m.wanted(), max(u.Completion, int64(m.res.Content))
 }
 
-// Whole meters an answer that is not a stream and returns the bytes that go on. An answer that is an error has its code
-// in the Result; its bytes are then nil, because engines put numbers where the API has strings.
-func Whole(body []byte, opt Options) ([]byte, Result) {
-	m := New(opt)
+// Whole meters an answer that is not a stream and returns the bytes that go on. An answer that is an error has its code in
+// the Result; its bytes are then nil, because engines put numbers where the API has strings.
+func (m *Meter) Whole(body []byte) []byte {
 	doc, err := m.reader.Check(body)
 	if err != nil {
 		m.res.Code = api.MalformedEvent
-		return nil, m.Result()
+		return nil
 	}
 	usage, _ := doc.Get("usage")
 	n := chatNames()
-	if opt.Responses {
+	if m.opt.Responses {
 		n = responseNames()
 	}
 	if u, ok := readUsage(usage, n); ok {
@@ -136,16 +135,21 @@ func Whole(body []byte, opt Options) ([]byte, Result) {
 		m.res.Code = api.EngineTruncated
 	}
 	if m.res.Code != "" {
-		return nil, m.Result()
+		return nil
 	}
 	m.res.Complete = true
-	return m.withUsage(body, doc, usage, answer), m.Result()
+	with := m.wholeUsage(usage, answer)
+	if with == nil {
+		return body
+	}
+	m.edit.Begin(doc)
+	m.edit.Set("usage", with)
+	return m.edit.Bytes()
 }
 
-// withUsage is a whole answer as it goes on: with its cost, and with numbers of ours in the place of a usage that is none,
-// as at the end of a stream.
-func (m *Meter) withUsage(body []byte, doc, usage jsonscan.Value, answer bool) []byte {
-	var with []byte
+// wholeUsage is the usage of a whole answer where another one goes on than the engine's: with its cost, and with numbers of
+// ours in the place of a usage that is none, as at the end of a stream.
+func (m *Meter) wholeUsage(usage jsonscan.Value, answer bool) []byte {
 	switch {
 	case !m.seen && answer:
 		var c *Cost
@@ -153,16 +157,12 @@ func (m *Meter) withUsage(body []byte, doc, usage jsonscan.Value, answer bool) [
 		if m.opt.Cost != nil {
 			c = new(m.opt.Cost(u))
 		}
-		with = appendUsage(nil, u, c)
 		m.res.AppendedUsage = true
+		return appendUsage(nil, u, c)
 	case m.seen && m.opt.Cost != nil:
-		with = m.priced(usage)
-	default:
-		return body
+		return m.priced(usage)
 	}
-	edit := jsonscan.NewEdit(doc)
-	edit.Set("usage", with)
-	return edit.Bytes()
+	return nil
 }
 
 // readWholeChoices notes the finish reasons of an answer that is not a stream.
@@ -170,9 +170,8 @@ func (m *Meter) readWholeChoices(v jsonscan.Value) {
 	i := int64(0)
 	for c := range v.Each() {
 		m.choices.add(i)
-		if reason, ok := textOf(c, "finish_reason"); ok {
-			m.finish(i, reason)
-		}
+		reason, _ := c.Get("finish_reason")
+		m.finish(i, reason)
 		m.res.Content++
 		i++
 	}

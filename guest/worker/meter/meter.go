@@ -55,11 +55,12 @@ type Result struct {
 	AppendedUsage bool
 }
 
-// Meter follows one stream.
+// Meter follows one answer, after Begin.
 type Meter struct {
 	opt      Options
 	in       sse.Splitter
 	reader   jsonscan.Reader
+	edit     jsonscan.Edit
 	head     header
 	done     []byte // the engine's [DONE] event, held back until the end
 	edited   []byte // the last event's data after an edit
@@ -74,10 +75,17 @@ type Meter struct {
 // header is what a usage event of ours repeats from the engine's events, as raw JSON.
 type header struct{ id, object, created, model []byte }
 
-// New makes a Meter for one stream.
+// New makes a Meter for one answer.
 func New(opt Options) *Meter {
+	m := new(Meter)
+	m.Begin(opt)
+	return m
+}
+
+// Begin makes ready a Meter that is zero.
+func (m *Meter) Begin(opt Options) {
 	opt.Choices = max(opt.Choices, 1)
-	return &Meter{opt: opt}
+	m.opt = opt
 }
 
 // Append takes bytes of the engine's stream and appends to dst what goes on. After a failure nothing goes on.
@@ -191,9 +199,10 @@ func (m *Meter) usageEvent(doc, usage jsonscan.Value, valid bool) (keep bool, ed
 	if m.opt.Cost == nil {
 		return true, nil
 	}
-	edit := jsonscan.NewEdit(doc)
-	edit.Set("usage", m.priced(usage))
-	return true, edit.Bytes()
+	m.edit.Begin(doc)
+	m.edit.Set("usage", m.priced(usage))
+	m.edited = m.edit.Append(m.edited[:0])
+	return true, m.edited
 }
 
 // priced splices the cost into a usage object.
@@ -261,21 +270,24 @@ func (m *Meter) readChoices(v jsonscan.Value) (content bool) {
 			return false
 		}
 		m.choices.add(index)
-		if reason, ok := reason.Text(); ok {
-			m.finish(index, reason)
-		}
+		m.finish(index, reason)
 	}
 	return content
 }
 
-// finish notes the end of a choice. Any other reason than these is a failure: engines end aborted answers that way.
-func (m *Meter) finish(index int64, reason string) {
-	if !slices.Contains([]string{"stop", "length", "tool_calls", "content_filter", "function_call"}, reason) {
-		m.res.Code = api.EngineAbort
+// finish notes the end of a choice, where its reason is a text. Any other reason than those that are known is a failure:
+// engines end aborted answers that way.
+func (m *Meter) finish(index int64, reason jsonscan.Value) {
+	if reason.Kind() != jsonscan.String {
 		return
 	}
-	if m.finished.add(index) {
-		m.res.FinishReasons = append(m.res.FinishReasons, reason)
+	known := [...]string{"stop", "length", "tool_calls", "content_filter", "function_call"}
+	i := slices.IndexFunc(known[:], reason.Is)
+	switch {
+	case i < 0:
+		m.res.Code = api.EngineAbort
+	case m.finished.add(index):
+		m.res.FinishReasons = append(m.res.FinishReasons, known[i])
 	}
 }
 

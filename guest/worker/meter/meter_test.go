@@ -173,7 +173,7 @@ func TestCostsAreSplicedIntoTheUsageThatGoesOut(t *testing.T) {
 	if !res.Estimated || res.Source != FromCounting {
 		t.Errorf("%+v", res)
 	}
-	out, whole := Whole([]byte(`{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}`), opt)
+	out, whole := wholly([]byte(`{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4}}`), opt)
 	if !strings.HasSuffix(string(out), `"total_tokens":4`+costs+"}") || whole.Source != FromEngine || !whole.Complete {
 		t.Errorf("%s %+v", out, whole)
 	}
@@ -269,7 +269,7 @@ func TestWholeAnswers(t *testing.T) {
 			if strings.HasPrefix(name, "a choice") {
 				opt.Choices = 2
 			}
-			out, res := Whole([]byte(tc.in), opt)
+			out, res := wholly([]byte(tc.in), opt)
 			if res.Code != tc.want || res.Usage != tc.use || (out == nil) == (tc.want == "") {
 				t.Errorf("%s %+v", out, res)
 			}
@@ -288,16 +288,23 @@ func TestAWholeAnswerHasAUsage(t *testing.T) {
 		"beyond 2^63": `,"usage":{"prompt_tokens":9223372036854775808,"completion_tokens":1,"total_tokens":9223372036854775809}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			out, res := Whole([]byte(head+usage+"}"), Options{PromptTokens: 9})
+			out, res := wholly([]byte(head+usage+"}"), Options{PromptTokens: 9})
 			if string(out) != head+`,"usage":`+ours+"}}" || res.Source != FromCounting || !res.Estimated || !res.AppendedUsage {
 				t.Errorf("%s %+v", out, res)
 			}
-			priced, _ := Whole([]byte(head+usage+"}"), Options{PromptTokens: 9, Cost: func(Usage) Cost { return Cost{9, 1} }})
+			priced, _ := wholly([]byte(head+usage+"}"), Options{PromptTokens: 9, Cost: func(Usage) Cost { return Cost{9, 1} }})
 			if !strings.HasPrefix(string(priced), head+`,"usage":`+ours+`,"prompt_total_cost":9`) {
 				t.Errorf("%s", priced)
 			}
 		})
 	}
+}
+
+// wholly meters one answer that is not a stream.
+func wholly(body []byte, opt Options) ([]byte, Result) {
+	m := New(opt)
+	out := m.Whole(body)
+	return out, m.Result()
 }
 
 // FuzzMeter: what goes on and what is found do not depend on how the stream is cut, tokens stay in range, and a stream
@@ -357,9 +364,13 @@ func BenchmarkWhole(b *testing.B) {
 	opt := Options{Cost: func(u Usage) Cost { return Cost{Prompt: 20 * u.Prompt, Completion: 160 * u.Completion} }}
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
+	var m Meter
+	var out []byte
 	for b.Loop() {
-		if out, res := Whole(body, opt); res.Code != "" || len(out) == 0 {
-			b.Fatal(res.Code)
+		m = Meter{}
+		m.Begin(opt)
+		if out = m.Whole(body); m.Failed() || len(out) == 0 {
+			b.Fatal(m.Result().Code)
 		}
 	}
 }
