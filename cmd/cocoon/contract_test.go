@@ -53,7 +53,7 @@ func faucet(ts *testscript.TestScript, _ bool, args []string) {
 func control(ts *testscript.TestScript, verb string, body any) {
 	data, err := json.Marshal(body)
 	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, ts.Getenv("CONTROL")+"/v1/"+verb, bytes.NewReader(data))
 	ts.Check(err)

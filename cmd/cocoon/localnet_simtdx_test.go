@@ -9,7 +9,7 @@ import (
 
 // waitFile waits until a program in the background has made a file: waitfile trust/root.pem.
 func waitFile(ts *testscript.TestScript, _ bool, args []string) {
-	const limit, pause = 20 * time.Second, 20 * time.Millisecond
+	const limit, pause = time.Minute, 20 * time.Millisecond
 	name := ts.MkAbs(args[0])
 	tick := time.NewTicker(pause)
 	defer tick.Stop()

@@ -238,7 +238,7 @@ func runProbe(t *testing.T, spec Spec) map[string]string {
 	if err := cmd.Start(); err != nil {
 		t.Skipf("skipped: this machine does not let a process make namespaces: %v", err)
 	}
-	killer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	killer := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer killer.Stop()
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("probe: %v\n%s%s", err, out.String(), errs.String())

@@ -216,7 +216,7 @@ func packages(t *testing.T, tool string, change func(map[string]debtest.Package)
 
 func buildIn(t *testing.T, sources []deb.Source, scratch string, workers int) ([]Module, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return BuildModules(ctx, ModulesSpec{
 		Toolchain: Toolchain{Sources: sources, CacheDir: t.TempDir(), Scratch: scratch, Workers: workers},

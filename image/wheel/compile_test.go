@@ -64,7 +64,7 @@ func testTree(t *testing.T, python []byte, files map[string]string) *rootfs.Tree
 
 func compileIn(t *testing.T, tree *rootfs.Tree, workers int) (*Compiled, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return Compile(ctx, tree, Bytecode{
 		Minor: 13, Dirs: []string{"usr/lib/python3.13", testSite}, Scratch: filepath.Join(t.TempDir(), "scratch"), Workers: workers,
