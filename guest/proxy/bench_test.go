@@ -37,53 +37,74 @@ func (s scribe) prepare(contract string, forwarded []byte, n int, info *tl.Proxy
 	}
 }
 
-// BenchmarkRequest: one request after the other through a proxy, between a client and a worker that do little.
+// BenchmarkRequest: one request after the other through a proxy, between a client and a worker that do little. Without receipts
+// nothing is signed: what is left is the proxy's own work.
 func BenchmarkRequest(b *testing.B) {
-	for name, prompt := range map[string]int{"1 KB": 1 << 10, "64 KB": 64 << 10} {
-		b.Run(name, func(b *testing.B) {
-			p := newBench(b, func(_ *Config, d *Deps) { d.Log = slog.New(slog.DiscardHandler) })
-			ctx, cancel := context.WithCancel(b.Context())
-			p.ctx = ctx
-			w, signed := p.worker(versionOurs, nil), make(scribe)
-			info := w.usage()
-			w.act = func(m tl.Object) {
-				w.take(m)
-				for _, o := range w.orders {
-					if o.client == numbered(0) {
-						signed.prepare(w.contract, o.http.Payload, b.N, info)
-					}
-					w.begin(o, headOf(200, "application/json", answer), info)
-					s := &tl.ProxyQueryStatement{KeyID: "w-1"}
-					if known := signed[o.client]; known != nil {
-						s = known
-					}
-					s.RequestID = o.id
-					w.send(s)
-				}
-				w.orders = w.orders[:0]
-			}
-			c, q := p.client(versionOurs), run(0, `{"model":"demo/model","messages":[{"role":"user","content":"`+strings.Repeat("word ", prompt/5)+`"}],"max_tokens":50}`)
-			p.served.Go(func() {
-				for {
-					select {
-					case <-w.heard:
-					case <-ctx.Done():
-						return
-					}
-				}
-			})
-			b.ReportAllocs()
-			for i := range b.N + 1 {
-				if i == 1 {
-					b.ResetTimer()
-				}
-				q.RequestID = numbered(i)
-				c.send(q)
-				hear[*tl.ClientQueryReceipt](c.party)
-			}
-			b.StopTimer()
-			cancel()
-			p.served.Wait()
-		})
+	for name, tc := range map[string]struct {
+		prompt   int
+		receipts bool
+	}{
+		"1 KB": {1 << 10, true}, "64 KB": {64 << 10, true}, "1 KB without receipts": {1 << 10, false},
+	} {
+		b.Run(name, func(b *testing.B) { benchmarkRequest(b, tc.prompt, tc.receipts) })
 	}
+}
+
+func benchmarkRequest(b *testing.B, prompt int, receipts bool) {
+	b.Helper()
+	p := newBench(b, func(_ *Config, d *Deps) { d.Log = slog.New(slog.DiscardHandler) })
+	ctx, cancel := context.WithCancel(b.Context())
+	p.ctx = ctx
+	version := int32(versionOurs)
+	unsigned := func(*tl.WorkerParams) {}
+	if !receipts {
+		version = versionTimes
+		unsigned = func(p *tl.WorkerParams) { p.MachineDescriptionJSON = nil }
+	}
+	w, signed := p.worker(versionOurs, nil, unsigned), make(scribe)
+	info := w.usage()
+	w.act = func(m tl.Object) {
+		w.take(m)
+		for _, o := range w.orders {
+			if receipts && o.client == numbered(0) {
+				signed.prepare(w.contract, o.http.Payload, b.N, info)
+			}
+			w.begin(o, headOf(200, "application/json", answer), info)
+			if receipts {
+				s := &tl.ProxyQueryStatement{KeyID: "w-1"}
+				if known := signed[o.client]; known != nil {
+					s = known
+				}
+				s.RequestID = o.id
+				w.send(s)
+			}
+		}
+		w.orders = w.orders[:0]
+	}
+	c, q := p.client(version), run(0, `{"model":"demo/model","messages":[{"role":"user","content":"`+strings.Repeat("word ", prompt/5)+`"}],"max_tokens":50}`)
+	p.served.Go(func() {
+		for {
+			select {
+			case <-w.heard:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	b.ReportAllocs()
+	for i := range b.N + 1 {
+		if i == 1 {
+			b.ResetTimer()
+		}
+		q.RequestID = numbered(i)
+		c.send(q)
+		if receipts {
+			hear[*tl.ClientQueryReceipt](c.party)
+		} else {
+			hear[*tl.ClientQueryAnswerEx](c.party)
+		}
+	}
+	b.StopTimer()
+	cancel()
+	p.served.Wait()
 }
