@@ -2,13 +2,11 @@ package proxy
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -270,13 +268,9 @@ func (j *job) forward(version int32, clientSC string) (pieces [][]byte) {
 	if version < versionOurs {
 		emulate.Cut(e, j.in, emulate.Peer{Version: version})
 	}
-	doc := j.in.Body()
-	limit := strconv.AppendInt(nil, j.maxTokens, 10)
-	for _, field := range tokenFields(j.in.Endpoint, doc) {
-		e.Set(field, limit)
-	}
+	j.bound(e)
 	if salt := cacheSalt(clientSC, j.in.RouteSecret); salt != "" && version >= versionOurs {
-		e.Set("cache_salt", strconv.AppendQuote(nil, salt))
+		e.Set("cache_salt", []byte(`"`+salt+`"`)) // of letters that need no escape
 	}
 	if version < versionOurs && j.in.Model != base(j.in.Model) {
 		e.Set("model", quoted(base(j.in.Model)))
@@ -293,35 +287,54 @@ func (j *job) common(pieces [][]byte) int {
 	return 0
 }
 
-// tokenFields names the fields that bound the answer: those that are there, else the one that the endpoint has.
-func tokenFields(ep api.Endpoint, doc jsonscan.Value) []string {
-	all := map[api.Endpoint][]string{
-		api.Chat: {"max_tokens", "max_completion_tokens"}, api.Completions: {"max_tokens"}, api.Responses: {"max_output_tokens"},
-	}[ep]
-	if len(all) == 0 {
-		return nil
+// bound sets the maximum of tokens in the fields that bound the answer: those that are there, else the one that the endpoint
+// has.
+func (j *job) bound(e *jsonscan.Edit) {
+	fields := tokenFields(j.in.Endpoint)
+	if fields[0] == "" {
+		return
 	}
-	there := slices.DeleteFunc(slices.Clone(all), func(f string) bool { v, ok := doc.Get(f); return !ok || v.Kind() == jsonscan.Null })
-	if len(there) == 0 {
-		return all[:1]
+	doc, limit, there := j.in.Body(), strconv.AppendInt(nil, j.maxTokens, 10), false
+	for _, f := range fields {
+		if v, ok := doc.Get(f); ok && v.Kind() != jsonscan.Null {
+			e.Set(f, limit)
+			there = true
+		}
 	}
-	return there
+	if !there {
+		e.Set(fields[0], limit)
+	}
+}
+
+// tokenFields names the fields that bound an answer; an endpoint has none, one or two.
+func tokenFields(ep api.Endpoint) [2]string {
+	switch ep {
+	case api.Chat:
+		return [2]string{"max_tokens", "max_completion_tokens"}
+	case api.Completions:
+		return [2]string{"max_tokens"}
+	case api.Responses:
+		return [2]string{"max_output_tokens"}
+	default:
+		return [2]string{}
+	}
 }
 
 // query is the http.request around the pieces of a body, which are copied once, and the body in it.
 func (j *job) query(pieces [][]byte, id [32]byte, version int32) (query, body []byte) {
 	const empty, longest = 4, 8 // bytes of a payload without content, and around one
-	h := tl.HTTPRequest{Method: http.MethodPost, URL: j.path, HTTPVersion: "HTTP/1.1", Headers: []tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}}}
+	headers := [...]tl.HTTPHeader{{Name: "Content-Type", Value: j.contentType}, {Name: headerID}}
+	h := tl.HTTPRequest{Method: http.MethodPost, URL: j.path, HTTPVersion: "HTTP/1.1", Headers: headers[:1]}
 	if version >= versionOurs {
-		h.Headers = append(h.Headers, tl.HTTPHeader{Name: headerID, Value: hex.EncodeToString(id[:])})
+		headers[1].Value = hexed(id[:])
+		h.Headers = headers[:]
 	}
-	head, size := tl.Encode(&h), 0
-	head = head[:len(head)-empty] // the payload stands at the end
+	size := 0
 	for _, p := range pieces {
 		size += len(p)
 	}
-	query = append(make([]byte, 0, len(head)+size+longest), head...)
-	query = wire.AppendLength(query, size)
+	query = h.Append(make([]byte, 0, h.Size()-empty+size+longest))
+	query = wire.AppendLength(query[:len(query)-empty], size) // the payload stands at the end
 	start := len(query)
 	for _, p := range pieces {
 		query = append(query, p...)

@@ -121,18 +121,7 @@ func (r *request) forward(a *attempt) (body []byte, common int, err error) {
 	}
 	pieces := r.job.forward(w.version, r.c.contract)
 	query, body := r.job.query(pieces, r.ask.id, w.version)
-	var m tl.Object = &tl.ProxyRunQuery{Query: query, SignedPayment: signed(pay), Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id}
-	if w.version >= versionEx {
-		ex := &tl.ProxyRunQueryEx{
-			Query: query, SignedPayment: signed(pay), Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id,
-			EnableDebug: new(r.ask.debug || w.version >= versionOurs), // workers of ours say there where their counts are from
-		}
-		if w.version >= versionKeys {
-			ex.PrivateKey = r.job.private
-		}
-		m = ex
-	}
-	if err := w.sess.Send(r.ctx, m); err != nil {
+	if err := w.sess.Send(r.ctx, r.order(a, query, signed(pay), left)); err != nil {
 		if cause := context.Cause(r.ctx); cause != nil {
 			return nil, 0, cause
 		}
@@ -140,6 +129,21 @@ func (r *request) forward(a *attempt) (body []byte, common int, err error) {
 	}
 	a.asked = true
 	return body, r.job.common(pieces), nil
+}
+
+// order is the message that gives a worker the request, in the form of its version.
+func (r *request) order(a *attempt, query []byte, pay tl.AnyProxySignedPayment, left float64) tl.Object {
+	if a.w.version < versionEx {
+		return &tl.ProxyRunQuery{Query: query, SignedPayment: pay, Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id}
+	}
+	m := &tl.ProxyRunQueryEx{
+		Query: query, SignedPayment: pay, Coefficient: a.lease.Coefficient, Timeout: left, RequestID: a.id,
+		EnableDebug: new(r.ask.debug || a.w.version >= versionOurs), // workers of ours say there where their counts are from
+	}
+	if a.w.version >= versionKeys {
+		m.PrivateKey = r.job.private
+	}
+	return m
 }
 
 // begin takes the head of the answer. What comes whole ends the attempt, and so does a failure that another worker may

@@ -37,7 +37,7 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 		r.bodies = hashBodies(r.body(), nil, 0)
 	}
 	doc := receipt.Receipt{
-		ID: hex.EncodeToString(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: keyset, Endpoint: r.path(),
+		ID: hexed(r.ask.id[:]), ChatID: out.look.chatID(), Model: r.ask.model, KeysetDigest: keyset, Endpoint: r.path(),
 		ServedAt: now.Unix(), RequestHash: r.bodies.received, ResponseHash: r.out.digest(),
 		Verified: receipt.Verified{Required: true, Model: r.ask.model},
 		Usage:    r.metered(e),
@@ -65,31 +65,42 @@ func (r *request) receipt(e ledger.Entry) ([]byte, error) {
 }
 
 // digest is a hash as documents have it.
-func digest(sum []byte) string { return "sha256:" + hex.EncodeToString(sum) }
+func digest(sum []byte) string {
+	const name = "sha256:"
+	return string(hex.AppendEncode(append(make([]byte, 0, len(name)+2*sha256.Size), name...), sum))
+}
+
+// hexed is the same without the name, as ids have it.
+func hexed(sum []byte) string { return string(hex.AppendEncode(make([]byte, 0, 2*sha256.Size), sum)) }
 
 // bodies are the hashes of a request as it came and as it went on; the latter is empty where it did not.
 type bodies struct{ received, forwarded string }
 
 // hashBodies hashes both, of which the first n bytes are the same: often all but a few, and they are hashed once.
-func hashBodies(received, forwarded []byte, n int) bodies {
+func hashBodies(received, forwarded []byte, n int) (b bodies) {
 	h := sha256.New()
 	_, _ = h.Write(received[:n]) // a hash never fails
-	b := bodies{received: hashed(h, received, n)}
+	sum := make([]byte, 0, sha256.Size)
 	if forwarded != nil {
-		b.forwarded = hashed(h, forwarded, n)
+		own := cloned(h, received[:n])
+		_, _ = own.Write(forwarded[n:])
+		b.forwarded = digest(own.Sum(sum))
 	}
+	_, _ = h.Write(received[n:])
+	b.received = digest(h.Sum(sum))
 	return b
 }
 
-// hashed is the hash of a body of which the first n bytes are in h, which stays as it is.
-func hashed(h hash.Hash, body []byte, n int) string {
+// cloned is a second hash of what is in h.
+func cloned(h hash.Hash, written []byte) hash.Hash {
 	if c, ok := h.(hash.Cloner); ok {
 		if own, err := c.Clone(); err == nil {
-			_, _ = own.Write(body[n:])
-			return digest(own.Sum(nil))
+			return own
 		}
 	}
-	return receipt.SHA256(body) // unreachable: the standard library's hashes can be cloned
+	own := sha256.New() // unreachable: the standard library's hashes can be cloned
+	_, _ = own.Write(written)
+	return own
 }
 
 // path and body are what the client asked; both are empty where that could not be read.

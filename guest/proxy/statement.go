@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/hex"
 	"sync"
 	"time"
 
@@ -85,7 +84,7 @@ func (r *request) disbelieve(w *worker) {
 func (r *request) holds(a *attempt, res result, s *tl.ProxyQueryStatement) bool {
 	tokens, _ := r.usage(res)
 	signed := receipt.WorkerStatement{
-		RequestID: hex.EncodeToString(r.ask.id[:]), RequestHash: r.bodies.forwarded, ResponseHash: digest(s.ResponseHash[:]),
+		RequestID: hexed(r.ask.id[:]), RequestHash: r.bodies.forwarded, ResponseHash: digest(s.ResponseHash[:]),
 		Status: statusWord(s.Status), ServedAt: s.ServedAt, WorkerSC: a.w.name, Tokens: tokens,
 	}
 	return r.p.signers.Verify(a.w.says.key, signed.Bytes(), s.Signature)
