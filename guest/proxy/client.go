@@ -27,6 +27,7 @@ type client struct {
 	peer Peer
 	sess *session.Session
 	ctx  context.Context //nolint:containedctx // the life of the session, which its requests share
+	last context.Context //nolint:containedctx // for what they say at their ends
 	progress
 	work session.Crew
 	told told
@@ -50,7 +51,7 @@ type client struct {
 // ServeClient converses with a client until one of both leaves. It returns when nothing of the session runs any more.
 func (p *Proxy) ServeClient(ctx context.Context, conn net.Conn, peer Peer) error {
 	c := &client{p: p, peer: peer, progress: newProgress(), running: make(map[[32]byte]*request)}
-	c.ctx = ctx
+	c.ctx, c.last = ctx, context.WithoutCancel(ctx)
 	c.sess = session.New(conn, session.Options{Log: p.log, Dead: p.cfg.Times.Dead, Unknown: c.strange}, c)
 	p.mu.Lock()
 	p.clients[c] = struct{}{}
@@ -198,7 +199,7 @@ func (c *client) ask(a ask, at stage, version int32) error {
 	default:
 		c.work.Go(func() {
 			defer c.forget(r)
-			r.run(c.ctx)
+			r.run(c.last)
 		})
 	}
 	return nil

@@ -49,7 +49,9 @@ func parseHead(data []byte) (*tl.HTTPResponse, []byte, error) {
 }
 
 // unsafe says that a header's part would break out of its line.
-func unsafe(s string) bool { return strings.ContainsAny(s, "\r\n\x00") }
+func unsafe(s string) bool {
+	return strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, 0) >= 0
+}
 
 func isStream(h *tl.HTTPResponse) bool {
 	return slices.ContainsFunc(h.Headers, func(x tl.HTTPHeader) bool {
@@ -89,7 +91,18 @@ func (r *request) announce(h *tl.HTTPResponse, billed *ledger.Entry) {
 }
 
 // seconds is a time as a header has it: in Unix seconds with six decimals.
-func seconds(t time.Time) string { return strconv.FormatFloat(unix(t), 'f', 6, 64) }
+func seconds(t time.Time) string {
+	const million = 1_000_000
+	micro := int64(0)
+	if !t.IsZero() {
+		micro = max(t.UnixMicro(), 0)
+	}
+	out := strconv.AppendInt(make([]byte, 0, len("1234567890.123456")), micro/million, 10)
+	point := len(out)
+	out = strconv.AppendInt(out, million+micro%million, 10)
+	out[point] = '.' // in the place of the million
+	return string(out)
+}
 
 // unix is a time in seconds, as the network writes them.
 func unix(t time.Time) float64 {

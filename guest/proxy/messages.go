@@ -14,18 +14,18 @@ type final struct {
 	times [4]float64
 }
 
-// info is the final's form in Ex messages.
+// info is the final's form in Ex messages, which shares its memory.
 func (f *final) info(version int32) *tl.ClientQueryFinalInfo {
 	if f == nil {
 		return nil
 	}
 	out := &tl.ClientQueryFinalInfo{TokensUsed: f.tokens}
 	if f.debug {
-		out.WorkerDebug, out.ProxyDebug = new(f.workerDebug), new(f.proxyDebug)
+		out.WorkerDebug, out.ProxyDebug = &f.workerDebug, &f.proxyDebug
 	}
 	if version >= versionTimes {
-		out.ProxyStartTime, out.ProxyEndTime = new(f.times[0]), new(f.times[1])
-		out.WorkerStartTime, out.WorkerEndTime = new(f.times[2]), new(f.times[3])
+		out.ProxyStartTime, out.ProxyEndTime = &f.times[0], &f.times[1]
+		out.WorkerStartTime, out.WorkerEndTime = &f.times[2], &f.times[3]
 	}
 	return out
 }

@@ -52,20 +52,17 @@ func (m *Metrics) counter(name string) *metrics.Counter {
 	return c
 }
 
-func (m *Metrics) begin() {
-	m.past.running.Set(m.past.now(), float64(m.active.Add(1)))
+func (m *Metrics) begin(now time.Time) {
+	m.past.running.Set(now, float64(m.active.Add(1)))
 	m.requests.Add(1)
 }
 
 func (m *Metrics) end() { m.past.running.Set(m.past.now(), float64(m.active.Add(-1))) }
 
-// wait measures how long a request waits for its worker, until the function it returns is called.
-func (m *Metrics) wait() (over func()) {
-	began := m.past.now()
-	return func() {
-		now := m.past.now()
-		m.past.waited.Add(now, now.Sub(began))
-	}
+// waited notes that a request has waited for its worker until now.
+func (m *Metrics) waited(since time.Time) {
+	now := m.past.now()
+	m.past.waited.Add(now, now.Sub(since))
 }
 
 // Second attempts are bounded to a tenth of all requests, and a few at the beginning (inference.md section 11).

@@ -44,13 +44,12 @@ type output struct {
 
 	creditMu sync.Mutex
 	left     int64
-	more     chan struct{}
+	more     chan struct{} // made by who waits
 }
 
 func newOutput(c *client, id [32]byte, version int32) *output {
 	return &output{
 		c: c, id: id, version: version, slow: c.p.cfg.Times.Slow, now: c.p.deps.Now, hash: sha256.New(), left: window,
-		more: make(chan struct{}, 1),
 	}
 }
 
@@ -79,6 +78,10 @@ func (o *output) take(ctx context.Context, want int64) (int64, error) {
 		o.creditMu.Lock()
 		n := min(want, o.left)
 		o.left -= n
+		if o.more == nil && n == 0 {
+			o.more = make(chan struct{}, 1)
+		}
+		more := o.more
 		o.creditMu.Unlock()
 		if n > 0 || want == 0 {
 			return n, nil
@@ -89,7 +92,7 @@ func (o *output) take(ctx context.Context, want int64) (int64, error) {
 			slow = t.C
 		}
 		select {
-		case <-o.more:
+		case <-more:
 		case <-slow:
 			return 0, errSlowReader
 		case <-ctx.Done():

@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"cocoon/contracts/api"
 	"cocoon/contracts/pricing"
@@ -346,4 +348,18 @@ func FuzzWorkerMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSecondsHaveSixDecimals: as a number in Unix seconds is written with six.
+func TestSecondsHaveSixDecimals(t *testing.T) {
+	for _, at := range []time.Time{
+		{}, time.Unix(0, 0), time.Unix(1, 0), time.Unix(1, 1000), time.Unix(1_700_000_000, 999_999_999), time.Unix(1_795_325_042, 50_000), time.Unix(4_000_000_000, 123_456_789),
+	} {
+		if got, want := seconds(at), strconv.FormatFloat(unix(at), 'f', 6, 64); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+	if got := seconds(time.Unix(-1, 0)); got != "0.000000" {
+		t.Errorf("before 1970: %s", got)
+	}
 }

@@ -78,7 +78,7 @@ func newPast(clock func() time.Time) *past {
 }
 
 // over counts a request that has ended; fee is what the proxy keeps of it, in nanoTON.
-func (p *past) over(status receipt.Status, e ledger.Entry, fee float64, took time.Duration) {
+func (p *past) over(now time.Time, status receipt.Status, e ledger.Entry, fee float64, took time.Duration) {
 	outcome := outcomeFailed
 	switch status {
 	case receipt.Complete:
@@ -89,7 +89,6 @@ func (p *past) over(status receipt.Status, e ledger.Entry, fee float64, took tim
 		outcome = outcomeRefused
 	case receipt.Deadline, receipt.WorkerLost, receipt.EngineError:
 	}
-	now := p.now()
 	p.ended[outcome].Add(now, 1)
 	p.fees.Add(now, fee)
 	p.took.Add(now, took)

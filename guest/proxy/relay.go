@@ -23,7 +23,7 @@ func (r *request) relay(a *attempt) result {
 		return r.abandon(a, err)
 	}
 	r.bodies = hashBodies(r.job.body, forwarded, common) // the worker has it, and needs its time
-	onward := r.onward(a)
+	var onward pass
 	for in := (arrival{r: r, a: a}); ; {
 		if r.ctx.Err() != nil { // however much there is to read
 			return r.abandon(a, context.Cause(r.ctx))
@@ -32,11 +32,10 @@ func (r *request) relay(a *attempt) result {
 		if in.begun && a.w.version >= versionOurs { // others may be silent to their end
 			patience = r.p.cfg.Times.Gap
 		}
-		var direct pass
-		if in.begun && in.made == nil {
-			direct = onward
+		if onward == nil && in.begun && in.made == nil {
+			onward = r.onward(a)
 		}
-		e, err := a.next(r.ctx, patience, direct)
+		e, err := a.next(r.ctx, patience, onward)
 		if err != nil {
 			return r.abandon(a, err)
 		}

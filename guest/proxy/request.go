@@ -32,6 +32,7 @@ type request struct {
 	held     bool // something is reserved
 	reserved int64
 	tried    []uint64
+	both     [2]uint64 // what they lie in: there is one retry
 
 	// what is known of the last attempt
 	a      *attempt
@@ -53,16 +54,19 @@ type result struct {
 
 func newRequest(c *client, a ask, version int32) *request {
 	ctx, cancel := context.WithCancelCause(c.ctx)
-	return &request{p: c.p, c: c, ask: a, out: newOutput(c, a.id, version), ctx: ctx, cancel: cancel, began: c.p.deps.Now()}
+	r := &request{p: c.p, c: c, ask: a, out: newOutput(c, a.id, version), ctx: ctx, cancel: cancel, began: c.p.deps.Now()}
+	r.tried = r.both[:0]
+	return r
 }
 
 // run serves the request and ends it, once.
-func (r *request) run(ctx context.Context) {
+//
+// What has to be said at the end, within last, is said even though the request was cancelled; a session that has ended refuses
+// it.
+func (r *request) run(last context.Context) {
 	defer r.cancel(nil)
-	r.p.metrics.begin()
+	r.p.metrics.begin(r.began)
 	defer r.p.metrics.end()
-	// What has to be said at the end is said even though the request was cancelled; a session that has ended refuses it.
-	last := context.WithoutCancel(ctx)
 	defer func() {
 		if p := recover(); p != nil {
 			r.p.log.Error("Request panicked", slog.Any("err", p))
@@ -205,7 +209,7 @@ func (r *request) try() result {
 
 // acquire takes a worker's slot. A stream goes to a worker that streams before one whose answer is made a stream.
 func (r *request) acquire() (*sched.Lease, error) {
-	defer r.p.metrics.wait()()
+	defer r.p.metrics.waited(r.p.deps.Now())
 	first := r.job.stream && len(r.tried) == 0
 	lease, err := r.p.sched.Acquire(r.ctx, r.need(first))
 	refused, ok := errors.AsType[*sched.RefusedError](err)

@@ -66,12 +66,11 @@ func (r *request) attest(a *attempt, res result) result {
 
 // statement waits for a worker's last word.
 func (a *attempt) statement(ctx context.Context) (event, error) {
-	for until := a.w.p.deps.Now().Add(statementWait); ; {
-		e, err := a.next(ctx, max(until.Sub(a.w.p.deps.Now()), time.Nanosecond), nil)
-		if err != nil || e.kind == evStatement {
-			return e, err
-		}
+	e, err := a.next(ctx, statementWait, nil)
+	if err == nil && e.kind != evStatement { // nothing else is accepted behind the last message
+		err = errOrder
 	}
+	return e, err
 }
 
 // disbelieve notes a statement that does not hold.

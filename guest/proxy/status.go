@@ -54,7 +54,7 @@ func (p *Proxy) over(now time.Time, status receipt.Status, e ledger.Entry, took 
 		fee = float64(e.Paid()) * (float64(root.Price) - float64(root.WorkerFee))
 		p.totals.fees.Add(now, fee)
 	}
-	p.metrics.past.over(status, e, fee, took)
+	p.metrics.past.over(now, status, e, fee, took)
 }
 
 // WorkerStatus is a worker connection on a status page.
