@@ -23,16 +23,32 @@ type look struct {
 	last   byte
 }
 
-func (l *look) see(b []byte) {
-	whole := l.front == nil && len(b) < lookBytes
-	if room := lookBytes - len(l.front); room > 0 {
-		l.front = append(l.front, b[:min(room, len(b))]...)
+// only is see of an answer that comes at once, and is changed no more: its memory is shared.
+func (l *look) only(b []byte) {
+	l.front, l.tail = slices.Clip(b[:min(len(b), lookBytes)]), slices.Clip(b[max(len(b)-lookBytes, 0):])
+	l.count(b)
+}
+
+func (l *look) count(b []byte) {
+	if len(b) == 0 {
+		return
 	}
 	l.events += int64(bytes.Count(b, []byte("\n\n")))
 	if b[0] == '\n' && l.last == '\n' {
 		l.events++
 	}
 	l.last = b[len(b)-1]
+}
+
+func (l *look) see(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	whole := l.front == nil && len(b) < lookBytes
+	if room := lookBytes - len(l.front); room > 0 {
+		l.front = append(l.front, b[:min(room, len(b))]...)
+	}
+	l.count(b)
 	if whole { // until more comes, both ends are the same
 		l.tail = slices.Clip(l.front)
 		return

@@ -141,7 +141,8 @@ func (o *output) whole(ctx context.Context, h *tl.HTTPResponse, body []byte, fin
 	o.worker = true
 	if !o.begun && len(body) <= session.MaxPart {
 		o.begun, o.ended, o.status = true, true, h.StatusCode
-		o.note(body)
+		o.digested(body)
+		o.look.only(body)
 		h.Payload = body
 		return o.send(ctx, headMessage(o.version, o.id, tl.Encode(h), fin))
 	}
@@ -242,17 +243,19 @@ func (o *output) rest(body []byte, fin *final) error {
 	}
 }
 
-// note hashes bytes of the body.
+// note hashes bytes of the body and looks at them.
 func (o *output) note(b []byte) {
-	if len(b) == 0 {
-		return
-	}
-	if o.first.IsZero() {
+	o.digested(b)
+	o.look.see(b)
+}
+
+// digested hashes bytes of the body.
+func (o *output) digested(b []byte) {
+	if len(b) > 0 && o.first.IsZero() {
 		o.first = o.now()
 	}
 	_, _ = o.hash.Write(b) // a hash never fails
 	o.bytes += int64(len(b))
-	o.look.see(b)
 }
 
 // ping is a sign of life before the worker's first byte: ours can read it in a stream.

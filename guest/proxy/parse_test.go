@@ -135,6 +135,23 @@ func TestTheEndsOfAnAnswer(t *testing.T) {
 	}
 }
 
+// TestALookAtAWholeAnswer: one that comes at once looks the same whether its memory is shared or not.
+func TestALookAtAWholeAnswer(t *testing.T) {
+	for name, body := range map[string]string{
+		"nothing": "", "short": answer, "events": first + second + done, "just too long": strings.Repeat("x", lookBytes),
+		"long": strings.Repeat("a\n\n", lookBytes) + second,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var seen, shared look
+			seen.see([]byte(body))
+			shared.only([]byte(body))
+			if !bytes.Equal(shared.front, seen.front) || !bytes.Equal(shared.tail, seen.tail) || shared.events != seen.events || shared.last != seen.last {
+				t.Errorf("%d and %d bytes, %d events; want %d, %d and %d", len(shared.front), len(shared.tail), shared.events, len(seen.front), len(seen.tail), seen.events)
+			}
+		})
+	}
+}
+
 func TestForwardingRewritesByCuttingOnly(t *testing.T) {
 	p := newBench(t).p
 	for name, tc := range map[string]struct {

@@ -279,18 +279,21 @@ func (r *request) httpStatus(res result) int32 {
 	return r.out.statusCode()
 }
 
-// debugOf reads where a worker's counts are from, where it says so.
-func debugOf(info *tl.ProxyQueryFinalInfo) (source string, ok bool) {
+// debugOf reads where a worker's counts are from; empty where it does not say so.
+func debugOf(info *tl.ProxyQueryFinalInfo) string {
 	if info.WorkerDebug == nil || len(*info.WorkerDebug) > maxDescription {
-		return "", false
+		return ""
 	}
 	doc, err := jsonscan.Check([]byte(*info.WorkerDebug))
 	if err != nil {
-		return "", false
+		return ""
 	}
 	v, _ := doc.Get("source")
-	source, _ = v.Text()
-	return source, slices.Contains([]string{sourceEngine, sourcePartial, sourceCounted}, source)
+	switch source, _ := v.Text(); source {
+	case sourceEngine, sourcePartial, sourceCounted:
+		return source
+	}
+	return ""
 }
 
 // retriable says that a worker's error is no verdict on the request.

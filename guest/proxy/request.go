@@ -38,6 +38,9 @@ type request struct {
 	a      *attempt
 	bodies bodies
 	result result
+	// debug is where the counts of an attempt's last message are from, by what that says of itself.
+	debugged *tl.ProxyQueryFinalInfo
+	debug    string
 }
 
 // result is how an attempt ended.

@@ -134,8 +134,11 @@ func (r *request) source(res result, t pricing.Tokens) string {
 	case res.info == nil || r.uncounted(res):
 		return sourceCounted
 	}
-	if s, ok := debugOf(res.info); ok {
-		return s
+	if r.debugged != res.info {
+		r.debugged, r.debug = res.info, debugOf(res.info)
+	}
+	if r.debug != "" {
+		return r.debug
 	}
 	if r.statusOf(res) == receipt.Complete {
 		return sourceEngine
