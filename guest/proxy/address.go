@@ -54,8 +54,11 @@ func ParseAddress(text string) (Address, error) {
 // String is the raw form: what documents and the ledger name a contract by.
 func (a Address) String() string {
 	const longest = len("-128:") + 2*len(a.Hash)
-	out := append(strconv.AppendInt(make([]byte, 0, longest), int64(a.Workchain), 10), ':')
-	return string(hex.AppendEncode(out, a.Hash[:]))
+	return string(a.appendTo(make([]byte, 0, longest)))
+}
+
+func (a Address) appendTo(dst []byte) []byte {
+	return hex.AppendEncode(append(strconv.AppendInt(dst, int64(a.Workchain), 10), ':'), a.Hash[:])
 }
 
 // Friendly is the url-safe non-bounceable form that the network's messages use.

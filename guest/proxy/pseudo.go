@@ -45,8 +45,10 @@ func (p *Pseudo) Root() (Root, error) {
 
 // Contract is the address that stands for the contract of an owner at this proxy.
 func (p *Pseudo) Contract(kind string, owner Address) Address {
-	sum := sha256.Sum256([]byte("cocoon/pseudo/" + kind + "/" + p.Owner.String() + "/" + owner.String()))
-	return Address{Hash: sum}
+	const usual = 192 // bytes of it all
+	name := append(append(append(make([]byte, 0, usual), "cocoon/pseudo/"...), kind...), '/')
+	name = owner.appendTo(append(p.Owner.appendTo(name), '/'))
+	return Address{Hash: sha256.Sum256(name)}
 }
 
 // Client is always known and proves itself with the empty string.

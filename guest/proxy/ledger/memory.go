@@ -121,11 +121,11 @@ func (m *Memory) Settle(_ context.Context, charge Charge) (Entry, error) {
 		return Entry{}, ErrUnknown
 	}
 	key := request{c.number, charge.Request}
-	if e, done := m.settled.find(key); done {
-		return e, nil
-	}
 	held, ok := m.held[key]
 	if !ok {
+		if e, done := m.settled.find(key); done {
+			return e, nil
+		}
 		return Entry{}, ErrUnknown
 	}
 	m.seq++

@@ -88,10 +88,10 @@ func (s *Scheduler) try(r Request) (*Lease, error) {
 	}, nil
 }
 
-// eligible lists who could serve the request now, or says what stands in the way: the reason of the worker that came
-// closest.
+// eligible lists who could serve the request now, for one choice, or says what stands in the way: the reason of the worker that
+// came closest.
 func (s *Scheduler) eligible(r Request, now time.Time) ([]*worker, error) {
-	var free []*worker
+	free := s.free[:0]
 	closest, cheapest, rest := unknown, int64(math.MaxInt64), time.Duration(math.MaxInt64)
 	for _, w := range s.workers {
 		if !serves(w.spec.Model, r.Model) {
@@ -112,6 +112,7 @@ func (s *Scheduler) eligible(r Request, now time.Time) ([]*worker, error) {
 		default: // says nothing more
 		}
 	}
+	s.free = free
 	if len(free) > 0 {
 		slices.SortFunc(free, func(a, b *worker) int { return cmp.Compare(a.id, b.id) }) // the draw decides, not the map
 		return free, nil

@@ -109,6 +109,7 @@ type Scheduler struct {
 	next    uint64
 	workers map[uint64]*worker
 	queues  map[string]*queue
+	free    []*worker // room for those that one choice is among
 	routes  routes
 	known   standings
 	stats   Stats
