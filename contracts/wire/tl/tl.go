@@ -94,6 +94,20 @@ func readString(c *wire.Cursor) string {
 		return "application/json"
 	case "text/event-stream":
 		return "text/event-stream"
+	case "X-Cocoon-Request-Id":
+		return "X-Cocoon-Request-Id"
+	case "X-Cocoon-Worker-Start":
+		return "X-Cocoon-Worker-Start"
+	case "X-Cocoon-Worker-End":
+		return "X-Cocoon-Worker-End"
+	case "X-Cocoon-Proxy-Start":
+		return "X-Cocoon-Proxy-Start"
+	case "X-Cocoon-Proxy-End":
+		return "X-Cocoon-Proxy-End"
+	case "X-Aci-Keyset-Digest":
+		return "X-Aci-Keyset-Digest"
+	case "X-Cocoon-Cost-Nano":
+		return "X-Cocoon-Cost-Nano"
 	}
 	return string(b)
 }
