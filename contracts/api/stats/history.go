@@ -92,6 +92,9 @@ func NewHistory(now time.Time) *History {
 
 // Add adds an amount at a time.
 func (h *History) Add(now time.Time, amount float64) {
+	if amount == 0 {
+		return // a slot in which nothing happened is made when somebody looks
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.short.add(now, amount)

@@ -45,14 +45,17 @@ type Distribution struct {
 const fade = 10 * time.Minute
 
 // Add counts one duration.
-func (d *Distribution) Add(now time.Time, v time.Duration) {
+func (d *Distribution) Add(now time.Time, v time.Duration) { d.add(now, v, bucket(v)) }
+
+// add counts a duration of a bucket.
+func (d *Distribution) add(now time.Time, v time.Duration, bucket int) {
 	const still = time.Second // in which nothing fades that could be seen
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if since := now.Sub(d.at); since < 0 || since >= still {
 		d.age(now)
 	}
-	d.counts[bucket(v)]++
+	d.counts[bucket]++
 	d.sum += max(v, 0)
 	d.n++
 }
@@ -111,12 +114,13 @@ func NewLatency(now time.Time) *Latency {
 
 // Add counts one duration.
 func (l *Latency) Add(now time.Time, v time.Duration) {
-	l.Distribution.Add(now, v)
+	of := bucket(v)
+	l.add(now, v, of)
 	l.past.Lock()
 	defer l.past.Unlock()
 	for _, q := range []*quantiles{&l.short, &l.long} {
 		q.close(now)
-		q.counts[bucket(v)]++
+		q.counts[of]++
 		q.n++
 	}
 }

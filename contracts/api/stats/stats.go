@@ -35,6 +35,9 @@ type Counter struct {
 
 // Add counts n at a time.
 func (c *Counter) Add(now time.Time, n float64) {
+	if n == 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if since := now.Sub(c.at); since < 0 || since >= grain {
