@@ -21,6 +21,7 @@ import (
 type Metrics struct {
 	set      *metrics.Set
 	counters sync.Map // of *metrics.Counter by name: the set makes its names anew with each look
+	billed   [4]*metrics.Counter
 	active   atomic.Int64
 	requests atomic.Int64
 	past     *past
@@ -29,17 +30,16 @@ type Metrics struct {
 func newMetrics(now func() time.Time) *Metrics {
 	m := &Metrics{set: metrics.NewSet(), past: newPast(now)}
 	m.set.NewGauge("cocoon_proxy_requests_running", func() float64 { return float64(m.active.Load()) })
+	for i, class := range tokenClasses() {
+		m.billed[i] = m.counter(`proxy_adjusted_tokens_total{class="` + class + `"}`)
+	}
 	return m
 }
 
 // Write writes all series.
 func (m *Metrics) Write(w io.Writer) { m.set.WritePrometheus(w) }
 
-func (m *Metrics) count(name string) { m.add(name, 1) }
-
-func (m *Metrics) add(name string, n int64) {
-	m.counter(name).AddInt64(n)
-}
+func (m *Metrics) count(name string) { m.counter(name).Inc() }
 
 func (m *Metrics) counter(name string) *metrics.Counter {
 	if c, ok := m.counters.Load(name); ok {
@@ -85,10 +85,9 @@ func (m *Metrics) refused(err error) {
 // done counts a request that is over.
 func (m *Metrics) done(status receipt.Status, e ledger.Entry) {
 	m.count(`proxy_requests_total{status="` + string(status) + `"}`) // a word of ours
-	m.add(`proxy_adjusted_tokens_total{class="prompt"}`, e.Billed.Prompt)
-	m.add(`proxy_adjusted_tokens_total{class="cached"}`, e.Billed.Cached)
-	m.add(`proxy_adjusted_tokens_total{class="completion"}`, e.Billed.Completion)
-	m.add(`proxy_adjusted_tokens_total{class="reasoning"}`, e.Billed.Reasoning)
+	for i, n := range byClass(e.Billed) {
+		m.billed[i].AddInt64(n)
+	}
 }
 
 // WriteMetrics writes all series as Prometheus text. Labels come from lists in the code, never from peers.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"cocoon/contracts/api/stats"
+	"cocoon/contracts/pricing"
 	"cocoon/contracts/receipt"
 	"cocoon/guest/proxy/ledger"
 	"cocoon/guest/proxy/sched"
@@ -25,8 +26,10 @@ func outcomes() []string {
 	return []string{outcomeComplete, outcomeCancelled, outcomeRefused, outcomeFailed}
 }
 
-// tokenClasses are those of a bill, in the order of past.tokens.
+// tokenClasses are those of a bill, in the order of byClass.
 func tokenClasses() [4]string { return [...]string{"prompt", "cached", "completion", "reasoning"} }
+
+func byClass(b pricing.Billed) [4]int64 { return [...]int64{b.Prompt, b.Cached, b.Completion, b.Reasoning} }
 
 // reasons are all that a choice of a worker may have.
 func reasons() []sched.Reason {
@@ -92,7 +95,7 @@ func (p *past) over(now time.Time, status receipt.Status, e ledger.Entry, fee fl
 	p.ended[outcome].Add(now, 1)
 	p.fees.Add(now, fee)
 	p.took.Add(now, took)
-	for i, n := range []int64{e.Billed.Prompt, e.Billed.Cached, e.Billed.Completion, e.Billed.Reasoning} {
+	for i, n := range byClass(e.Billed) {
 		p.tokens[i].Add(now, float64(n))
 	}
 }

@@ -28,7 +28,7 @@ func cacheSalt(clientSC, secret string) string {
 		said = appendPart(said, secret)
 	}
 	sum := sha256.Sum256(said)
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	return string(base64.RawURLEncoding.AppendEncode(make([]byte, 0, 2*sha256.Size), sum[:]))
 }
 
 // appendPart appends a text behind its length.
