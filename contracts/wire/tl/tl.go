@@ -82,6 +82,8 @@ func readString(c *wire.Cursor) string {
 	switch string(b) {
 	case "POST":
 		return "POST"
+	case "X-Cocoon-Request-Id":
+		return "X-Cocoon-Request-Id"
 	case "HTTP/1.1":
 		return "HTTP/1.1"
 	case "/v1/chat/completions":
@@ -94,8 +96,6 @@ func readString(c *wire.Cursor) string {
 		return "application/json"
 	case "text/event-stream":
 		return "text/event-stream"
-	case "X-Cocoon-Request-Id":
-		return "X-Cocoon-Request-Id"
 	case "X-Cocoon-Worker-Start":
 		return "X-Cocoon-Worker-Start"
 	case "X-Cocoon-Worker-End":
@@ -104,10 +104,10 @@ func readString(c *wire.Cursor) string {
 		return "X-Cocoon-Proxy-Start"
 	case "X-Cocoon-Proxy-End":
 		return "X-Cocoon-Proxy-End"
-	case "X-Aci-Keyset-Digest":
-		return "X-Aci-Keyset-Digest"
 	case "X-Cocoon-Cost-Nano":
 		return "X-Cocoon-Cost-Nano"
+	case "X-Aci-Keyset-Digest":
+		return "X-Aci-Keyset-Digest"
 	}
 	return string(b)
 }
