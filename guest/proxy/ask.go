@@ -258,9 +258,9 @@ func (j *job) promptTokens() int64 {
 	return j.in.PromptTokens()
 }
 
-// forward is the inner request as a worker gets it: consumed fields cut, the maximum of tokens as reserved, the cache
-// salt of the client's (inference.md sections 4 and 11). Workers that are not ours know no salt.
-func (j *job) forward(version int32, clientSC string) (pieces [][]byte) {
+// forward is the inner request as a worker gets it: consumed fields cut, the maximum of tokens as reserved, a cache salt
+// (inference.md sections 4 and 11). Workers that are not ours know no salt.
+func (j *job) forward(version int32, salt string) (pieces [][]byte) {
 	if j.in == nil {
 		return [][]byte{j.body}
 	}
@@ -269,7 +269,7 @@ func (j *job) forward(version int32, clientSC string) (pieces [][]byte) {
 		emulate.Cut(e, j.in, emulate.Peer{Version: version})
 	}
 	j.bound(e)
-	if salt := cacheSalt(clientSC, j.in.RouteSecret); salt != "" && version >= versionOurs {
+	if salt != "" && version >= versionOurs {
 		e.Set("cache_salt", []byte(`"`+salt+`"`)) // of letters that need no escape
 	}
 	if version < versionOurs && j.in.Model != base(j.in.Model) {

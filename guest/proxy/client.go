@@ -39,6 +39,7 @@ type client struct {
 	party    ledger.Party // the client in the ledger
 	account  Account
 	contract string // of the account, in raw form
+	salt     string // of prompts that name no secret
 	params   int32  // version of the root's parameters that the contracts follow from
 	retired  bool   // they have changed: the session ends when nothing runs
 	short    bool

@@ -25,7 +25,7 @@ func TestFormsAreChecked(t *testing.T) {
 		return p.read(t.Context(), &ask{model: "demo/model", query: tl.Encode(&h), maxTokens: 10, key: key})
 	}
 	j, err := ask(kind, good, nil)
-	if err != nil || string(bytes.Join(j.forward(versionOurs, "0:aa"), nil)) != good || j.contentType != kind || j.stream {
+	if err != nil || string(bytes.Join(j.forward(versionOurs, "salt"), nil)) != good || j.contentType != kind || j.stream {
 		t.Fatalf("%+v, %v", j, err)
 	}
 	if n := j.promptTokens(); n != 1+3 { // by the rule for sound and for text, not by the size of the form

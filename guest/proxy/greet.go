@@ -66,6 +66,7 @@ func (c *client) offer(ctx context.Context, root Root, owner Address, account Ac
 	}
 	c.stage, c.version, c.owner, c.account, c.nonce, c.short = authorising, version, owner, account, nonce, account.Known
 	c.params, c.party, c.contract = root.ParamsVersion, ledger.Party{Role: ledger.Client, Address: owner.String()}, account.Contract.String()
+	c.salt = cacheSalt(c.contract, "")
 	c.mu.Unlock()
 	c.step()
 	var auth tl.AnyClientProxyConnectionAuth = &tl.ClientProxyConnectionAuthLong{Nonce: nonce}

@@ -179,7 +179,7 @@ func TestForwardingRewritesByCuttingOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(bytes.Join(j.forward(tc.version, "0:aa"), nil)); got != tc.want {
+			if got := string(bytes.Join(j.forward(tc.version, cacheSalt("0:aa", j.in.RouteSecret)), nil)); got != tc.want {
 				t.Errorf("%s\nwant %s", got, tc.want)
 			}
 		})
@@ -263,7 +263,7 @@ func FuzzClientRequest(f *testing.F) {
 			t.Errorf("reserve %d, %d tokens, %d choices", held, j.maxTokens, j.choices)
 		}
 		for _, version := range []int32{0, 5} {
-			body := bytes.Join(j.forward(version, "0:aa"), nil)
+			body := bytes.Join(j.forward(version, cacheSalt("0:aa", "")), nil)
 			if j.in == nil {
 				continue
 			}
@@ -307,7 +307,7 @@ func TestWhatGoesOnBeginsAsItCame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		pieces := j.forward(versionOurs, "0:aa")
+		pieces := j.forward(versionOurs, cacheSalt("0:aa", ""))
 		if n := j.common(pieces); n != tc.want || !bytes.HasPrefix(bytes.Join(pieces, nil), []byte(tc.body[:n])) {
 			t.Errorf("%s: %d bytes, want %d: %q", name, n, tc.want, pieces)
 		}

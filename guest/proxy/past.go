@@ -29,7 +29,9 @@ func outcomes() []string {
 // tokenClasses are those of a bill, in the order of byClass.
 func tokenClasses() [4]string { return [...]string{"prompt", "cached", "completion", "reasoning"} }
 
-func byClass(b pricing.Billed) [4]int64 { return [...]int64{b.Prompt, b.Cached, b.Completion, b.Reasoning} }
+func byClass(b pricing.Billed) [4]int64 {
+	return [...]int64{b.Prompt, b.Cached, b.Completion, b.Reasoning}
+}
 
 // reasons are all that a choice of a worker may have.
 func reasons() []sched.Reason {

@@ -118,7 +118,7 @@ func (r *request) forward(a *attempt) (body []byte, common int, err error) {
 	if err != nil {
 		return nil, 0, errInternal
 	}
-	pieces := r.job.forward(w.version, r.c.contract)
+	pieces := r.job.forward(w.version, r.salt())
 	query, body := r.job.query(pieces, r.ask.id, w.version)
 	if err := w.sess.Send(r.ctx, r.order(a, query, signed(pay), left)); err != nil {
 		if cause := context.Cause(r.ctx); cause != nil {

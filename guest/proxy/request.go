@@ -255,6 +255,14 @@ func (r *request) need(ours bool) sched.Request {
 	return need
 }
 
+// salt separates the prompt caches of the client and of its callers.
+func (r *request) salt() string {
+	if secret := r.secret(); secret != "" {
+		return cacheSalt(r.c.contract, secret)
+	}
+	return r.c.salt
+}
+
 func (r *request) secret() string {
 	if r.job.in == nil {
 		return ""
