@@ -109,3 +109,23 @@ func letsOthersRun(size int) bool {
 	<-done
 	return got
 }
+
+// TestNobodyIsWokenForWhatIsTaken: the writer has one turn for all that it takes, and another for what comes later.
+func TestNobodyIsWokenForWhatIsTaken(t *testing.T) {
+	var o outbox
+	o.init(1 << 20)
+	put := func() {
+		if err := o.control(&tl.TCPPing{ID: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	<-o.some // the writer wakes up, and gathers
+	put()
+	if out := o.take(nil); len(out) != 2*(headerSize+(&tl.TCPPing{}).Size()) || len(o.some) != 0 {
+		t.Errorf("%d bytes were taken, %d turns are left", len(out), len(o.some))
+	}
+	if put(); len(o.some) != 1 {
+		t.Error("what came later wakes nobody")
+	}
+}

@@ -191,10 +191,14 @@ func GoFirst() {
 	runtime.Gosched()
 }
 
-// take swaps the collected bytes for an empty buffer.
+// take swaps the collected bytes for an empty buffer. Who woke the writer meanwhile has nothing left for it.
 func (o *outbox) take(empty []byte) []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	select {
+	case <-o.some:
+	default:
+	}
 	out := o.buf
 	o.buf = empty[:0]
 	o.wake()
