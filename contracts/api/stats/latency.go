@@ -47,15 +47,15 @@ const fade = 10 * time.Minute
 // Add counts one duration.
 func (d *Distribution) Add(now time.Time, v time.Duration) { d.add(now, v, bucket(v)) }
 
-// add counts a duration of a bucket.
-func (d *Distribution) add(now time.Time, v time.Duration, bucket int) {
+// add counts one duration in its bucket.
+func (d *Distribution) add(now time.Time, v time.Duration, at int) {
 	const still = time.Second // in which nothing fades that could be seen
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if since := now.Sub(d.at); since < 0 || since >= still {
 		d.age(now)
 	}
-	d.counts[bucket]++
+	d.counts[at]++
 	d.sum += max(v, 0)
 	d.n++
 }
@@ -114,13 +114,13 @@ func NewLatency(now time.Time) *Latency {
 
 // Add counts one duration.
 func (l *Latency) Add(now time.Time, v time.Duration) {
-	of := bucket(v)
-	l.add(now, v, of)
+	at := bucket(v)
+	l.add(now, v, at)
 	l.past.Lock()
 	defer l.past.Unlock()
 	for _, q := range []*quantiles{&l.short, &l.long} {
 		q.close(now)
-		q.counts[of]++
+		q.counts[at]++
 		q.n++
 	}
 }
