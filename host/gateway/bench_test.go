@@ -25,9 +25,13 @@ func answerHead(media, body string) []byte {
 	return tl.Encode(&tl.HTTPResponse{
 		HTTPVersion: "HTTP/1.1", StatusCode: 200, Reason: "OK", Payload: []byte(body),
 		Headers: []tl.HTTPHeader{
-			{Name: "Content-Type", Value: media}, {Name: "X-Aci-Keyset-Digest", Value: strings.Repeat("ab", 32)}, {Name: "X-Cocoon-Cost-Nano", Value: "320"},
-			{Name: "X-Cocoon-Proxy-Start", Value: stamp}, {Name: "X-Cocoon-Proxy-End", Value: stamp},
-			{Name: "X-Cocoon-Worker-Start", Value: stamp}, {Name: "X-Cocoon-Worker-End", Value: stamp},
+			{Name: "Content-Type", Value: media},
+			{Name: "X-Aci-Keyset-Digest", Value: strings.Repeat("ab", 32)},
+			{Name: "X-Cocoon-Cost-Nano", Value: "320"},
+			{Name: "X-Cocoon-Proxy-Start", Value: stamp},
+			{Name: "X-Cocoon-Proxy-End", Value: stamp},
+			{Name: "X-Cocoon-Worker-Start", Value: stamp},
+			{Name: "X-Cocoon-Worker-End", Value: stamp},
 		},
 	})
 }

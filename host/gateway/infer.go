@@ -3,8 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -47,6 +45,7 @@ type exchange struct {
 	sent []byte    // the body as the proxy got it
 	hold keys.Hold // of the attempt
 	id   [32]byte
+	name name
 	// emulate says that the answer to a streaming request is made from a whole one (inference.md section 6.5).
 	emulate bool
 	// armed is when the write deadline was set.
@@ -56,6 +55,7 @@ type exchange struct {
 	// first is when the first byte of the answer came, after began.
 	first   time.Duration
 	outcome outcome
+	values  []string // of the answer's headers
 }
 
 // infer answers one of the paths that take JSON.
@@ -143,8 +143,6 @@ func (s *Server) refuseRequest(w http.ResponseWriter, err error) {
 	refuse(w, err)
 }
 
-func requestID(id [32]byte) string { return "req_" + hex.EncodeToString(id[:16]) }
-
 func limitHeaders(h http.Header, l keys.Limits) {
 	set := func(limit *keys.Limit, name string) {
 		if limit != nil {
@@ -161,7 +159,7 @@ func limitHeaders(h http.Header, l keys.Limits) {
 func (x *exchange) run() {
 	const attempts = 2
 	x.deadline = x.began.Add(x.req.Timeout)
-	_, _ = rand.Read(x.id[:]) // never fails (crypto/rand)
+	x.id, x.name = newName()
 	done := x.s.record.begin()
 	defer done()
 	defer x.report()
@@ -231,7 +229,7 @@ func (s *Server) noProxy() *api.Error {
 // attempt hands the request to one proxy and brings the answer back. An error means that the app has no answer yet.
 func (x *exchange) attempt(link *upstream.Link) error {
 	if x.call != nil {
-		_, _ = rand.Read(x.id[:]) // never fails (crypto/rand); the id of the attempt before is used up
+		x.id, x.name = newName() // the id of the attempt before is used up
 	}
 	ask, err := x.ask(link)
 	if err != nil {
@@ -307,55 +305,6 @@ func (x *exchange) relay() error {
 	return x.whole()
 }
 
-// head writes the status and the headers of the answer.
-func (x *exchange) head(status int, media string) {
-	h := x.w.Header()
-	h.Set("Content-Type", media)
-	h.Set("X-Request-Id", requestID(x.id))
-	h.Set("X-Cocoon-Client-Start", unix(x.began))
-	if x.call != nil && x.call.Version() >= upstream.ExtensionVersion {
-		h.Set("X-Receipt-Id", hex.EncodeToString(x.id[:]))
-		h.Set("X-Aci-Version", "aci/1")
-	}
-	if x.call != nil && !x.call.Offer.Peer.Verified {
-		h.Set("X-Cocoon-Warning", "the proxy was not verified: test use only")
-	}
-	if x.emulate {
-		h.Set("X-Cocoon-Stream", "emulated")
-	}
-	if len(x.req.Ignored) > 0 {
-		h.Set("X-Cocoon-Ignored-Params", strings.Join(x.req.Ignored[:min(len(x.req.Ignored), 64)], ","))
-	}
-	if media == eventStream {
-		h.Set("Cache-Control", "no-cache")
-		h.Set("X-Accel-Buffering", "no")
-	}
-	x.committed = true
-	x.outcome.http = status
-	x.w.WriteHeader(status)
-}
-
-// unix is a time as the reference implementation writes it: seconds with six decimals.
-func unix(t time.Time) string {
-	const whole = 1e6 // a digit that keeps the fraction's zeros
-	out := strconv.AppendInt(make([]byte, 0, 24), t.Unix(), 10)
-	dot := len(out)
-	out = strconv.AppendInt(out, whole+int64(t.Nanosecond()/1000), 10)
-	out[dot] = '.'
-	return string(out)
-}
-
-// passes says whether a header of an answer reaches the app.
-func passes(name string) bool {
-	switch name {
-	case "Retry-After", "Retry-After-Ms", "X-Should-Retry", "X-Cocoon-Stream",
-		"X-Cocoon-Proxy-Start", "X-Cocoon-Proxy-End", "X-Cocoon-Worker-Start", "X-Cocoon-Worker-End",
-		"X-Cocoon-Ignored-Params", headerCost, "X-Aci-Keyset-Digest":
-		return true
-	}
-	return false
-}
-
 // write sends bytes to the app, which has a time to take them.
 func (x *exchange) write(data []byte) error {
 	if now := x.s.cfg.Now(); now.Sub(x.armed) > writeSlack {
@@ -394,7 +343,7 @@ func mistaken(status int) bool {
 // by breaking the connection, so that nothing broken looks whole.
 func (x *exchange) fail(e *api.Error) {
 	if x.call != nil || e.RequestID == "" {
-		e.RequestID = requestID(x.id)
+		e.RequestID = x.name.request()
 	}
 	x.outcome.status, x.outcome.code = statusOf(e), e.Code
 	if !x.committed {

@@ -121,7 +121,7 @@ func (x *exchange) report() {
 	if x.first > 0 {
 		r.ttft.Add(now, x.first)
 	}
-	id := requestID(x.id)
+	id := x.name.request()
 	if x.call != nil {
 		_, transcript, _ := x.call.Paper()
 		r.bytesOut.Add(now, float64(len(transcript)))
@@ -149,7 +149,7 @@ func (r *recorder) push(entry row) {
 	r.rows = append(r.rows, entry)
 }
 
-// used counts what a request used; id is 64 hexadecimal digits.
+// used counts what the request with an id used.
 func (r *recorder) used(now time.Time, id string, u usage) {
 	counters := [...]*stats.Counter{&r.prompt, &r.cached, &r.completion, &r.reasoning}
 	for i, n := range [...]int64{u.prompt, u.cached, u.completion, u.reasoning} {
@@ -158,7 +158,6 @@ func (r *recorder) used(now time.Time, id string, u usage) {
 	}
 	r.nano.Add(now, float64(u.cost))
 	r.spent.Add(now, float64(u.cost))
-	short := "req_" + id[:32]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch v := u.verdict; {
@@ -173,12 +172,12 @@ func (r *recorder) used(now time.Time, id string, u usage) {
 		r.bad = r.bad[max(len(r.bad)-maxRows, 0):]
 	}
 	for i := range r.rows {
-		if r.rows[i].id == short {
+		if r.rows[i].id == id {
 			r.rows[i].use, r.rows[i].settled = u, true
 			return
 		}
 	}
-	r.push(row{id: short, at: now, use: u, settled: true, status: "-"})
+	r.push(row{id: id, at: now, use: u, settled: true, status: "-"})
 }
 
 // recent is the last requests, newest first, and the classes of bad receipts.

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -140,9 +139,8 @@ func refuse(w http.ResponseWriter, err error) {
 		e = &api.Error{Code: "internal_error", Message: "the gateway failed; its log says how"}
 	}
 	if e.RequestID == "" {
-		var id [32]byte
-		_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-		e.RequestID = requestID(id)
+		_, n := newName()
+		e.RequestID = n.request()
 	}
 	e.Write(w)
 }

@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"math"
@@ -38,14 +37,14 @@ type hearing struct {
 	call             *upstream.Call
 	sent             []byte
 	key, model, path string
-	id               string
+	name             name
 	dear             int64     // the dearest worker's coefficient that the app accepted
 	hold             keys.Hold // what the key's budgets keep for it
 }
 
 func (x *exchange) hearing(call *upstream.Call) hearing {
 	return hearing{
-		call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, id: hex.EncodeToString(call.ID[:]), dear: x.req.MaxCoefficient,
+		call: call, sent: x.sent, key: x.key, model: x.req.Model, path: x.path, name: x.name, dear: x.req.MaxCoefficient,
 		hold: x.hold,
 	}
 }
@@ -174,9 +173,9 @@ func (s *Server) judge(ctx context.Context, h hearing) *verdict {
 		v.class = receipts.ClassOK
 		if err != nil {
 			v.class, v.why = string(receipt.ClassOf(err)), err.Error()
-			s.cfg.Log.Warn("Receipt is not good", slog.String("req", h.id), slog.String("peer", h.call.Link.Address()), slog.String("class", v.class))
+			s.cfg.Log.Warn("Receipt is not good", slog.String("req", h.name.receipt()), slog.String("peer", h.call.Link.Address()), slog.String("class", v.class))
 		}
-		if v.ok() && v.receipt.ID != h.id {
+		if v.ok() && v.receipt.ID != h.name.receipt() {
 			v.class, v.why = string(receipt.Malformed), "the receipt is for another request"
 		}
 	}
@@ -191,7 +190,7 @@ func (s *Server) keep(h hearing, v *verdict, paper []byte) {
 	}
 	const longest = 500
 	r := receipts.Record{
-		Time: s.cfg.Now().UTC().Truncate(time.Millisecond), ID: h.id, Model: h.model, Key: h.key, Proxy: h.call.Link.Address(),
+		Time: s.cfg.Now().UTC().Truncate(time.Millisecond), ID: h.name.receipt(), Model: h.model, Key: h.key, Proxy: h.call.Link.Address(),
 		Class: v.class, Why: v.why[:min(len(v.why), longest)],
 	}
 	if isJSON := v.receipt != nil || json.Valid(paper); len(paper) <= receipt.MaxDocument && isJSON && oneLine(paper) {
@@ -203,7 +202,7 @@ func (s *Server) keep(h hearing, v *verdict, paper []byte) {
 		r.Tokens, r.Cost = u.Tokens.Prompt+u.Tokens.Completion, u.Cost
 	}
 	if err := s.cfg.Store.Append(r); err != nil {
-		s.cfg.Log.Error("Receipt cannot be kept", slog.String("req", h.id), slog.Any("err", err))
+		s.cfg.Log.Error("Receipt cannot be kept", slog.String("req", h.name.receipt()), slog.Any("err", err))
 	}
 }
 
@@ -225,5 +224,5 @@ func (s *Server) tally(h hearing, v *verdict) {
 	now := s.cfg.Now()
 	s.cfg.Keys.Spend(h.key, now, use.prompt+use.completion, use.cost)
 	h.hold.Release()
-	s.record.used(now, h.id, use)
+	s.record.used(now, h.name.request(), use)
 }

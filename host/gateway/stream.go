@@ -27,7 +27,10 @@ func (x *exchange) upstreamHead(head *tl.HTTPResponse) (media string, err error)
 		if len(h.Value) > maxValue {
 			continue
 		}
-		name := http.CanonicalHeaderKey(h.Name)
+		name := h.Name
+		if name != "Content-Type" && !passes(name) { // as our proxies write them
+			name = http.CanonicalHeaderKey(name)
+		}
 		if name == "Content-Type" {
 			kind, err := mediaType(h.Value)
 			if err == nil && (kind == eventStream || kind == "application/x-ndjson") {
@@ -36,7 +39,7 @@ func (x *exchange) upstreamHead(head *tl.HTTPResponse) (media string, err error)
 			continue
 		}
 		if passes(name) && printable(h.Value) {
-			x.w.Header().Set(name, h.Value)
+			x.set(name, h.Value)
 		}
 	}
 	return media, nil

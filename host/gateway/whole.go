@@ -80,17 +80,16 @@ func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) err
 	if media == eventStream {
 		return &api.Error{Code: api.WorkerProtocol, Message: "a stream came that was not asked for; try again"}
 	}
-	h := x.w.Header()
 	if x.s.cfg.Receipts == Require {
 		if err := x.required(); err != nil {
 			return err
 		}
-	} else if h.Get(headerCost) == "" {
+	} else if !x.has(headerCost) {
 		x.inquire(x.call)
 	}
 	if v := x.outcome.verdict; v != nil && v.receipt != nil {
-		h.Set(headerCost, strconv.FormatUint(v.receipt.Usage.Cost, 10))
-		h.Set("X-Aci-Keyset-Digest", v.receipt.KeysetDigest)
+		x.set(headerCost, strconv.FormatUint(v.receipt.Usage.Cost, 10))
+		x.set("X-Aci-Keyset-Digest", v.receipt.KeysetDigest)
 	}
 	if _, _, used := x.call.Paper(); used != nil {
 		for _, t := range [...]struct {
@@ -102,13 +101,13 @@ func (x *exchange) deliver(head *tl.HTTPResponse, media string, body []byte) err
 			{"X-Cocoon-Worker-Start", used.WorkerStart},
 			{"X-Cocoon-Worker-End", used.WorkerEnd},
 		} {
-			if t.at > 0 && h.Get(t.name) == "" { // the head says the same
-				h.Set(t.name, strconv.FormatFloat(t.at, 'f', 6, 64))
+			if t.at > 0 && !x.has(t.name) { // the head says the same
+				x.set(t.name, strconv.FormatFloat(t.at, 'f', 6, 64))
 			}
 		}
 	}
-	h.Set("X-Cocoon-Client-End", unix(x.s.cfg.Now()))
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	x.set("X-Cocoon-Client-End", unix(x.s.cfg.Now()))
+	x.set("Content-Length", strconv.Itoa(len(body)))
 	x.outcome.status = statusComplete
 	if head.StatusCode >= http.StatusBadRequest {
 		x.outcome.status, x.outcome.code = blameOf(int(head.StatusCode), body)
