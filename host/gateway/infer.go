@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,11 +28,10 @@ const grace = 250 * time.Millisecond
 
 // exchange is one request of an app on its way through the gateway. It belongs to its handler's goroutine.
 type exchange struct {
-	s       *Server
-	w       http.ResponseWriter
-	control *http.ResponseController
-	r       *http.Request
-	ctx     context.Context // ends with the app's connection
+	s   *Server
+	w   http.ResponseWriter
+	r   *http.Request
+	ctx context.Context // ends with the app's connection
 
 	path, contentType string
 	req               *api.Request
@@ -97,17 +95,23 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, path, media strin
 	if r.ContentLength > most {
 		return nil, nil, tooLarge(most)
 	}
-	x := &exchange{s: s, w: w, r: r, ctx: r.Context(), control: http.NewResponseController(w), path: path, key: key, began: s.cfg.Now()}
+	x := &exchange{s: s, w: w, r: r, ctx: r.Context(), path: path, key: key, began: s.cfg.Now()}
 	// A connection without deadlines, such as one of a test, ends with its request all the same.
-	_ = x.control.SetReadDeadline(x.began.Add(s.cfg.Body))
-	body, err := readAll(http.MaxBytesReader(w, r.Body, most), r.ContentLength)
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(x.began.Add(s.cfg.Body))
+	from := r.Body
+	if r.ContentLength < 0 { // the server reads no more than was announced
+		from = http.MaxBytesReader(w, from, most)
+	}
+	body, err := readAll(from, r.ContentLength)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, nil, tooLarge(most)
 	}
 	if err != nil {
 		return nil, nil, &api.Error{Code: api.InvalidJSON, Message: "the body did not arrive whole; send it again"}
 	}
-	_ = x.control.SetReadDeadline(time.Time{})
+	_ = r.Body.Close() // or the server looks for the rest of it before it answers
+	_ = control.SetReadDeadline(time.Time{})
 	return x, body, nil
 }
 
@@ -131,10 +135,19 @@ func mediaType(value string) (string, error) {
 
 // readAll reads to the end, with room for what was announced: no more than a little of it is believed.
 func readAll(from io.Reader, announced int64) ([]byte, error) {
-	const most = 1 << 20
-	buf := bytes.NewBuffer(make([]byte, 0, min(max(announced, 0), most)+bytes.MinRead))
-	_, err := buf.ReadFrom(from)
-	return buf.Bytes(), err
+	const least, most = 512, 1 << 20
+	buf := make([]byte, 0, min(max(announced+1, least), most)) // the last one is for the end to be seen
+	for {
+		n, err := from.Read(buf[len(buf):cap(buf)])
+		switch buf = buf[:len(buf)+n]; {
+		case err == io.EOF: //nolint:errorlint // a Reader's own
+			return buf, nil
+		case err != nil:
+			return buf, err
+		case len(buf) == cap(buf):
+			buf = slices.Grow(buf, cap(buf))
+		}
+	}
 }
 
 // refuseRequest answers what was not handed to a proxy.
@@ -160,8 +173,8 @@ func (x *exchange) run() {
 	const attempts = 2
 	x.deadline = x.began.Add(x.req.Timeout)
 	x.id, x.name = newName()
-	done := x.s.record.begin()
-	defer done()
+	x.s.record.begin()
+	defer x.s.record.end()
 	defer x.report()
 	var tried []*upstream.Link
 	problem := (*api.Error)(nil)
@@ -307,14 +320,15 @@ func (x *exchange) relay() error {
 
 // write sends bytes to the app, which has a time to take them.
 func (x *exchange) write(data []byte) error {
+	control := http.NewResponseController(x.w)
 	if now := x.s.cfg.Now(); now.Sub(x.armed) > writeSlack {
-		_ = x.control.SetWriteDeadline(now.Add(writeTimeout)) // see SetReadDeadline in admit
+		_ = control.SetWriteDeadline(now.Add(writeTimeout)) // see SetReadDeadline in admit
 		x.armed = now
 	}
 	if _, err := x.w.Write(data); err != nil {
 		return fmt.Errorf("answering the app: %w", err)
 	}
-	if err := x.control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := control.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return fmt.Errorf("answering the app: %w", err)
 	}
 	return nil

@@ -87,11 +87,10 @@ func newRecorder(clock func() time.Time) *recorder {
 	return r
 }
 
-// begin counts a request as under way until the function it returns is called.
-func (r *recorder) begin() func() {
-	r.underWay.Set(r.now(), float64(r.active.Add(1)))
-	return func() { r.underWay.Set(r.now(), float64(r.active.Add(-1))) }
-}
+// begin counts a request as under way until end is called for it.
+func (r *recorder) begin() { r.underWay.Set(r.now(), float64(r.active.Add(1))) }
+
+func (r *recorder) end() { r.underWay.Set(r.now(), float64(r.active.Add(-1))) }
 
 func (r *recorder) refused(now time.Time) {
 	r.queries.Add(now, 1)

@@ -49,10 +49,11 @@ func (s *Server) routes() map[string]route {
 // Handler is the HTTP surface.
 func (s *Server) Handler() http.Handler {
 	routes := s.routes()
+	nosniff := []string{"nosniff"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.confess()
 		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
+		h["X-Content-Type-Options"] = nosniff // which nobody appends to
 		s.allowOrigin(h, r)
 		if r.Method == http.MethodOptions {
 			h.Set("Allow", "GET, POST, OPTIONS")
