@@ -174,7 +174,6 @@ func (x *exchange) run() {
 	x.deadline = x.began.Add(x.req.Timeout)
 	x.id, x.name = newName()
 	x.s.record.begin()
-	defer x.s.record.end()
 	defer x.report()
 	var tried []*upstream.Link
 	problem := (*api.Error)(nil)
@@ -244,14 +243,14 @@ func (x *exchange) attempt(link *upstream.Link) error {
 	if x.call != nil {
 		x.id, x.name = newName() // the id of the attempt before is used up
 	}
-	ask, err := x.ask(link)
+	began := x.s.cfg.Now()
+	ask, err := x.ask(link, began)
 	if err != nil {
 		return err
 	}
 	if err := x.holding(ask); err != nil {
 		return err
 	}
-	began := x.s.cfg.Now()
 	x.call, err = link.Start(x.ctx, ask)
 	if err != nil {
 		x.hold.Release()
@@ -277,8 +276,8 @@ func blames(err error) bool {
 }
 
 // ask makes the message. The app's bytes stay as they are for our proxies; a reference proxy gets what it can read.
-func (x *exchange) ask(link *upstream.Link) (upstream.Ask, error) {
-	remaining := x.deadline.Sub(x.s.cfg.Now())
+func (x *exchange) ask(link *upstream.Link, now time.Time) (upstream.Ask, error) {
+	remaining := x.deadline.Sub(now)
 	if remaining <= 0 {
 		return upstream.Ask{}, context.DeadlineExceeded
 	}

@@ -87,10 +87,8 @@ func newRecorder(clock func() time.Time) *recorder {
 	return r
 }
 
-// begin counts a request as under way until end is called for it.
+// begin counts a request as under way until its report.
 func (r *recorder) begin() { r.underWay.Set(r.now(), float64(r.active.Add(1))) }
-
-func (r *recorder) end() { r.underWay.Set(r.now(), float64(r.active.Add(-1))) }
 
 func (r *recorder) refused(now time.Time) {
 	r.queries.Add(now, 1)
@@ -101,6 +99,7 @@ func (r *recorder) refused(now time.Time) {
 // report counts a request that has ended.
 func (x *exchange) report() {
 	now, r := x.s.cfg.Now(), x.s.record
+	r.underWay.Set(now, float64(r.active.Add(-1)))
 	if x.outcome.status == "" {
 		x.outcome.status = statusFailed
 	}
@@ -152,11 +151,15 @@ func (r *recorder) push(entry row) {
 func (r *recorder) used(now time.Time, id string, u usage) {
 	counters := [...]*stats.Counter{&r.prompt, &r.cached, &r.completion, &r.reasoning}
 	for i, n := range [...]int64{u.prompt, u.cached, u.completion, u.reasoning} {
-		counters[i].Add(now, float64(n))
-		r.tokens[i].Add(now, float64(n))
+		if n > 0 {
+			counters[i].Add(now, float64(n))
+			r.tokens[i].Add(now, float64(n))
+		}
 	}
-	r.nano.Add(now, float64(u.cost))
-	r.spent.Add(now, float64(u.cost))
+	if u.cost > 0 {
+		r.nano.Add(now, float64(u.cost))
+		r.spent.Add(now, float64(u.cost))
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch v := u.verdict; {
