@@ -102,7 +102,7 @@ func (s *Server) verdict() stats.Verdict {
 // numbers are what an operator asks first.
 func (s *Server) numbers(now time.Time) []stats.Number {
 	r := s.record
-	queries, success, failed := r.queries.Read(now), r.success.Read(now), r.failed.Read(now)
+	queries, success, failed := r.queries(now), r.success(now), r.failed(now)
 	const minute, day = 3, 6
 	share := stats.Number{Name: "Success", Value: "-", Definition: "complete of complete and failed, since the start"}
 	if ended := success[0] + failed[0]; ended > 0 {

@@ -56,19 +56,20 @@ type recorder struct {
 	now    func() time.Time
 	active atomic.Int64
 
-	queries, success, failed, bytesIn, bytesOut, seconds stats.Counter
-	byStatus                                             map[string]*stats.Counter
-	prompt, cached, completion, reasoning, nano          stats.Counter
-	receiptOK, receiptBad, receiptMissing                stats.Counter
-	ttft, total                                          *stats.Latency
-	ended                                                map[string]*stats.History // by status
-	tokens                                               [4]*stats.History         // prompt, cached, completion, reasoning
-	spent                                                *stats.History
-	underWay                                             *stats.Level
-	health                                               stats.Watch
+	bytesIn, bytesOut, seconds                  stats.Counter
+	byStatus                                    map[string]*stats.Counter
+	prompt, cached, completion, reasoning, nano stats.Counter
+	receiptOK, receiptBad, receiptMissing       stats.Counter
+	ttft, total                                 *stats.Latency
+	ended                                       map[string]*stats.History // by status
+	tokens                                      [4]*stats.History         // prompt, cached, completion, reasoning
+	spent                                       *stats.History
+	underWay                                    *stats.Level
+	health                                      stats.Watch
 
 	mu   sync.Mutex
 	rows []row
+	next int      // where the next row goes, once there are maxRows
 	bad  []string // the last receipts that were not good: id and class
 }
 
@@ -90,8 +91,25 @@ func newRecorder(clock func() time.Time) *recorder {
 // begin counts a request as under way until its report.
 func (r *recorder) begin() { r.underWay.Set(r.now(), float64(r.active.Add(1))) }
 
+// counted is how many requests ended in one of the ways.
+func (r *recorder) counted(now time.Time, ways ...string) (sum stats.Reading) {
+	for _, w := range ways {
+		for i, n := range r.byStatus[w].Read(now) {
+			sum[i] += n
+		}
+	}
+	return sum
+}
+
+// queries are all requests that have ended, success those that are complete, and failed those that somebody who serves has
+// failed.
+func (r *recorder) queries(now time.Time) stats.Reading { return r.counted(now, statuses()...) }
+func (r *recorder) success(now time.Time) stats.Reading { return r.counted(now, statusComplete) }
+func (r *recorder) failed(now time.Time) stats.Reading {
+	return r.counted(now, statusFailed, statusDeadline)
+}
+
 func (r *recorder) refused(now time.Time) {
-	r.queries.Add(now, 1)
 	r.byStatus[statusRefused].Add(now, 1)
 	r.ended[statusRefused].Add(now, 1)
 }
@@ -99,39 +117,37 @@ func (r *recorder) refused(now time.Time) {
 // report counts a request that has ended.
 func (x *exchange) report() {
 	now, r := x.s.cfg.Now(), x.s.record
-	r.underWay.Set(now, float64(r.active.Add(-1)))
 	if x.outcome.status == "" {
 		x.outcome.status = statusFailed
 	}
 	total := now.Sub(x.began)
-	r.queries.Add(now, 1)
 	r.byStatus[x.outcome.status].Add(now, 1)
 	r.ended[x.outcome.status].Add(now, 1)
 	r.bytesIn.Add(now, float64(len(x.body)))
 	r.seconds.Add(now, total.Seconds())
-	switch x.outcome.status {
-	case statusComplete:
-		r.success.Add(now, 1)
+	if x.outcome.status == statusComplete {
 		r.total.Add(now, total)
-	case statusFailed, statusDeadline:
-		r.failed.Add(now, 1)
 	}
 	if x.first > 0 {
 		r.ttft.Add(now, x.first)
 	}
-	id := x.name.request()
 	if x.call != nil {
 		_, transcript, _ := x.call.Paper()
 		r.bytesOut.Add(now, float64(len(transcript)))
 	}
+	r.list(row{
+		id: x.name.request(), model: x.s.listed(x.req.Model), status: x.outcome.status, code: string(x.outcome.code), http: x.outcome.http,
+		at: now, first: x.first, total: total,
+	})
+	r.underWay.Set(now, float64(r.active.Add(-1)))
+}
+
+// list keeps a request that has ended among the last ones.
+func (r *recorder) list(entry row) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	entry := row{
-		id: id, model: x.s.listed(x.req.Model), status: x.outcome.status, code: string(x.outcome.code), http: x.outcome.http,
-		at: now, first: x.first, total: total,
-	}
 	for i := range r.rows { // its receipt may have come first
-		if r.rows[i].id == id {
+		if r.rows[i].id == entry.id {
 			entry.use, entry.settled = r.rows[i].use, r.rows[i].settled
 			r.rows[i] = entry
 			return
@@ -141,10 +157,12 @@ func (x *exchange) report() {
 }
 
 func (r *recorder) push(entry row) {
-	if len(r.rows) == maxRows {
-		r.rows = slices.Delete(r.rows, 0, 1)
+	if len(r.rows) < maxRows {
+		r.rows = append(r.rows, entry)
+		return
 	}
-	r.rows = append(r.rows, entry)
+	r.rows[r.next] = entry
+	r.next = (r.next + 1) % maxRows
 }
 
 // used counts what the request with an id used.
@@ -186,9 +204,8 @@ func (r *recorder) used(now time.Time, id string, u usage) {
 func (r *recorder) recent() (rows []row, bad []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, entry := range slices.Backward(r.rows) {
-		rows = append(rows, entry)
-	}
+	rows = append(append(rows, r.rows[r.next:]...), r.rows[:r.next]...)
+	slices.Reverse(rows)
 	return rows, append(bad, r.bad...)
 }
 

@@ -168,7 +168,7 @@ func (s *Server) jsonstats() any {
 	out.RootConfig = s.rootConfig()
 	out.Status.GitCommit, out.Status.GitCommitData = s.cfg.Build.Commit, s.cfg.Build.CommitTime
 	out.Stats = jsonCounters{
-		Queries: r.queries.Read(now), Success: r.success.Read(now), Failed: r.failed.Read(now),
+		Queries: r.queries(now), Success: r.success(now), Failed: r.failed(now),
 		BytesReceived: r.bytesIn.Read(now), BytesSent: r.bytesOut.Read(now), Time: r.seconds.Read(now),
 	}
 	out.LocalConf.RootAddress, out.LocalConf.OwnerAddress, out.LocalConf.CheckProxyHash = s.cfg.Root, s.cfg.Owner, true

@@ -226,7 +226,7 @@ func TestAttestationSessionsAndAliases(t *testing.T) {
 func TestJSONStatsHasTheReferenceKeys(t *testing.T) {
 	w := start(t, setup{}, newScripted("p1", 5, good))
 	w.chat("")
-	w.until(func() bool { return w.server.record.success.Read(time.Now())[0] == 1 })
+	w.until(func() bool { return w.server.record.success(time.Now())[0] == 1 })
 	var doc map[string]any
 	if err := json.Unmarshal([]byte(w.do("GET", "/jsonstats", "").body), &doc); err != nil {
 		t.Fatal(err)
@@ -260,7 +260,7 @@ func TestJSONStatsHasTheReferenceKeys(t *testing.T) {
 func TestMetricsAreOfClosedSets(t *testing.T) {
 	w := start(t, setup{}, newScripted("p1", 5, good))
 	w.chat("")
-	w.until(func() bool { return w.server.record.success.Read(time.Now())[0] == 1 })
+	w.until(func() bool { return w.server.record.success(time.Now())[0] == 1 })
 	body := w.do("GET", "/metrics", "").body
 	for _, want := range []string{`cocoon_gateway_requests_total{status="complete"} 1`, "cocoon_gateway_proxies_ready 1", `cocoon_gateway_receipts_total{verdict="ok"}`, "# TYPE cocoon_gateway_first_byte_seconds summary"} {
 		if !strings.Contains(body, want) {
