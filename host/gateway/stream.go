@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"cocoon/contracts/api"
@@ -139,6 +140,7 @@ func (x *exchange) stream() error {
 // called the answer whole. Behind it a link may still break.
 func (s *relayed) take(data []byte) error {
 	s.split.Write(data)
+	s.out = slices.Grow(s.out, len(data)) // nearly all of it goes on
 	for {
 		e, ok, err := s.split.Next()
 		if err != nil {

@@ -24,6 +24,8 @@ const (
 	// maxDebt bounds what is kept of answers whose receipts one proxy owes or whose verdicts are not reached; each counts for
 	// debtOfCall and its bytes.
 	maxDebt, debtOfCall = 256 << 20, 64 << 10
+	// maxSlack bounds the memory beyond what came of an answer that is kept for more.
+	maxSlack = 256 << 10
 	// keptScratch is the largest memory that requests are written down in again and again.
 	keptScratch = 256 << 10
 )
@@ -221,6 +223,9 @@ func (c *Call) add(data []byte, f *Final) {
 	case len(c.body) == 0 && c.keeps:
 		c.body = data
 	default:
+		if len(c.body)+len(data) > cap(c.body) { // append alone would grow it by a quarter at a time
+			c.body = slices.Grow(c.body, max(len(data), min(len(c.body), maxSlack)))
+		}
 		c.body = append(c.body, data...)
 	}
 	if !c.discard && len(c.body)-c.read > c.limit {
