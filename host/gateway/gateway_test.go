@@ -306,9 +306,9 @@ type setup struct {
 	bare       bool // receipts are neither checked nor kept
 }
 
-func start(t testing.TB, c setup, proxies ...*scripted) *world {
-	t.Helper()
-	w := &world{t: t, began: make(chan struct{}), proxies: make(map[string]*scripted), log: new(logbook.Book), client: &http.Client{Transport: &http.Transport{}}}
+func start(tb testing.TB, c setup, proxies ...*scripted) *world {
+	tb.Helper()
+	w := &world{t: tb, began: make(chan struct{}), proxies: make(map[string]*scripted), log: new(logbook.Book), client: &http.Client{Transport: &http.Transport{}}}
 	var names []string
 	for _, p := range proxies {
 		w.proxies[p.name] = p
@@ -337,14 +337,14 @@ func start(t testing.TB, c setup, proxies ...*scripted) *world {
 		},
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if c.dir == "" {
-		c.dir = t.TempDir()
+		c.dir = tb.TempDir()
 	}
 	w.dir = c.dir
 	if w.store, err = receipts.Open(receipts.Config{Dir: c.dir, Now: time.Now}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cfg := Config{
 		Pool: pool, Keys: c.keys, Budgets: c.budgets, Chain: c.chain, Store: w.store, Checker: receipts.NewChecker(evidence{}, time.Now), Receipts: c.mode, Test: true,
@@ -355,24 +355,24 @@ func start(t testing.TB, c setup, proxies ...*scripted) *world {
 		cfg.Store, cfg.Checker = nil, nil
 	}
 	if w.server, err = New(cfg); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	w.url = "http://" + l.Addr().String()
 	ended := make(chan error, 1)
 	go func() { ended <- w.server.Run(ctx, l) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		w.client.CloseIdleConnections()
 		cancel()
 		if err := <-ended; err != nil {
-			t.Errorf("the gateway ended with %v", err)
+			tb.Errorf("the gateway ended with %v", err)
 		}
 		running.Wait()
 		if err := w.store.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	if !c.noWait {

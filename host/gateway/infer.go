@@ -140,7 +140,7 @@ func readAll(from io.Reader, announced int64) ([]byte, error) {
 	for {
 		n, err := from.Read(buf[len(buf):cap(buf)])
 		switch buf = buf[:len(buf)+n]; {
-		case err == io.EOF: //nolint:errorlint // a Reader's own
+		case err == io.EOF:
 			return buf, nil
 		case err != nil:
 			return buf, err
