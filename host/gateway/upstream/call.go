@@ -60,7 +60,7 @@ type Ask struct {
 // Call is one request under way.
 type Call struct {
 	Link  *Link
-	Offer Offer
+	Offer *Offer // of the session, which changes it no more
 	ID    [32]byte
 
 	live  *live
@@ -107,7 +107,7 @@ func (l *Link) Start(ctx context.Context, a Ask) (*Call, error) {
 		return nil, ErrLost
 	}
 	c := &Call{
-		Link: l, Offer: v.offer, ID: a.ID, live: v, ctx: ctx, now: l.cfg.Now, until: a.Until, limit: MaxAnswer,
+		Link: l, Offer: &v.offer, ID: a.ID, live: v, ctx: ctx, now: l.cfg.Now, until: a.Until, limit: MaxAnswer,
 		keeps: v.offer.Version >= ExtensionVersion, wake: make(chan struct{}, 1),
 	}
 	if a.Stream {

@@ -16,7 +16,7 @@ import (
 // begun is a call whose head has come from a proxy of a version.
 func begun(version int) *Call {
 	c := &Call{
-		Link: newLink("a", &Config{Now: time.Now}, score{}), Offer: Offer{Version: version}, ctx: context.Background(), now: time.Now, limit: streamQueue,
+		Link: newLink("a", &Config{Now: time.Now}, score{}), Offer: &Offer{Version: version}, ctx: context.Background(), now: time.Now, limit: streamQueue,
 		keeps: version >= ExtensionVersion, wake: make(chan struct{}, 1),
 	}
 	c.head(tl.Encode(&tl.HTTPResponse{StatusCode: 200}), nil)
